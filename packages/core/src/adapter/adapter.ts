@@ -1,0 +1,29 @@
+import type { PacketDialer, StreamDialer } from '../net/dialer.js';
+import type { Token } from '../net/token.js';
+
+/** What carries connections: a named pair of dialers. Absent `packet` means that UDP goes on to the next rule. */
+export interface Adapter {
+  readonly tag: string;
+  /** The kind, as the config spells it. */
+  readonly type: string;
+  readonly stream?: StreamDialer;
+  readonly packet?: PacketDialer;
+  /** A group's choice for now (one hop), so that logs and `explain` can name the leaf. Absent in a leaf. */
+  readonly now?: () => Adapter;
+  /** All members of a group. */
+  readonly members?: readonly Adapter[];
+  /** Set a group's choice; absent where it cannot be set. Throws NekitError `UNKNOWN_MEMBER`. */
+  select?(member: string): void;
+  /** Lets go of pools, timers and processes. Called once, when the adapter was replaced or the kernel stops. */
+  close?(): void;
+}
+
+export interface AdapterContext {
+  readonly tag: string;
+  /** The adapter to dial through: the one named by `dialer-proxy`, by default `direct`. */
+  readonly base: Adapter;
+  /** Another adapter by its tag. Makes it first if need be; a cycle or an unknown tag throws. */
+  adapter(tag: string): Adapter;
+  /** What core or a plugin provides: CLOCK, TIMERS, TIMEOUTS, RESOLVER, EVENTS, SOCKETS … */
+  get<T>(token: Token<T>): T;
+}

@@ -1,0 +1,73 @@
+/**
+ * A config after it was checked: typed, complete, with every default filled in. What it still holds as `unknown` (an adapter's own keys)
+ * has gone through the schema of the plugin that owns it.
+ */
+import type { Timeouts } from '../net/timeouts.js';
+
+export interface KernelConfig {
+  readonly mode: Mode;
+  readonly logLevel: LogLevel;
+  /** false: the resolver returns no IPv6 addresses. */
+  readonly ipv6: boolean;
+  readonly listeners: readonly ListenerConfig[];
+  readonly proxies: readonly AdapterConfig[];
+  readonly groups: readonly AdapterConfig[];
+  readonly rules: readonly RouteConfig[];
+  /** Lower-case names (plain; wildcards come later) to addresses, or to another name. */
+  readonly hosts: ReadonlyMap<string, readonly string[]>;
+  readonly maxConnections: number;
+  readonly timeouts: Timeouts;
+}
+
+export type Mode = 'rule' | 'global' | 'direct';
+export type LogLevel = 'silent' | 'error' | 'warning' | 'info' | 'debug';
+
+/** One listener, from `listeners:` or from `port`, `socks-port`, `mixed-port`. */
+export interface ListenerConfig {
+  readonly name: string;
+  /** `mixed`, a protocol's name (`http`, `socks`), or the type of a registered inbound. */
+  readonly type: string;
+  readonly host: string;
+  readonly port: number;
+  /** null: no authentication. */
+  readonly users: readonly Credentials[] | null;
+  /** Clients in these networks need no credentials (CIDR). */
+  readonly skipAuthPrefixes: readonly string[];
+  /** Clients outside of these are turned away; loopback always passes. Empty: everybody. */
+  readonly allowedIps: readonly string[];
+  readonly disallowedIps: readonly string[];
+  /** For a registered inbound: its entry, parsed by its schema. undefined for TCP protocols. */
+  readonly options: unknown;
+  /** Where it stands in the config, for messages: `config.yaml:12:5`. */
+  readonly where: string;
+}
+
+export interface Credentials {
+  readonly username: string;
+  readonly password: string;
+}
+
+/** An entry of `proxies:` or `proxy-groups:`. */
+export interface AdapterConfig {
+  readonly name: string;
+  readonly type: string;
+  readonly dialerProxy: string | null;
+  /** Parsed by the schema of its type; null when the type is not supported (then `unavailable` says why). */
+  readonly options: unknown;
+  readonly unavailable: string | null;
+  readonly where: string;
+}
+
+/** A line of `rules:`, not yet built: both forms come out alike. */
+export interface RouteConfig {
+  readonly kind: string;
+  /** '' where the kind has none (MATCH). */
+  readonly payload: string;
+  readonly target: string;
+  /** Lower case. */
+  readonly parameters: readonly string[];
+  readonly options: Readonly<Record<string, unknown>>;
+  /** As written, for logs and `explain`: `DOMAIN-SUFFIX,example.com,home`. */
+  readonly text: string;
+  readonly where: string;
+}

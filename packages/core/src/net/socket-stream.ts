@@ -1,0 +1,154 @@
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import { NetError, toNetError } from './errors.js';
+import type { Chunks, Stream } from './stream.js';
+
+/**
+ * What is read ahead before the socket is paused. Large enough that a pump is not woken for every 64 KiB that libuv reads,
+ * small enough that 5,000 stalled connections stay bounded.
+ */
+const READ_AHEAD = 256 * 1024;
+
+const DONE: Promise<void> = Promise.resolve();
+const NOTHING = (): void => {};
+
+/**
+ * A connected `net.Socket` or `tls.TLSSocket` as a Stream. It must have been made with `allowHalfOpen: true`, and belongs to the
+ * stream from here on. `onAbort` runs once, if the peer resets it or it fails; not after FIN from both sides.
+ */
+export function streamFromSocket(socket: Socket, onAbort: (error: NetError) => void = NOTHING): Stream {
+  return new SocketStream(socket, onAbort);
+}
+
+class SocketStream implements Stream {
+  readonly #socket: Socket;
+  #onAbort: (error: NetError) => void;
+  #queue: Uint8Array[] = [];
+  #queued = 0;
+  #paused = false;
+  #ended = false;
+  #error: NetError | null = null;
+  #reader: { resolve(chunks: Chunks | null): void; reject(error: NetError): void } | null = null;
+  #writer: { resolve(): void; reject(error: NetError): void } | null = null;
+  #finishing: Promise<void> | null = null;
+
+  constructor(socket: Socket, onAbort: (error: NetError) => void) {
+    this.#socket = socket;
+    this.#onAbort = onAbort;
+    socket.on('data', (chunk: Uint8Array) => this.#received(chunk));
+    socket.on('end', () => this.#finished());
+    socket.on('drain', () => this.#drained());
+    socket.on('error', (error) => this.#fail(toNetError(error)));
+    socket.on('close', () => this.#closed());
+  }
+
+  read(): Promise<Chunks | null> {
+    if (this.#queued > 0) {
+      const chunks = this.#queue;
+      this.#queue = [];
+      this.#queued = 0;
+      if (this.#paused) {
+        this.#paused = false;
+        this.#socket.resume();
+      }
+      return Promise.resolve(chunks);
+    }
+    if (this.#error !== null) return Promise.reject(this.#error);
+    if (this.#ended) return Promise.resolve(null);
+    return new Promise((resolve, reject) => {
+      this.#reader = { resolve, reject };
+    });
+  }
+
+  write(chunks: Chunks): Promise<void> {
+    if (this.#error !== null) return Promise.reject(this.#error);
+    const socket = this.#socket;
+    let more = true;
+    if (chunks.length === 1) {
+      const only = chunks[0];
+      if (only !== undefined) more = socket.write(only);
+    } else {
+      socket.cork();
+      for (const chunk of chunks) more = socket.write(chunk);
+      socket.uncork();
+    }
+    if (more) return DONE;
+    return new Promise((resolve, reject) => {
+      this.#writer = { resolve, reject };
+    });
+  }
+
+  closeWrite(): Promise<void> {
+    if (this.#finishing !== null) return this.#finishing;
+    if (this.#error !== null) return Promise.reject(this.#error);
+    this.#finishing = new Promise((resolve, reject) => {
+      this.#socket.end(() => (this.#error === null ? resolve() : reject(this.#error)));
+      this.#socket.once('close', () => (this.#error === null ? resolve() : reject(this.#error)));
+    });
+    this.#finishing.catch(NOTHING); // a later caller may take it up; nobody has to
+    return this.#finishing;
+  }
+
+  abort(reason: Error): void {
+    if (this.#error === null && !(this.#ended && this.#finishing !== null && this.#socket.destroyed)) {
+      this.#onAbort = NOTHING; // who aborts knows
+      this.#fail(toNetError(reason));
+    }
+  }
+
+  #received(chunk: Uint8Array): void {
+    const reader = this.#reader;
+    if (reader !== null) {
+      this.#reader = null;
+      reader.resolve([chunk]);
+      return;
+    }
+    this.#queue.push(chunk);
+    this.#queued += chunk.length;
+    if (this.#queued >= READ_AHEAD && !this.#paused) {
+      this.#paused = true;
+      this.#socket.pause();
+    }
+  }
+
+  #finished(): void {
+    this.#ended = true;
+    const reader = this.#reader;
+    this.#reader = null;
+    reader?.resolve(null);
+  }
+
+  #drained(): void {
+    const writer = this.#writer;
+    this.#writer = null;
+    writer?.resolve();
+  }
+
+  #closed(): void {
+    if (this.#ended && this.#finishing !== null) return;
+    this.#fail(new NetError('aborted', 'the connection was closed', { code: 'ECONNRESET' }));
+  }
+
+  #fail(error: NetError): void {
+    if (this.#error !== null) return;
+    this.#error = error;
+    this.#queue = [];
+    this.#queued = 0;
+    const { reader, writer } = { reader: this.#reader, writer: this.#writer };
+    this.#reader = null;
+    this.#writer = null;
+    reset(this.#socket);
+    reader?.reject(error);
+    writer?.reject(error);
+    const onAbort = this.#onAbort;
+    this.#onAbort = NOTHING;
+    onAbort(error);
+  }
+}
+
+/** RST where there is a TCP socket to reset; a Unix or TLS socket has none, and is just destroyed (TLS: without close_notify). */
+export function reset(socket: Socket): void {
+  if (socket.destroyed) return;
+  if (socket instanceof TLSSocket || socket.remoteFamily === undefined) socket.destroy();
+  else socket.resetAndDestroy();
+}

@@ -1,0 +1,142 @@
+import { NetError } from './errors.js';
+import type { Chunks, NativeEnd, Stream } from './stream.js';
+
+/**
+ * Reads a handshake from a stream in the words of its protocol: `exactly(4)`, `until(CRLF CRLF)`. What was read too far is kept,
+ * and `release` gives the stream back with it in front. Write to the stream itself; the reader only reads.
+ *
+ * An end of stream inside a request rejects with NetError 'aborted'; an overlong one with 'protocol'.
+ */
+export class StreamReader {
+  readonly #stream: Stream;
+  #chunks: Uint8Array[] = [];
+  #length = 0;
+  #ended = false;
+
+  constructor(stream: Stream) {
+    this.#stream = stream;
+  }
+
+  /** Bytes that were read and not yet taken. */
+  get buffered(): number {
+    return this.#length;
+  }
+
+  /** Takes exactly `length` bytes. */
+  async exactly(length: number): Promise<Uint8Array> {
+    while (this.#length < length) await this.#fill();
+    return this.#take(length);
+  }
+
+  /** Takes one byte. */
+  async byte(): Promise<number> {
+    while (this.#length === 0) await this.#fill();
+    return this.#take(1)[0] ?? 0;
+  }
+
+  /** Looks at the first bytes, at least `length` of them, without taking any; fewer only if the stream ends first. */
+  async peek(length: number): Promise<Uint8Array> {
+    while (this.#length < length && !this.#ended) await this.#pull();
+    return this.#flat();
+  }
+
+  /** Takes everything up to and including `pattern`, at most `limit` bytes of it. */
+  async until(pattern: Uint8Array, limit: number): Promise<Uint8Array> {
+    let searched = 0;
+    for (;;) {
+      const flat = this.#flat();
+      const found = Buffer.from(flat.buffer, flat.byteOffset, flat.length).indexOf(pattern, Math.max(0, searched - pattern.length + 1));
+      if (found !== -1 && found + pattern.length <= limit) return this.#take(found + pattern.length);
+      if (found !== -1 || flat.length >= limit) throw new NetError('protocol', `more than ${limit} bytes before the end of the message`, { code: 'TOO_LONG' });
+      searched = flat.length;
+      await this.#fill();
+    }
+  }
+
+  /** Puts bytes in front of what is unread. */
+  unread(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    this.#chunks.unshift(bytes);
+    this.#length += bytes.length;
+  }
+
+  /** The same stream, its `native` included, with what was read too far in front. The reader is spent. No read may be pending. */
+  release(): Stream {
+    const unread = this.#chunks;
+    this.#chunks = [];
+    this.#length = 0;
+    return unread.length === 0 ? this.#stream : new PrefixedStream(this.#stream, unread);
+  }
+
+  async #fill(): Promise<void> {
+    if (this.#ended || !(await this.#pull())) throw new NetError('aborted', 'the peer closed the connection in the middle of a message', { code: 'UNEXPECTED_END' });
+  }
+
+  async #pull(): Promise<boolean> {
+    const chunks = await this.#stream.read();
+    if (chunks === null) {
+      this.#ended = true;
+      return false;
+    }
+    for (const chunk of chunks) {
+      this.#chunks.push(chunk);
+      this.#length += chunk.length;
+    }
+    return true;
+  }
+
+  /** All that is unread as one array (copied only when it lies in several). */
+  #flat(): Uint8Array {
+    if (this.#chunks.length !== 1) this.#chunks = this.#length === 0 ? [] : [Buffer.concat(this.#chunks, this.#length)];
+    return this.#chunks[0] ?? new Uint8Array(0);
+  }
+
+  #take(length: number): Uint8Array {
+    const flat = this.#flat();
+    this.#chunks = flat.length === length ? [] : [flat.subarray(length)];
+    this.#length -= length;
+    return flat.subarray(0, length);
+  }
+}
+
+/** A stream with bytes in front that were read from it before. It changes no byte, so it hands on what the stream can do. */
+class PrefixedStream implements Stream {
+  readonly #stream: Stream;
+  #unread: Chunks | null;
+  readonly native?: NativeEnd;
+
+  constructor(stream: Stream, unread: Chunks) {
+    this.#stream = stream;
+    this.#unread = unread;
+    const native = stream.native;
+    if (native !== undefined) {
+      this.native = {
+        detach: (later) => {
+          const front = this.#unread;
+          this.#unread = null;
+          return native.detach(front === null ? later : [...later, ...front]);
+        },
+      };
+    }
+  }
+
+  read(): Promise<Chunks | null> {
+    const unread = this.#unread;
+    if (unread === null) return this.#stream.read();
+    this.#unread = null;
+    return Promise.resolve(unread);
+  }
+
+  write(chunks: Chunks): Promise<void> {
+    return this.#stream.write(chunks);
+  }
+
+  closeWrite(): Promise<void> {
+    return this.#stream.closeWrite();
+  }
+
+  abort(reason: Error): void {
+    this.#unread = null;
+    this.#stream.abort(reason);
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * Streams: reliable, ordered, full duplex, half-closable. Everything that carries bytes of a connection is one.
+ *
+ * Ownership: a chunk has one owner. `read` gives it to the caller, `write` takes it; whoever gave a chunk away must not touch it.
+ * Backpressure: `write` settles when more may follow, and what is not read is what closes the window. FIN is `closeWrite`, RST is `abort`.
+ */
+import type { Cancel } from './cancel.js';
+import type { NetError } from './errors.js';
+
+export type Chunks = readonly Uint8Array[];
+
+export interface Stream {
+  /**
+   * At least one byte, or null after FIN (again and again). One read at a time.
+   * Rejects with a NetError when the stream was reset or aborted. Taking bytes is what reopens the window.
+   */
+  read(): Promise<Chunks | null>;
+  /** Takes the chunks; settles when more may follow, which says nothing about delivery. Rejects with a NetError. One write at a time. */
+  write(chunks: Chunks): Promise<void>;
+  /** FIN after what was written; `read` goes on. Idempotent. Settles when the FIN is handed over. */
+  closeWrite(): Promise<void>;
+  /** RST, both ways, now. Pending calls reject with it. Idempotent, never throws. */
+  abort(reason: Error): void;
+  /**
+   * A kernel socket that can be given away. Absent in any wrapper that says nothing, which means: bytes pass through JavaScript.
+   */
+  readonly native?: NativeEnd;
+  /** A stack's stream moves its bytes to and from a socket itself. */
+  splice?(remote: NativeConn, options: RelayOptions): Promise<Totals>;
+}
+
+/** A stream's kernel socket, while it still belongs to the stream. */
+export interface NativeEnd {
+  /**
+   * Gives the socket away; the Stream is spent. No read may be pending. `unread` (taken, not used) goes in front of what follows.
+   * Settles when what was written is in the kernel or in the conn.
+   */
+  detach(unread: Chunks): Promise<NativeConn>;
+}
+
+/** The addon's non-blocking socket with its cipher codec inside. All calls are synchronous and allocate nothing. */
+export interface NativeConn {
+  /**
+   * Moves bytes both ways on the relay thread. null: `other` is not of this addon copy or environment; both stay usable, take the next way.
+   */
+  relay(other: NativeConn, options: RelayOptions): Promise<Totals> | null;
+  /** How many bytes were taken; fewer than offered: wait for onWritable. */
+  send(bytes: Uint8Array, start: number, end: number): number;
+  /** How many bytes were filled in; 0: wait for onReadable; -1: FIN. Always call until 0 or -1: an edge comes once. */
+  receive(bytes: Uint8Array, start: number, end: number): number;
+  closeWrite(): void;
+  abort(reason: Error): void;
+  /** Bytes taken and not yet in the kernel (a sealed record is all or nothing). */
+  readonly pending: number;
+  onReadable: (() => void) | null;
+  onWritable: (() => void) | null;
+  onClose: ((error: NetError | null) => void) | null;
+}
+
+export interface RelayOptions {
+  /** Aborts both ends when it fires. */
+  readonly signal: Cancel;
+  /** Both ends are aborted after this long without a byte in either direction, in ms. */
+  readonly idleMs: number;
+  /** The same, once one direction has ended, in ms. */
+  readonly halfCloseMs: number;
+  /** Bytes so far: `counters[slot]` up (a to b), `counters[slot + 1]` down. Written while the relay runs. */
+  readonly counters: Float64Array;
+  readonly slot: number;
+}
+
+/** How a relay ended. `error` is null when both directions ended with FIN. */
+export interface Totals {
+  readonly up: number;
+  readonly down: number;
+  readonly error: NetError | null;
+}
+
+/** The bytes in a vector of chunks. */
+export function byteLength(chunks: Chunks): number {
+  let length = 0;
+  for (const chunk of chunks) length += chunk.length;
+  return length;
+}

@@ -1,0 +1,18 @@
+/** What core provides to adapters, inbounds, rules and plugins. */
+import type { Clock } from './clock.js';
+import type { Events } from './events.js';
+import type { Resolver } from './resolver.js';
+import type { TimerWheel } from './timer-wheel.js';
+import type { Timeouts } from './timeouts.js';
+import { token } from './token.js';
+import type { OwnEndpoints } from './own-endpoints.js';
+
+export const CLOCK = token<Clock>('Clock');
+export const TIMERS = token<TimerWheel>('TimerWheel');
+export const TIMEOUTS = token<Timeouts>('Timeouts');
+export const EVENTS = token<Events>('Events');
+export const RESOLVER = token<Resolver>('Resolver');
+/** Which endpoints are our own listeners: nothing may dial them. */
+export const OWN_ENDPOINTS = token<OwnEndpoints>('OwnEndpoints');
+/** Random per kernel; marks our HTTP `Via` so that a loop through an upstream is seen. */
+export const INSTANCE_ID = token<string>('InstanceId');

@@ -1,0 +1,28 @@
+import type { NetError } from '../net/errors.js';
+import type { PacketConn } from '../net/packet-conn.js';
+import type { Session } from '../net/session.js';
+import type { Stream } from '../net/stream.js';
+
+/** A client's wish for a connection. Exactly one of `accept` and `reject` is called, once: dial first, then accept. */
+export interface StreamRequest {
+  readonly session: Session;
+  /** Tells the client yes (SYN-ACK, 200, REP 0) and gives its stream, handshake bytes removed. Rejects with a NetError if it has left. */
+  accept(): Promise<Stream>;
+  /** Tells the client why not (RST, 403/502/504, REP n). Never throws. */
+  reject(error: NetError): void;
+}
+
+/**
+ * A client's UDP association. Its datagrams may go to many peers; each new peer is routed on its own, and all peers that one adapter
+ * carries share one outgoing association (endpoint-independent mapping).
+ */
+export interface PacketRequest {
+  /** `destination` is the first datagram's; `handlePackets` makes a session of its own per adapter. */
+  readonly session: Session;
+  /** The client's side: `receive` gives what the client sent, `send` goes to the client with the peer as its source. */
+  accept(): PacketConn;
+  reject(error: NetError): void;
+}
+
+export type HandleStream = (request: StreamRequest) => Promise<void>;
+export type HandlePackets = (request: PacketRequest) => Promise<void>;
