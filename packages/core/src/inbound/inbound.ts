@@ -1,5 +1,7 @@
-import type { CancelSource, Cancel } from '../net/cancel.js';
+import type { Cancel, CancelSource } from '../net/cancel.js';
 import type { Endpoint } from '../net/endpoint.js';
+import type { NetError } from '../net/errors.js';
+import type { Session } from '../net/session.js';
 import type { Stream } from '../net/stream.js';
 import type { Token } from '../net/token.js';
 import type { HandlePackets, HandleStream } from '../routing/stream-request.js';
@@ -18,9 +20,27 @@ export interface InboundContext {
   readonly type: string;
   readonly handleStream: HandleStream;
   readonly handlePackets: HandlePackets;
+  /**
+   * Routes a session whose bytes the inbound moves itself (an HTTP request on a pooled connection). Rejects with a NetError when the rules
+   * or an adapter without streams refuse it; the session has then been reported as ended.
+   */
+  route(session: Session): Promise<RoutedStream>;
   /** Session ids of this kernel. */
   nextId(): number;
   get<T>(token: Token<T>): T;
+}
+
+/** A session on its way: opened and routed, not yet dialled. `end` must be called, once. */
+export interface RoutedStream {
+  /** Names the adapter that carries it; another one after a reload. Streams of one key and one destination are alike. */
+  readonly key: string;
+  /** A new stream to the session's destination through the adapter. Rejects with a NetError. */
+  dial(): Promise<Stream>;
+  /** Bytes so far, up at `slot`, down at `slot + 1`; the inbound adds to them. */
+  readonly counters: Float64Array;
+  readonly slot: number;
+  /** Reports the session as ended. */
+  end(error: NetError | null): void;
 }
 
 /**

@@ -87,7 +87,11 @@ export function formatAddress(bytes: Uint8Array): string {
     }
     i = end === i ? i + 1 : end;
   }
-  const hex = (from: number, to: number): string => words.slice(from, to).map((word) => word.toString(16)).join(':');
+  const hex = (from: number, to: number): string =>
+    words
+      .slice(from, to)
+      .map((word) => word.toString(16))
+      .join(':');
   return best === -1 ? hex(0, 8) : `${hex(0, best)}::${hex(best + bestLength, 8)}`;
 }
 

@@ -143,15 +143,24 @@ export function duplexFromStream(stream: Stream): Duplex {
       );
     },
     write(chunk: Uint8Array, _encoding, callback) {
-      stream.write([chunk]).then(() => callback(), (error: unknown) => callback(toNetError(error)));
+      stream.write([chunk]).then(
+        () => callback(),
+        (error: unknown) => callback(toNetError(error)),
+      );
     },
     writev(entries: { chunk: Uint8Array }[], callback) {
       const chunks = entries.map((entry) => entry.chunk);
-      stream.write(chunks).then(() => callback(), (error: unknown) => callback(toNetError(error)));
+      stream.write(chunks).then(
+        () => callback(),
+        (error: unknown) => callback(toNetError(error)),
+      );
     },
     final(callback) {
       writeDone = true;
-      stream.closeWrite().then(() => callback(), (error: unknown) => callback(toNetError(error)));
+      stream.closeWrite().then(
+        () => callback(),
+        (error: unknown) => callback(toNetError(error)),
+      );
     },
     destroy(error, callback) {
       if (!readDone || !writeDone) stream.abort(error ?? new NetError('aborted', 'the stream was destroyed', { code: 'DESTROYED' }));

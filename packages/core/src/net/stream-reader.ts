@@ -69,7 +69,8 @@ export class StreamReader {
   }
 
   async #fill(): Promise<void> {
-    if (this.#ended || !(await this.#pull())) throw new NetError('aborted', 'the peer closed the connection in the middle of a message', { code: 'UNEXPECTED_END' });
+    if (this.#ended || !(await this.#pull()))
+      throw new NetError('aborted', 'the peer closed the connection in the middle of a message', { code: 'UNEXPECTED_END' });
   }
 
   async #pull(): Promise<boolean> {

@@ -1,11 +1,11 @@
 /** What core provides to adapters, inbounds, rules and plugins. */
 import type { Clock } from './clock.js';
 import type { Events } from './events.js';
-import type { Resolver } from './resolver.js';
-import type { TimerWheel } from './timer-wheel.js';
-import type { Timeouts } from './timeouts.js';
-import { token } from './token.js';
 import type { OwnEndpoints } from './own-endpoints.js';
+import type { Resolver } from './resolver.js';
+import type { Timeouts } from './timeouts.js';
+import type { TimerWheel } from './timer-wheel.js';
+import { token } from './token.js';
 
 export const CLOCK = token<Clock>('Clock');
 export const TIMERS = token<TimerWheel>('TimerWheel');
