@@ -6,8 +6,8 @@ export interface Adapter {
   readonly tag: string;
   /** The kind, as the config spells it. */
   readonly type: string;
-  readonly stream?: StreamDialer;
-  readonly packet?: PacketDialer;
+  readonly stream?: StreamDialer | undefined;
+  readonly packet?: PacketDialer | undefined;
   /** A group's choice for now (one hop), so that logs and `explain` can name the leaf. Absent in a leaf. */
   readonly now?: () => Adapter;
   /** All members of a group. */

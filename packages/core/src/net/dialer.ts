@@ -18,6 +18,8 @@ export interface DialOptions {
    * and must not pass them on to its base, which dials the proxy.
    */
   readonly addresses?: readonly string[];
+  /** A group tells which member carries the stream, so that logs name the leaf. */
+  readonly chosen?: (group: string, member: string) => void;
 }
 
 export interface PacketDialer {

@@ -6,6 +6,8 @@ export interface Datagram {
   readonly bytes: Uint8Array;
   /** One frozen object per remote, reused by the conn, so `===` replaces a look-up. */
   readonly peer: Endpoint;
+  /** What a rule looked up for a peer that is a name, judged by it: `direct` sends to the first of these, a proxy ignores them. */
+  readonly addresses?: readonly string[];
 }
 
 /** One UDP association: datagrams to and from any peer. */

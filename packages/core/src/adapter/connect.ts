@@ -1,0 +1,92 @@
+/** TCP connections of the kernel itself: the only place that opens one. Read first: RFC 8305 (Happy Eyeballs). */
+import net from 'node:net';
+import { addressFamily } from '../net/address.js';
+import type { Cancel } from '../net/cancel.js';
+import { timeoutError } from '../net/cancel.js';
+import type { Clock } from '../net/clock.js';
+import { formatEndpoint } from '../net/endpoint.js';
+import { NetError, toNetError } from '../net/errors.js';
+import type { OwnEndpoints } from '../net/own-endpoints.js';
+import { reset, streamFromSocket } from '../net/socket-stream.js';
+import { staggered } from '../net/staggered.js';
+import type { Stream } from '../net/stream.js';
+import type { TimerWheel } from '../net/timer-wheel.js';
+
+/** RFC 8305 section 8: Connection Attempt Delay, recommended value, in ms. */
+const ATTEMPT_DELAY = 250;
+
+/** How many addresses of one name are tried; a name with more is an attack or a mistake. */
+const MAX_ADDRESSES = 16;
+
+export type IpVersion = 'dual' | 'ipv4' | 'ipv6' | 'ipv4-prefer' | 'ipv6-prefer';
+
+export interface ConnectOptions {
+  readonly clock: Clock;
+  readonly timers: TimerWheel;
+  readonly own: OwnEndpoints;
+  readonly signal: Cancel;
+  /** For all addresses together, in ms. */
+  readonly timeoutMs: number;
+}
+
+/** Connects to the first of `addresses` (canonical, in the order to try) that answers. Rejects with a NetError. */
+export function connectToAny(addresses: readonly string[], port: number, options: ConnectOptions): Promise<Stream> {
+  const first = addresses[0];
+  if (addresses.length === 1 && first !== undefined) return connect(first, port, options, options.signal);
+  const attempts = addresses.slice(0, MAX_ADDRESSES).map((address, index) => ({
+    gapMs: index === 0 ? 0 : ATTEMPT_DELAY,
+    run: (signal: Cancel) => connect(address, port, options, signal),
+  }));
+  return staggered(attempts, {
+    clock: options.clock,
+    signal: options.signal,
+    discard: (late) => late.abort(new NetError('aborted', 'another address was faster', { code: 'LOST_RACE' })),
+  });
+}
+
+/** The order of RFC 8305 section 4: families alternate, the preferred one first. The order within a family stays. */
+export function sortAddresses(addresses: readonly string[], version: IpVersion): readonly string[] {
+  if (addresses.length === 1 && version === 'dual') return addresses;
+  const six = addresses.filter((address) => addressFamily(address) === 6);
+  const four = addresses.filter((address) => addressFamily(address) === 4);
+  if (version === 'ipv4') return four;
+  if (version === 'ipv6') return six;
+  const [first, second] = version === 'ipv4-prefer' ? [four, six] : [six, four];
+  const sorted: string[] = [];
+  for (let i = 0; i < Math.max(first.length, second.length); i++) {
+    const [a, b] = [first[i], second[i]];
+    if (a !== undefined) sorted.push(a);
+    if (b !== undefined) sorted.push(b);
+  }
+  return sorted;
+}
+
+function connect(address: string, port: number, options: ConnectOptions, signal: Cancel): Promise<Stream> {
+  const { own, timers, timeoutMs } = options;
+  if (signal.reason !== null) return Promise.reject(toNetError(signal.reason));
+  const where = formatEndpoint({ host: address, port });
+  if (own.includes('tcp', address, port)) return Promise.reject(new NetError('denied', `${where} is one of our own listeners: refused, or it would loop`, { code: 'LOOP' }));
+  return new Promise((resolve, reject) => {
+    const socket = net.connect({ host: address, port, family: addressFamily(address), allowHalfOpen: true, noDelay: true, keepAlive: true, autoSelectFamily: false });
+    const fail = (error: NetError): void => {
+      done();
+      reset(socket);
+      reject(error);
+    };
+    const deadline = timers.after(timeoutMs, () => fail(timeoutError(`connecting to ${where}`, timeoutMs)));
+    const forget = signal.onCancel((reason) => fail(toNetError(reason)));
+    const onError = (error: Error): void => fail(toNetError(error));
+    const done = (): void => {
+      deadline.cancel();
+      forget();
+    };
+    // Stays until the stream has its own: an error between would end the process.
+    socket.once('error', onError);
+    socket.once('connect', () => {
+      done();
+      const stream = streamFromSocket(socket);
+      socket.off('error', onError);
+      resolve(stream);
+    });
+  });
+}

@@ -1,0 +1,59 @@
+import { addressFamily } from '../net/address.js';
+import { toNetError } from '../net/errors.js';
+import type { DialOptions } from '../net/dialer.js';
+import type { Endpoint } from '../net/endpoint.js';
+import { NetError } from '../net/errors.js';
+import type { PacketConn } from '../net/packet-conn.js';
+import type { Stream } from '../net/stream.js';
+import { CLOCK, OWN_ENDPOINTS, RESOLVER, TIMEOUTS, TIMERS } from '../net/tokens.js';
+import type { Adapter, AdapterContext } from './adapter.js';
+import { connectToAny, type IpVersion, sortAddresses } from './connect.js';
+import { UdpConn } from './udp-conn.js';
+
+/** Connects to the destination itself. All sockets of the kernel are opened here, so loops are refused here, for every adapter. */
+export class DirectAdapter implements Adapter {
+  readonly tag: string;
+  readonly type = 'direct';
+  readonly stream = { dialStream: (destination: Endpoint, options: DialOptions): Promise<Stream> => this.#dialStream(destination, options) };
+  readonly packet?: { dialPacket(options: DialOptions): Promise<PacketConn> };
+  readonly #context: Pick<AdapterContext, 'tag' | 'get'>;
+  readonly #version: IpVersion;
+
+  constructor(options: { readonly ipVersion: IpVersion; readonly udp: boolean }, context: Pick<AdapterContext, 'tag' | 'get'>) {
+    this.tag = context.tag;
+    this.#context = context;
+    this.#version = options.ipVersion;
+    if (options.udp) this.packet = { dialPacket: (dial) => this.#dialPacket(dial) };
+  }
+
+  async #dialStream(destination: Endpoint, options: DialOptions): Promise<Stream> {
+    const { get } = this.#context;
+    const found = options.addresses ?? (await this.#resolve(destination.host, options));
+    const addresses = sortAddresses(found, this.#version);
+    if (addresses.length === 0) throw new NetError('unreachable', `${destination.host} has no address of the family that ip-version asks for`, { code: 'NO_ADDRESS' });
+    return connectToAny(addresses, destination.port, {
+      clock: get(CLOCK),
+      timers: get(TIMERS),
+      own: get(OWN_ENDPOINTS),
+      signal: options.signal,
+      timeoutMs: get(TIMEOUTS).connect,
+    });
+  }
+
+  #resolve(host: string, options: DialOptions): readonly string[] | Promise<readonly string[]> {
+    if (addressFamily(host) !== 0) return [host];
+    const family = this.#version === 'ipv4' ? 4 : this.#version === 'ipv6' ? 6 : 0;
+    return this.#context.get(RESOLVER).resolve(host, family, options.signal);
+  }
+
+  #dialPacket(options: DialOptions): Promise<PacketConn> {
+    const { get } = this.#context;
+    if (options.signal.reason !== null) return Promise.reject(toNetError(options.signal.reason));
+    return Promise.resolve(
+      new UdpConn({
+        own: get(OWN_ENDPOINTS),
+        resolve: async (host) => sortAddresses(await get(RESOLVER).resolve(host, 0, options.signal), this.#version)[0] ?? null,
+      }),
+    );
+  }
+}

@@ -1,0 +1,27 @@
+import type { Endpoint } from './endpoint.js';
+
+/** One frozen object per endpoint, so that `===` replaces a look-up. Bounded: the oldest is forgotten, and made anew when it comes again. */
+export class EndpointTable {
+  readonly #limit: number;
+  readonly #known = new Map<string, Endpoint>();
+
+  constructor(limit = 4096) {
+    this.#limit = limit;
+  }
+
+  /** `host` must be canonical. */
+  get(host: string, port: number): Endpoint {
+    const key = `${host} ${port}`;
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    if (this.#known.size >= this.#limit) {
+      for (const oldest of this.#known.keys()) {
+        this.#known.delete(oldest);
+        break;
+      }
+    }
+    const endpoint: Endpoint = Object.freeze({ host, port });
+    this.#known.set(key, endpoint);
+    return endpoint;
+  }
+}

@@ -1,0 +1,54 @@
+import type { Datagram } from './packet-conn.js';
+
+/** The receiving half of a PacketConn: a bounded queue between a producer that cannot wait and one reader. */
+export class PacketQueue {
+  readonly #limit: number;
+  #queue: Datagram[] = [];
+  #reader: ((datagrams: readonly Datagram[] | null) => void) | null = null;
+  #ended = false;
+  /** Datagrams that found the queue full. */
+  dropped = 0;
+
+  /** `limit`: datagrams. */
+  constructor(limit = 256) {
+    this.#limit = limit;
+  }
+
+  /** false: dropped. The queue keeps the datagram as it is: its bytes must not be reused. */
+  put(datagram: Datagram): boolean {
+    const reader = this.#reader;
+    if (this.#ended) return false;
+    if (reader !== null) {
+      this.#reader = null;
+      reader([datagram]);
+      return true;
+    }
+    if (this.#queue.length >= this.#limit) {
+      this.dropped++;
+      return false;
+    }
+    this.#queue.push(datagram);
+    return true;
+  }
+
+  /** All that wait, or null after `end`. One call at a time. */
+  take(): Promise<readonly Datagram[] | null> {
+    if (this.#queue.length > 0) {
+      const queue = this.#queue;
+      this.#queue = [];
+      return Promise.resolve(queue);
+    }
+    if (this.#ended) return Promise.resolve(null);
+    return new Promise((resolve) => {
+      this.#reader = resolve;
+    });
+  }
+
+  /** What waits may still be taken; after it, null. */
+  end(): void {
+    this.#ended = true;
+    const reader = this.#reader;
+    this.#reader = null;
+    reader?.(null);
+  }
+}
