@@ -21,7 +21,7 @@ let failed = 0;
 const built = await check('build', 'tsc', ['-b']);
 if (built) {
   if (words.length === 0) {
-    await check('format and lint', 'biome', ['check', '.']);
+    await check('format and lint', 'biome', ['check', '.', '--error-on-warnings']);
     await check('typed lint', 'eslint', ['.', '--max-warnings', '0']);
     await check('dead code', 'knip', []);
   }
