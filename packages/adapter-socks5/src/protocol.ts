@@ -1,0 +1,29 @@
+import { type InboundConnection, type InboundContext, type InboundProtocol, NetError, toNetError } from '@nekit/core';
+import { Client } from './client.js';
+import { serve4 } from './serve-4.js';
+import { serve5 } from './serve-5.js';
+import { VERSION_4, VERSION_5 } from './wire.js';
+
+/** SOCKS 4, 4a and 5 on one port; the first byte says which. */
+export const socksProtocol: InboundProtocol = {
+  name: 'socks',
+  takes: (first) => first[0] === VERSION_5 || first[0] === VERSION_4,
+  serve,
+};
+
+/** A client that breaks the protocol, is too slow or leaves in the middle is reported and cut off; nothing is thrown. */
+async function serve(connection: InboundConnection, context: InboundContext): Promise<void> {
+  const client = new Client(connection, context);
+  try {
+    const version = await client.reader.byte();
+    if (version === VERSION_5) await serve5(client);
+    else if (version === VERSION_4) await serve4(client);
+    else throw new NetError('protocol', `a SOCKS request cannot start with ${version}`, { code: 'SOCKS_PROTOCOL' });
+  } catch (thrown) {
+    const error = toNetError(thrown);
+    client.report(error);
+    connection.stream.abort(error);
+  } finally {
+    client.release();
+  }
+}

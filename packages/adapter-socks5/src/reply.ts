@@ -1,0 +1,34 @@
+/**
+ * What a client is told. Read first: RFC 1928 section 6; for version 4 the memo "SOCKS: A protocol for TCP proxy across firewalls".
+ *
+ *   SOCKS5: 05 | REP | 00 | ATYP BND.ADDR BND.PORT        SOCKS4: 00 | CD | PORT (2) | IP (4)
+ *
+ * BND of a CONNECT is written as 0.0.0.0:0: which address a chain of proxies connects from is nothing that the client could use.
+ */
+import { type Endpoint, FAILURES, type NetError } from '@nekit/core';
+import { encodeEndpoint, REP_HOST_UNREACHABLE, VERSION_5 } from './wire.js';
+
+const NOWHERE: Endpoint = { host: '0.0.0.0', port: 0 };
+
+/** CD of a SOCKS4 reply: granted, and rejected or failed. */
+export const GRANTED_4 = 0x5a;
+export const REJECTED_4 = 0x5b;
+
+export function reply5(rep: number, bound: Endpoint = NOWHERE): Uint8Array {
+  return Buffer.concat([Uint8Array.of(VERSION_5, rep, 0x00), encodeEndpoint(bound)]);
+}
+
+export function reply4(code: number): Uint8Array {
+  return Uint8Array.of(0x00, code, 0, 0, 0, 0, 0, 0);
+}
+
+/** An upstream SOCKS5 server's own word, as our adapter puts it into the code; 7 and 8 were about our request, not about this client's. */
+const UPSTREAM = /^SOCKS5_REP_([1-6])$/;
+
+/** The REP octet for a failure: core's table, and what a code says more exactly than its failure. */
+export function repOf(error: NetError): number {
+  const upstream = UPSTREAM.exec(error.code);
+  if (upstream !== null) return Number(upstream[1]);
+  if (error.code === 'EHOSTUNREACH' || error.code === 'EHOSTDOWN') return REP_HOST_UNREACHABLE;
+  return FAILURES[error.failure].socks5;
+}

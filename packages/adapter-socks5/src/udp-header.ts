@@ -1,0 +1,61 @@
+/**
+ * Read first: RFC 1928 section 7. In front of every datagram between a client and the relay, in both directions:
+ *
+ *   +-----+------+------+----------+----------+------+
+ *   | RSV | FRAG | ATYP | ADDR     | PORT     | DATA |
+ *   |  2  |  1   |  1   | variable |    2     |      |
+ *   +-----+------+------+----------+----------+------+
+ *
+ * The address is the remote's: where to on the way out, where from on the way back. FRAG other than 0 is a fragment; who does not
+ * put fragments together must drop them.
+ */
+import type { Endpoint } from '@nekit/core';
+import type { PeerTable } from './peer-table.js';
+import { addressLength, encodeEndpoint, hostOf, portAt, TYPE_DOMAIN } from './wire.js';
+
+/** RSV, FRAG, ATYP. */
+const FIXED = 4;
+
+/** The largest payload of a UDP datagram over IPv4 (65,535 less 8 and 20). */
+export const MAX_DATAGRAM = 65_507;
+
+/** A datagram as a relay or a client sent it. `payload` is a part of what was parsed. */
+export interface RelayedDatagram {
+  readonly peer: Endpoint;
+  readonly payload: Uint8Array;
+}
+
+/** null for what is to be dropped: too short, a fragment, an unknown address type, a name that is none, port 0. */
+export function parseRelayed(bytes: Uint8Array, peers: PeerTable): RelayedDatagram | null {
+  if (bytes.length < FIXED || bytes[2] !== 0) return null;
+  const type = bytes[3] ?? 0;
+  let start = FIXED;
+  let length = addressLength(type);
+  if (length === null) return null;
+  if (type === TYPE_DOMAIN) length = bytes[start++] ?? 0;
+  const end = start + length + 2;
+  if (end > bytes.length) return null;
+  const port = portAt(bytes, start + length);
+  if (port === 0) return null;
+  const key = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1', FIXED - 1, end);
+  const known = peers.get(key);
+  if (known !== null) return { peer: known, payload: bytes.subarray(end) };
+  const host = hostOf(type, bytes.subarray(start, start + length));
+  return host === null ? null : { peer: peers.add(key, host, port), payload: bytes.subarray(end) };
+}
+
+/** Headers for the peers that one association sends to, kept as long as the peers' Endpoint objects live. */
+export class RelayHeaders {
+  readonly #headers = new WeakMap<Endpoint, Uint8Array>();
+
+  /** null for a peer that cannot be written down (a name that is too long). */
+  of(peer: Endpoint): Uint8Array | null {
+    const known = this.#headers.get(peer);
+    if (known !== undefined) return known;
+    // A name of more than 253 characters cannot be canonical; only a foreign PacketConn could bring one.
+    if (peer.host.length === 0 || peer.host.length > 253) return null;
+    const header = Buffer.concat([new Uint8Array(FIXED - 1), encodeEndpoint(peer)]);
+    this.#headers.set(peer, header);
+    return header;
+  }
+}
