@@ -102,7 +102,10 @@ async function resolvePath(asked: string, options: ResolveOptions): Promise<Foun
     if (!isAbsent(error)) throw error;
     throw new PluginError('PLUGIN_NOT_INSTALLED', asked, 'load', `plugin "${asked}" is not there: ${at} does not exist`, { cause: error });
   }
-  if ((await stat(path)).isDirectory()) return inspect(await packageAt(path), options);
+  if ((await stat(path)).isDirectory()) {
+    if ((await readPackageJson(path)) === null) throw noPlugin(asked, path);
+    return inspect(await packageAt(path), options);
+  }
   const folder = await nearestPackage(dirname(path));
   if (folder !== null) {
     const candidate = await packageAt(folder);
