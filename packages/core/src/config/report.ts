@@ -20,8 +20,8 @@ export function formatPath(path: readonly (string | number)[]): string {
   return text;
 }
 
-/** Text of a config may hold anything; a terminal must not act on it. C0, DEL and C1 controls, and line and direction marks of Unicode. */
-const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
+/** Text of a config may hold anything, and a terminal must not act on it: controls, line separators, marks that turn the direction of text. */
+const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
 
 export function clean(text: string): string {
   return text.replace(CONTROL, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);

@@ -48,7 +48,7 @@ export function withOverrides(source: ConfigSource, overrides: Overrides): Confi
   const firstNew = new Map<string, number>();
   for (const [key, entries] of Object.entries(overrides.append ?? {})) {
     const own = base[key];
-    const list = Array.isArray(own) ? own : [];
+    const list: readonly unknown[] = Array.isArray(own) ? own : [];
     firstNew.set(key, list.length);
     value[key] = [...list, ...entries];
   }

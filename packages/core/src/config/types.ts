@@ -5,6 +5,8 @@
 import type { Timeouts } from '../net/timeouts.js';
 
 export interface KernelConfig {
+  /** As written; who starts the kernel has loaded them. */
+  readonly plugins: readonly string[];
   readonly mode: Mode;
   readonly logLevel: LogLevel;
   /** false: the resolver returns no IPv6 addresses. */

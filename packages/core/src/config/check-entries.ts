@@ -1,0 +1,155 @@
+/** `proxies` and `proxy-groups`: every entry by the schema of its type. */
+import { z } from 'zod';
+import { closest } from '../net/closest.js';
+import type { AdapterDefinition } from '../plugin/plugin.js';
+import type { Kinds, Registry } from '../plugin/registry.js';
+import { findingsOf } from './issues.js';
+import { adviceFor, LATER_GROUP_KEYS, LATER_PROXY_KEYS } from './known-keys.js';
+import { didYouMean, list, type ProblemList } from './problem-list.js';
+import { isRecord } from './record.js';
+import { ENTRY } from './schema.js';
+import type { SchemaNode } from './schema-node.js';
+import { propertiesOf } from './schema-node.js';
+import { shape } from './shape.js';
+import type { ConfigSource, Path } from './source.js';
+import type { AdapterConfig } from './types.js';
+
+export type Section = 'proxies' | 'proxy-groups';
+
+/** An entry with what the checks among entries need of it. */
+export interface CheckedEntry extends AdapterConfig {
+  readonly path: Path;
+  readonly section: Section;
+  /** Other entries that it names, with the places where it does. */
+  readonly references: readonly { readonly name: string; readonly path: Path }[];
+}
+
+interface Core {
+  readonly name: string;
+  readonly type: string;
+  readonly 'dialer-proxy'?: string | undefined;
+}
+
+const ENTRY_SCHEMA: SchemaNode = z.toJSONSchema(ENTRY, { io: 'input' });
+const CORE_KEYS: readonly string[] = Object.keys(ENTRY.shape);
+
+export class EntryChecker {
+  readonly #source: ConfigSource;
+  readonly #problems: ProblemList;
+  readonly #registry: Registry;
+  readonly #schemas = new Map<string, SchemaNode>();
+
+  constructor(source: ConfigSource, problems: ProblemList, registry: Registry) {
+    this.#source = source;
+    this.#problems = problems;
+    this.#registry = registry;
+  }
+
+  check(section: Section, entries: readonly unknown[]): CheckedEntry[] {
+    return entries.flatMap((entry, index) => this.#entry(section, entry, [section, index]) ?? []);
+  }
+
+  #entry(section: Section, entry: unknown, path: Path): CheckedEntry | null {
+    if (!isRecord(entry)) {
+      this.#problems.error('BAD_VALUE', 'an entry is a set of keys, as { name: home, type: socks5, server: 192.0.2.1, port: 1080 }', path);
+      return null;
+    }
+    const core = this.#core(entry, path);
+    if (core === null) return null;
+    const kinds = section === 'proxies' ? this.#registry.adapters : this.#registry.groups;
+    const common = { name: core.name, type: core.type, dialerProxy: core['dialer-proxy'] ?? null, where: this.#problems.where(path), path, section };
+    const chain = core['dialer-proxy'] === undefined ? [] : [{ name: core['dialer-proxy'], path: [...path, 'dialer-proxy'] }];
+    const definition = kinds.get(core.type)?.definition;
+    if (definition === undefined) {
+      const unavailable = this.#unknownType(section, core.type, kinds, [...path, 'type']);
+      return { ...common, options: null, unavailable, references: [...chain, ...members(section, entry, path)] };
+    }
+    const shaped = this.#shape(section, definition, entry, core, path);
+    return { ...common, options: this.#parse(definition, shaped, path), unavailable: null, references: [...chain, ...members(section, shaped, path)] };
+  }
+
+  /** Core's own keys; null if they are unusable (which is reported). */
+  #core(entry: Readonly<Record<string, unknown>>, path: Path): Core | null {
+    const own = Object.fromEntries(Object.entries(entry).filter(([key]) => CORE_KEYS.includes(key)));
+    const shaped = shape(own, path, { schema: ENTRY_SCHEMA, text: (at) => this.#source.text(at), unknown: () => undefined });
+    const parsed = ENTRY.safeParse(shaped);
+    if (parsed.success) return parsed.data;
+    for (const finding of findingsOf(parsed.error, shaped, path)) this.#problems.error('BAD_VALUE', finding.message, finding.path);
+    return null;
+  }
+
+  #unknownType(section: Section, type: string, kinds: Kinds<AdapterDefinition<unknown>>, path: Path): string {
+    const misplaced = section === 'proxies' ? this.#registry.groups : this.#registry.adapters;
+    const elsewhere = section === 'proxies' ? 'proxy-groups' : 'proxies';
+    const hint = misplaced.get(type) !== undefined ? `it belongs into ${elsewhere}` : adviceFor(type);
+    const reason = `type "${type}" is not supported${hint === null ? '' : `: ${hint}`}`;
+    const guess = hint === null ? didYouMean(closest(type, kinds.names())) : '';
+    this.#problems.warning('UNKNOWN_TYPE', `${reason}.${guess} It stays listed, and connections to it fail. Known types: ${list(kinds.names().sort())}`, path);
+    return reason;
+  }
+
+  #shape(section: Section, definition: AdapterDefinition<unknown>, entry: Readonly<Record<string, unknown>>, core: Core, path: Path): unknown {
+    const schema = this.#schema(definition, path);
+    const properties = propertiesOf(schema);
+    // `name: 5` was turned into "5"; a strict schema that does not list core's keys must not see them.
+    const own = Object.entries({ ...entry, ...core }).filter(
+      ([key, value]) => value !== undefined && (!CORE_KEYS.includes(key) || Object.hasOwn(properties, key)),
+    );
+    const later = section === 'proxies' ? LATER_PROXY_KEYS : LATER_GROUP_KEYS;
+    return shape(Object.fromEntries(own), path, {
+      schema,
+      text: (at) => this.#source.text(at),
+      unknown: (at, known) => {
+        const key = String(at.at(-1));
+        const here = at.length === path.length + 1;
+        const what = section === 'proxies' ? `a ${core.type} proxy` : `a ${core.type} group`;
+        if (here && later.has(key)) this.#problems.warning('UNSUPPORTED_KEY', `"${key}" is not supported in ${what} and has no effect`, at, 'key');
+        else
+          this.#problems.warning(
+            'UNKNOWN_KEY',
+            `"${key}" is no key of ${what}.${didYouMean(closest(key, here ? [...known, ...CORE_KEYS] : known))}`,
+            at,
+            'key',
+          );
+      },
+    });
+  }
+
+  #schema(definition: AdapterDefinition<unknown>, path: Path): SchemaNode {
+    let schema = this.#schemas.get(definition.type);
+    if (schema === undefined) {
+      schema = jsonSchemaOf(definition, (message) => this.#problems.warning('PLUGIN_SCHEMA', message, [...path, 'type']));
+      this.#schemas.set(definition.type, schema);
+    }
+    return schema;
+  }
+
+  #parse(definition: AdapterDefinition<unknown>, shaped: unknown, path: Path): unknown {
+    try {
+      return definition.config.parse(shaped);
+    } catch (error) {
+      for (const finding of findingsOf(error, shaped, path)) this.#problems.error('BAD_VALUE', finding.message, finding.path);
+      return null;
+    }
+  }
+}
+
+/** A plugin's schema as JSON Schema; an empty one, which takes anything, if it cannot say it. */
+export function jsonSchemaOf(definition: Pick<AdapterDefinition<unknown>, 'type' | 'config'>, complain: (message: string) => void): SchemaNode {
+  try {
+    const schema: unknown = definition.config.toJSONSchema();
+    return isRecord(schema) ? schema : {};
+  } catch (error) {
+    complain(
+      `the plugin of type "${definition.type}" cannot describe its keys, so they are not checked for slips: ${error instanceof Error ? error.message : String(error)}`,
+    );
+    return {};
+  }
+}
+
+/** The names in a group's `proxies`. */
+function members(section: Section, entry: unknown, path: Path): { name: string; path: Path }[] {
+  const names: unknown = section === 'proxy-groups' && isRecord(entry) ? entry['proxies'] : undefined;
+  if (!Array.isArray(names)) return [];
+  return names.flatMap((name, index) => (typeof name === 'string' ? [{ name, path: [...path, 'proxies', index] }] : []));
+}

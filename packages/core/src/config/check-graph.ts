@@ -1,0 +1,65 @@
+/** What entries say about each other: names, references, circles. */
+import { closest } from '../net/closest.js';
+import type { CheckedEntry } from './check-entries.js';
+import { didYouMean, type ProblemList } from './problem-list.js';
+import { BUILT_INS } from './schema.js';
+
+/** Reports duplicates, unknown names and circles. Returns every name that a rule may lead to. */
+export function checkGraph(entries: readonly CheckedEntry[], problems: ProblemList): ReadonlySet<string> {
+  const byName = new Map<string, CheckedEntry>();
+  for (const entry of entries) {
+    const path = [...entry.path, 'name'];
+    const other = byName.get(entry.name);
+    if (other !== undefined) {
+      const [first, second] = [problems.where([...other.path, 'name']), problems.where(path)];
+      problems.error('DUPLICATE_NAME', `the name "${entry.name}" is given twice: ${first} and ${second}`, path);
+    } else if (isBuiltIn(entry.name) && !(entry.name === 'GLOBAL' && entry.section === 'proxy-groups')) {
+      problems.error('DUPLICATE_NAME', `"${entry.name}" is the name of a built-in adapter; choose another one`, path);
+    } else byName.set(entry.name, entry);
+  }
+  const names = new Set<string>([...BUILT_INS, ...byName.keys()]);
+  for (const entry of entries) checkReferences(entry, byName, names, problems);
+  reportCycles(byName, problems);
+  return names;
+}
+
+function checkReferences(entry: CheckedEntry, byName: ReadonlyMap<string, CheckedEntry>, names: ReadonlySet<string>, problems: ProblemList): void {
+  for (const { name, path } of entry.references) {
+    if (!names.has(name)) problems.error('UNKNOWN_NAME', `there is no proxy or group "${name}".${didYouMean(closest(name, names))}`, path);
+    else if (name === 'GLOBAL' && !byName.has(name))
+      problems.error('CYCLE', `"${entry.name}" names GLOBAL, which holds "${entry.name}": GLOBAL -> ${entry.name} -> GLOBAL`, path);
+  }
+}
+
+function isBuiltIn(name: string): boolean {
+  return BUILT_INS.some((builtIn) => builtIn === name);
+}
+
+/** Depth first without recursion: a chain may be as long as the file. Each circle is reported once, at the reference that closes it. */
+function reportCycles(byName: ReadonlyMap<string, CheckedEntry>, problems: ProblemList): void {
+  const done = new Set<string>();
+  for (const start of byName.values()) {
+    const trail: { entry: CheckedEntry; next: number }[] = [{ entry: start, next: 0 }];
+    const onTrail = new Set([start.name]);
+    if (done.has(start.name)) continue;
+    for (let top = trail.at(-1); top !== undefined; top = trail.at(-1)) {
+      const reference = top.entry.references[top.next++];
+      if (reference === undefined) {
+        done.add(top.entry.name);
+        onTrail.delete(top.entry.name);
+        trail.pop();
+        continue;
+      }
+      const target = byName.get(reference.name);
+      if (target === undefined || done.has(target.name)) continue;
+      if (onTrail.has(target.name)) {
+        const names = trail.map(({ entry }) => entry.name);
+        const circle = [...names.slice(names.indexOf(target.name)), target.name];
+        problems.error('CYCLE', `these use each other in a circle: ${circle.join(' -> ')}`, reference.path);
+      } else {
+        onTrail.add(target.name);
+        trail.push({ entry: target, next: 0 });
+      }
+    }
+  }
+}

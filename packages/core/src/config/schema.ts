@@ -1,0 +1,104 @@
+/** Core's own keys, as the config spells them: the one source of the checks, of the JSON Schema and of its help texts. */
+import { z } from 'zod';
+import { DEFAULT_TIMEOUTS, type Timeouts } from '../net/timeouts.js';
+import type { LogLevel, Mode } from './types.js';
+
+export const MODES = ['rule', 'global', 'direct'] as const satisfies readonly Mode[];
+export const LOG_LEVELS = ['silent', 'error', 'warning', 'info', 'debug'] as const satisfies readonly LogLevel[];
+
+/** Two sockets each; Node raises the limit of open files to the hard one, which is 500,000 or more on most Linux systems. */
+export const DEFAULT_MAX_CONNECTIONS = 10_000;
+
+/** Adapters that are there without being named. `GLOBAL` is a selector over all of them, unless a group of that name is configured. */
+export const BUILT_INS = ['DIRECT', 'REJECT', 'REJECT-DROP', 'PASS', 'COMPATIBLE', 'GLOBAL'] as const;
+
+/** Listener names that Clash gives to `port`, `socks-port` and `mixed-port`, as IN-NAME rules spell them. */
+export const CLASH_LISTENERS = [
+  { key: 'port', name: 'DEFAULT-HTTP', type: 'http' },
+  { key: 'socks-port', name: 'DEFAULT-SOCKS', type: 'socks' },
+  { key: 'mixed-port', name: 'DEFAULT-MIXED', type: 'mixed' },
+] as const;
+
+/** `firstByte` of net/timeouts.ts is `first-byte` in the config, as all keys there. */
+export function timeoutKey(name: keyof Timeouts): string {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+export const TIMEOUT_NAMES = Object.keys(DEFAULT_TIMEOUTS) as (keyof Timeouts)[];
+
+/** What setTimeout can wait at most. */
+const MAX_MS = 2_147_483_647;
+
+const port = z.int().min(0).max(65535);
+const cidrs = z.array(z.string());
+const name = z.string().min(1).max(256);
+const users = z.array(z.object({ username: z.string().min(1), password: z.string() }));
+
+/** Upper and lower case mean the same here (Clash's loader folds them). */
+function word<const T extends readonly string[]>(words: T): z.ZodType<T[number]> {
+  return z.string().toLowerCase().pipe(z.enum(words));
+}
+
+const timeouts = z.object(
+  Object.fromEntries(
+    TIMEOUT_NAMES.map((key) => [timeoutKey(key), z.int().min(1).max(MAX_MS).describe(`Milliseconds; default ${DEFAULT_TIMEOUTS[key]}.`).optional()]),
+  ),
+);
+
+export const TOP = z.object({
+  $schema: z.string().describe('For editors; ignored.').optional(),
+  plugins: z.array(z.string().min(1)).describe('Plugins to load besides http and socks5: short names, npm packages or ./paths.').optional(),
+  port: port.describe('Port of an HTTP proxy; 0 is off.').optional(),
+  'socks-port': port.describe('Port of a SOCKS4, 4a and 5 proxy; 0 is off.').optional(),
+  'mixed-port': port.describe('Port of a proxy for HTTP and SOCKS; 0 is off.').optional(),
+  'allow-lan': z.boolean().describe('Let other machines use port, socks-port and mixed-port. Default false: they listen on 127.0.0.1.').optional(),
+  'bind-address': z.string().describe('Where those three listen with allow-lan: "*" (everywhere, the default) or an address.').optional(),
+  authentication: z.array(z.string()).describe('"user:password" for listeners that have no users of their own.').optional(),
+  'skip-auth-prefixes': cidrs.describe('Clients in these networks need no password.').optional(),
+  'lan-allowed-ips': cidrs.describe('Only clients in these networks may connect. Loopback always may.').optional(),
+  'lan-disallowed-ips': cidrs.describe('Clients in these networks may not connect.').optional(),
+  listeners: z.array(z.unknown()).describe('Further listeners.').optional(),
+  mode: word(MODES).describe('rule (default), global (everything goes through GLOBAL) or direct.').optional(),
+  'log-level': word(LOG_LEVELS).describe('Default info.').optional(),
+  ipv6: z.boolean().describe('false: names have no IPv6 addresses. Default true.').optional(),
+  hosts: z
+    .record(z.string(), z.union([z.string(), z.array(z.string())]))
+    .describe('Names to an address, a list of them, or another name.')
+    .optional(),
+  proxies: z.array(z.unknown()).describe('Adapters: what connections can leave through.').optional(),
+  'proxy-groups': z.array(z.unknown()).describe('Adapters that choose among others.').optional(),
+  rules: z.array(z.unknown()).describe('The first that matches decides; without a match it is DIRECT.').optional(),
+  'max-connections': z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .describe(`Client connections at a time, all listeners together. Default ${DEFAULT_MAX_CONNECTIONS}.`)
+    .optional(),
+  timeouts: timeouts.describe('Every wait of the kernel.').optional(),
+});
+
+export type Top = z.infer<typeof TOP>;
+
+/** The keys of an entry of `proxies` and `proxy-groups` that are core's, whatever its type. */
+export const ENTRY = z.object({
+  name: name.describe('What rules and groups call it.'),
+  type: z.string().min(1).describe('What it is.'),
+  'dialer-proxy': z.string().min(1).describe('The adapter to dial through; default direct.').optional(),
+});
+
+/** The keys of a listener that are core's. */
+export const LISTENER = z.object({
+  name: name.describe('What IN-NAME rules call it.'),
+  type: z.string().min(1).describe('mixed, a protocol (http, socks), or the type of a plugin.'),
+  listen: z.string().describe('The address to listen on; default 127.0.0.1. "*" or 0.0.0.0 lets other machines in.').optional(),
+  port: port.describe('0: any free port.'),
+  users: users.describe('Who may use it, instead of `authentication`. An empty list: everybody.').optional(),
+});
+
+/** A rule as an object. All other keys go to the rule's kind. */
+export const RULE = z.looseObject({
+  type: z.string().min(1).describe('The kind, as DOMAIN-SUFFIX.'),
+  value: z.string().describe('What is compared; MATCH has none.').optional(),
+  to: z.string().min(1).describe('The adapter or group.'),
+  parameters: z.array(z.string()).describe('As no-resolve.').optional(),
+});
