@@ -1,42 +1,57 @@
-/** IP addresses as bytes and as canonical text. */
+/**
+ * IP addresses as bytes, as numbers and as canonical text.
+ * Read first: RFC 4291 section 2.2 (text of IPv6), RFC 5952 (its canonical form), RFC 4007 section 11 (zones), inet_aton(3) (odd IPv4).
+ */
 
-/** 4 or 16 bytes for a canonical or a usual spelling of an address (dotted quad, RFC 4291 text), null for anything else. */
+/** 4 or 16 bytes for a canonical or a usual spelling of an address (dotted quad, RFC 4291 text, a zone is left out), null for anything else. */
 export function parseAddress(text: string): Uint8Array | null {
   return text.includes(':') ? parseIPv6(text) : parseIPv4(text);
 }
 
-/** 4, 6 or 0 (a domain). Cheap: for hosts that are already canonical. */
+/** 4, 6 or 0 (a domain). Cheap, allocates nothing: for hosts that are already canonical. */
 export function addressFamily(host: string): 0 | 4 | 6 {
-  if (host.includes(':')) return 6;
   const last = host.charCodeAt(host.length - 1);
-  return last >= 0x30 && last <= 0x39 && parseIPv4(host) !== null ? 4 : 0;
+  if (last >= 0x30 && last <= 0x39 && ipv4ToNumber(host) !== -1) return 4;
+  return host.includes(':') ? 6 : 0;
 }
 
-/** Strict dotted quad: four decimal parts, no leading zeros. */
-function parseIPv4(text: string): Uint8Array | null {
-  const bytes = new Uint8Array(4);
-  let part = 0;
+/** The 32 bits of a strict dotted quad (four decimal parts, no leading zeros) as a number, -1 for anything else. Allocates nothing. */
+export function ipv4ToNumber(text: string): number {
+  if (text.length > 15) return -1;
+  let all = 0;
+  let parts = 0;
   let value = -1;
-  for (let i = 0; i <= text.length; i++) {
-    const code = i === text.length ? 0x2e : text.charCodeAt(i);
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
     if (code === 0x2e) {
-      if (value < 0 || part > 3) return null;
-      bytes[part++] = value;
+      if (value < 0 || parts === 3) return -1;
+      all = all * 256 + value;
+      parts++;
       value = -1;
       continue;
     }
     const digit = code - 0x30;
-    if (digit < 0 || digit > 9 || value === 0) return null;
+    if (digit < 0 || digit > 9 || value === 0) return -1;
     value = value < 0 ? digit : value * 10 + digit;
-    if (value > 255) return null;
+    if (value > 255) return -1;
   }
-  return part === 4 ? bytes : null;
+  return parts === 3 && value >= 0 ? all * 256 + value : -1;
+}
+
+function parseIPv4(text: string): Uint8Array | null {
+  const value = ipv4ToNumber(text);
+  return value === -1 ? null : ipv4Bytes(value);
+}
+
+function ipv4Bytes(value: number): Uint8Array {
+  return Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value);
 }
 
 function parseIPv6(text: string): Uint8Array | null {
   const zone = text.indexOf('%');
+  if (zone !== -1 && !zoneIsClean(text, zone)) return null;
   const body = zone === -1 ? text : text.slice(0, zone);
-  const halves = body.split('::');
+  const halves = body.split('::', 3);
   if (halves.length > 2) return null;
   const head = groups(halves[0] ?? '', halves.length === 1);
   const tail = halves.length === 2 ? groups(halves[1] ?? '', true) : [];
@@ -53,7 +68,7 @@ function parseIPv6(text: string): Uint8Array | null {
 function groups(text: string, mayEndInIPv4: boolean): number[] | null {
   const bytes: number[] = [];
   if (text === '') return bytes;
-  const parts = text.split(':');
+  const parts = text.split(':', 9);
   for (let i = 0; i < parts.length; i++) {
     const part = parts[i] ?? '';
     if (part.includes('.')) {
@@ -95,51 +110,53 @@ export function formatAddress(bytes: Uint8Array): string {
   return best === -1 ? hex(0, 8) : `${hex(0, best)}::${hex(best + bestLength, 8)}`;
 }
 
-function isMapped(bytes: Uint8Array): boolean {
+/** Whether 16 bytes are an IPv4-mapped address, `::ffff:0:0/96` (RFC 4291 section 2.5.5.2). */
+export function isMapped(bytes: Uint8Array): boolean {
   for (let i = 0; i < 10; i++) if (bytes[i] !== 0) return false;
-  return bytes[10] === 0xff && bytes[11] === 0xff;
+  return bytes.length === 16 && bytes[10] === 0xff && bytes[11] === 0xff;
 }
 
 /**
  * Any spelling that a resolver would take for an address, in canonical form, or null. Besides the usual ones these are the
  * forms of inet_aton: one to four parts, each decimal, octal (`0177`) or hexadecimal (`0x7f`), the last one filling what is left.
+ * A zone stays (`fe80::1%eth0`), but for an IPv4-mapped address, which has none.
  */
 export function normaliseAddress(text: string): string | null {
   if (text.includes(':')) {
     const bytes = parseIPv6(text);
     if (bytes === null) return null;
     const zone = text.indexOf('%');
-    return zone === -1 ? formatAddress(bytes) : zoneIsClean(text, zone) ? formatAddress(bytes) + text.slice(zone) : null;
+    return zone === -1 || isMapped(bytes) ? formatAddress(bytes) : formatAddress(bytes) + text.slice(zone);
   }
-  const strict = parseIPv4(text);
-  if (strict !== null) return text;
+  if (ipv4ToNumber(text) !== -1) return text;
   const loose = parseLooseIPv4(text);
-  return loose === null ? null : formatAddress(loose);
+  return loose === -1 ? null : formatAddress(ipv4Bytes(loose));
 }
 
+/** Interface names and indexes; anything else could smuggle bytes into a log or a header. */
 function zoneIsClean(text: string, zone: number): boolean {
   return /^%[A-Za-z0-9_.-]{1,32}$/.test(text.slice(zone));
 }
 
-function parseLooseIPv4(text: string): Uint8Array | null {
-  const parts = (text.endsWith('.') ? text.slice(0, -1) : text).split('.');
-  if (parts.length > 4) return null;
-  const values: number[] = [];
-  for (const part of parts) {
-    const value = looseNumber(part);
-    if (value === null) return null;
-    values.push(value);
+function parseLooseIPv4(text: string): number {
+  const parts = (text.endsWith('.') ? text.slice(0, -1) : text).split('.', 5);
+  if (parts.length > 4) return -1;
+  let all = 0;
+  for (let i = 0; i < parts.length; i++) {
+    const value = looseNumber(parts[i] ?? '');
+    const left = 5 - parts.length; // bytes that the last part fills
+    const last = i === parts.length - 1;
+    if (value === -1 || value >= 256 ** (last ? left : 1)) return -1;
+    all = all * 256 ** (last ? left : 1) + value;
   }
-  const last = values.pop() ?? 0;
-  if (values.some((value) => value > 255) || last >= 256 ** (4 - values.length)) return null;
-  const bytes = new Uint8Array(4);
-  bytes.set(values);
-  for (let i = 3, rest = last; i >= values.length; i--, rest = Math.floor(rest / 256)) bytes[i] = rest % 256;
-  return bytes;
+  return all;
 }
 
-function looseNumber(text: string): number | null {
-  if (/^0[xX][0-9a-fA-F]*$/.test(text)) return text.length > 12 ? null : Number.parseInt(`0${text.slice(2)}`, 16);
-  if (/^0[0-7]+$/.test(text)) return text.length > 13 ? null : Number.parseInt(text, 8);
-  return /^(?:0|[1-9][0-9]{0,10})$/.test(text) ? Number.parseInt(text, 10) : null;
+/** -1 for what is no number. Any number of zeros may stand in front, as strtoul and the URL standard have it. */
+function looseNumber(text: string): number {
+  const match = /^(?:(0[xX])0*([0-9a-fA-F]{0,8})|(0)0*([0-7]{0,11})|([1-9][0-9]{0,9}))$/.exec(text);
+  if (match === null) return -1;
+  if (match[1] !== undefined) return Number.parseInt(`0${match[2]}`, 16);
+  if (match[3] !== undefined) return Number.parseInt(`0${match[4]}`, 8);
+  return Number.parseInt(match[5] ?? '', 10);
 }

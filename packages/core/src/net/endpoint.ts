@@ -12,27 +12,34 @@ export interface Endpoint {
 /** The longest name in text form (RFC 1035 section 2.3.4, without the final dot). */
 const MAX_DOMAIN = 253;
 
+/** The longest text that is worth an IDNA conversion, in UTF-16 units: no name of 253 letters needs more, and the conversion is not linear. */
+const MAX_IDN = 1024;
+
 /**
  * A host as people and protocols write it, in canonical form, or null if it cannot be one. Odd spellings of an address
  * (`0x7f.1`, `2130706433`, `::ffff:127.0.0.1`) become the address they mean, or IP rules could be walked around.
  */
 export function normaliseHost(text: string): string | null {
-  const bare = text.startsWith('[') && text.endsWith(']') ? text.slice(1, -1) : text;
-  const address = normaliseAddress(bare);
-  if (address !== null) return address;
-  if (bare !== text || bare.includes(':')) return null; // brackets and colons belong to IPv6 alone
-  return normaliseDomain(text);
+  if (text.startsWith('[') && text.endsWith(']')) {
+    const bare = text.slice(1, -1);
+    // In a URI the zone's '%' is written '%25' (RFC 6874 section 2).
+    return bare.includes(':') ? normaliseAddress(bare.replace(/%25(?=.)/, '%')) : null; // brackets belong to IPv6 alone
+  }
+  if (text.includes(':')) return normaliseAddress(text); // and so do colons
+  return normaliseAddress(text) ?? normaliseDomain(text);
 }
 
 function normaliseDomain(text: string): string | null {
-  let domain = text.endsWith('.') ? text.slice(0, -1) : text;
+  let domain = text;
   if (!isPlainDomain(domain)) {
+    if (text.length > MAX_IDN) return null;
     domain = domainToASCII(domain);
     // A full-width or otherwise dressed-up address comes out of IDNA as an address: judge it as one.
     const address = normaliseAddress(domain);
     if (address !== null) return address;
     if (!isPlainDomain(domain)) return null;
   }
+  if (domain.endsWith('.')) domain = domain.slice(0, -1);
   if (domain.length > MAX_DOMAIN) return null;
   const labels = domain.split('.');
   for (const label of labels) if (label.length === 0 || label.length > 63) return null;

@@ -1,0 +1,158 @@
+/** Networks in CIDR form (RFC 4632, RFC 4291 section 2.3), one by one and as a set that is exact, compact and quick to ask. */
+import { formatAddress, ipv4ToNumber, isMapped, parseAddress } from '../net/address.js';
+
+export interface Cidr {
+  /** 4 or 16 bytes; the host bits are zero. */
+  readonly address: Uint8Array;
+  /** 0 to 32 or 128 bits. */
+  readonly prefix: number;
+}
+
+/**
+ * `10.0.0.0/8`, `2001:db8::/32`; a bare address is a network of one; host bits are cleared; `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
+ * Throws a plain Error that says what is wrong.
+ */
+export function parseCidr(text: string): Cidr {
+  const slash = text.indexOf('/');
+  const head = slash === -1 ? text : text.slice(0, slash);
+  if (head.includes('%')) throw new Error(`"${text}" names an interface: a network has no zone, write fe80::/10`);
+  const bytes = parseAddress(head);
+  if (bytes === null) throw new Error(`"${text}" is no network: write an address and the length of its prefix, as in 10.0.0.0/8 or 2001:db8::/32`);
+  const bits = bytes.length * 8;
+  let prefix = bits;
+  if (slash !== -1) {
+    const tail = text.slice(slash + 1);
+    prefix = /^[0-9]{1,3}$/.test(tail) ? Number.parseInt(tail, 10) : -1;
+    if (prefix < 0) throw new Error(`"${text}" has no prefix length behind the slash: write a number of bits, as in ${head}/${bits === 32 ? 24 : 64}`);
+    if (prefix > bits)
+      throw new Error(`"${text}" has a prefix of ${prefix} bits: an IPv${bits === 32 ? 4 : 6} network has 0 to ${bits}, as in ${head}/${bits}`);
+  }
+  if (prefix >= 96 && isMapped(bytes)) return { address: masked(bytes.slice(12), prefix - 96), prefix: prefix - 96 };
+  return { address: masked(bytes, prefix), prefix };
+}
+
+export function formatCidr(cidr: Cidr): string {
+  return `${formatAddress(cidr.address)}/${cidr.prefix}`;
+}
+
+function masked(bytes: Uint8Array, prefix: number): Uint8Array {
+  return bytes.map((byte, i) => byte & (0xff00 >> clamp(prefix - i * 8)));
+}
+
+function clamp(bits: number): number {
+  return Math.max(0, Math.min(8, bits));
+}
+
+/**
+ * Sorted ranges in two flat arrays: 8 bytes for an IPv4 network, 32 for an IPv6 one, and a binary search. Networks nest or are apart,
+ * so those that lie within others are left out and no two ranges touch wrongly.
+ */
+export class CidrSet {
+  /** first, last, first, last … */
+  readonly #v4: Uint32Array;
+  /** The same in words of 32 bits, four for each end. */
+  readonly #v6: Uint32Array;
+
+  constructor(cidrs: Iterable<Cidr>) {
+    const v4: Uint32Array[] = [];
+    const v6: Uint32Array[] = [];
+    for (const cidr of cidrs) (cidr.address.length === 4 ? v4 : v6).push(range(cidr));
+    this.#v4 = outermost(v4, 1);
+    this.#v6 = outermost(v6, 4);
+  }
+
+  /** Ranges it holds, after leaving out nested ones. */
+  get size(): number {
+    return this.#v4.length / 2 + this.#v6.length / 8;
+  }
+
+  /** Whether a canonical address is in one of the networks; its zone does not matter. Anything that is no address is not. */
+  has(address: string): boolean {
+    const value = ipv4ToNumber(address);
+    if (value !== -1) return this.#v4.length > 0 && this.#hasV4(value);
+    if (this.#v6.length === 0 && this.#v4.length === 0) return false;
+    const bytes = address.includes(':') ? parseAddress(address) : null;
+    if (bytes === null) return false;
+    if (isMapped(bytes)) return this.#hasV4(word(bytes, 12));
+    return this.#v6.length > 0 && this.#hasV6(word(bytes, 0), word(bytes, 4), word(bytes, 8), word(bytes, 12));
+  }
+
+  #hasV4(value: number): boolean {
+    const ranges = this.#v4;
+    let low = 0;
+    let high = ranges.length / 2;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((ranges[middle * 2] ?? 0) <= value) low = middle + 1;
+      else high = middle;
+    }
+    return low > 0 && value <= (ranges[low * 2 - 1] ?? 0);
+  }
+
+  #hasV6(a: number, b: number, c: number, d: number): boolean {
+    const ranges = this.#v6;
+    let low = 0;
+    let high = ranges.length / 8;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (atMost(ranges, middle * 8, a, b, c, d)) low = middle + 1;
+      else high = middle;
+    }
+    if (low === 0) return false;
+    const end = low * 8 - 4; // the last address of the range in front
+    return !atMost(ranges, end, a, b, c, d) || same(ranges, end, a, b, c, d);
+  }
+}
+
+/** First and last address, each as one or four words. */
+function range(cidr: Cidr): Uint32Array {
+  const words = cidr.address.length / 4;
+  const ends = new Uint32Array(words * 2);
+  for (let i = 0; i < words; i++) {
+    const bits = Math.max(0, Math.min(32, cidr.prefix - i * 32));
+    const first = word(cidr.address, i * 4);
+    ends[i] = first;
+    ends[words + i] = first + (2 ** (32 - bits) - 1);
+  }
+  return ends;
+}
+
+/** Sorts, and leaves out what lies within the one in front. */
+function outermost(ranges: Uint32Array[], words: number): Uint32Array {
+  ranges.sort((a, b) => compare(a, 0, b, 0, words) || compare(b, words, a, words, words));
+  const kept: Uint32Array[] = [];
+  for (const next of ranges) {
+    const last = kept.at(-1);
+    if (last === undefined || compare(next, 0, last, words, words) > 0) kept.push(next);
+  }
+  const flat = new Uint32Array(kept.length * words * 2);
+  for (let i = 0; i < kept.length; i++) flat.set(kept[i] ?? [], i * words * 2);
+  return flat;
+}
+
+function compare(a: Uint32Array, i: number, b: Uint32Array, j: number, words: number): number {
+  for (let k = 0; k < words; k++) {
+    const difference = (a[i + k] ?? 0) - (b[j + k] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}
+
+/** Whether the four words at `at` are at most a:b:c:d. */
+function atMost(words: Uint32Array, at: number, a: number, b: number, c: number, d: number): boolean {
+  const w0 = words[at] ?? 0;
+  if (w0 !== a) return w0 < a;
+  const w1 = words[at + 1] ?? 0;
+  if (w1 !== b) return w1 < b;
+  const w2 = words[at + 2] ?? 0;
+  if (w2 !== c) return w2 < c;
+  return (words[at + 3] ?? 0) <= d;
+}
+
+function same(words: Uint32Array, at: number, a: number, b: number, c: number, d: number): boolean {
+  return words[at] === a && words[at + 1] === b && words[at + 2] === c && words[at + 3] === d;
+}
+
+function word(bytes: Uint8Array, at: number): number {
+  return (((bytes[at] ?? 0) << 24) | ((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0)) >>> 0;
+}

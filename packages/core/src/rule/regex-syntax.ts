@@ -1,0 +1,108 @@
+/** The shape of a regular expression, for `regex-cost.ts`. It reads what `new RegExp` has accepted (ECMA-262 without the u flag). */
+
+export type RegexNode =
+  | { readonly type: 'set'; readonly mask: bigint } /** one character of a set */
+  | { readonly type: 'start' | 'empty' } /** ^, or another assertion without a body */
+  | { readonly type: 'look'; readonly body: RegexNode } /** lookahead or lookbehind */
+  | { readonly type: 'sequence' | 'choice'; readonly parts: readonly RegexNode[] }
+  | { readonly type: 'repeat'; readonly body: RegexNode; readonly min: number; readonly max: number; readonly text: string };
+
+/** What names are made of. A set of characters is a mask with one bit for each. */
+const ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789-._';
+
+/** Throws a plain Error for what means something else here than where the pattern came from (Go, .NET), or cannot be judged. */
+export function parseRegex(source: string): RegexNode {
+  return new Parser(source).choice();
+}
+
+class Parser {
+  readonly #source: string;
+  #at = 0;
+  readonly #masks = new Map<string, bigint>();
+
+  constructor(source: string) {
+    this.#source = source;
+  }
+
+  choice(): RegexNode {
+    const parts = [this.#sequence()];
+    while (this.#take('|')) parts.push(this.#sequence());
+    return parts.length === 1 ? (parts[0] ?? { type: 'empty' }) : { type: 'choice', parts };
+  }
+
+  #sequence(): RegexNode {
+    const parts: RegexNode[] = [];
+    while (this.#at < this.#source.length && this.#source[this.#at] !== '|' && this.#source[this.#at] !== ')') parts.push(this.#term());
+    return { type: 'sequence', parts };
+  }
+
+  #term(): RegexNode {
+    const from = this.#at;
+    const body = this.#atom();
+    const quantifier = /^(?:([*+?])|\{([0-9]+)(?:(,)([0-9]*))?\})\??/.exec(this.#source.slice(this.#at, this.#at + 40));
+    if (quantifier === null) return body;
+    this.#at += quantifier[0].length;
+    const [, sign, least, comma, most] = quantifier;
+    const min = sign === undefined ? Number(least) : sign === '+' ? 1 : 0;
+    const unbounded = sign === undefined ? comma !== undefined && most === '' : sign !== '?';
+    const max = unbounded ? Number.POSITIVE_INFINITY : sign === '?' ? 1 : comma === undefined ? min : Number(most);
+    return { type: 'repeat', body, min, max, text: this.#source.slice(from, this.#at) };
+  }
+
+  #atom(): RegexNode {
+    const from = this.#at;
+    const c = this.#source[this.#at++];
+    if (c === '^') return { type: 'start' };
+    if (c === '$') return { type: 'empty' };
+    if (c === '(') return this.#group();
+    if (c === '[') {
+      while (this.#source[this.#at] !== ']') this.#at += this.#source[this.#at] === '\\' ? 2 : 1;
+      this.#at++;
+      if (/\[:[a-z]+:\]/.test(this.#source.slice(from, this.#at + 1)))
+        throw new Error('[[:class:]] of POSIX is not known here: write the characters, as [a-z0-9]');
+    }
+    if (c === '\\') {
+      const assertion = this.#escape();
+      if (assertion !== null) return assertion;
+    }
+    return { type: 'set', mask: this.#mask(this.#source.slice(from, this.#at)) };
+  }
+
+  #group(): RegexNode {
+    const opening = /^\?(?:[:=!]|<[=!]|<[^>]*>)/.exec(this.#source.slice(this.#at, this.#at + 80))?.[0] ?? '';
+    this.#at += opening.length;
+    const body = this.choice();
+    this.#take(')');
+    return /^\?<?[=!]/.test(opening) ? { type: 'look', body } : body;
+  }
+
+  /** Behind a backslash. null: the escape stands for a set of characters. */
+  #escape(): RegexNode | null {
+    const c = this.#source[this.#at++] ?? '';
+    if (c === 'b' || c === 'B') return { type: 'empty' };
+    if (/[1-9k]/.test(c)) throw new Error(`\\${c} refers back to a group, which no name needs: spell the text out`);
+    if (/[AzZGQEpPhHR]/.test(c)) throw new Error(`\\${c} is not known here: use ^ and $ for the ends, and [a-z0-9] for characters`);
+    const rest = this.#source.slice(this.#at);
+    if (c === 'x') this.#at += /^[0-9a-fA-F]{2}/.test(rest) ? 2 : 0;
+    if (c === 'u') this.#at += /^[0-9a-fA-F]{4}/.test(rest) ? 4 : 0;
+    if (c === 'c') this.#at += /^[a-zA-Z]/.test(rest) ? 1 : 0;
+    return null;
+  }
+
+  #mask(atom: string): bigint {
+    let mask = this.#masks.get(atom);
+    if (mask === undefined) {
+      const one = new RegExp(`^(?:${atom})$`, 'i');
+      mask = 0n;
+      for (let i = 0; i < ALPHABET.length; i++) if (one.test(ALPHABET[i] ?? '')) mask |= 1n << BigInt(i);
+      this.#masks.set(atom, mask);
+    }
+    return mask;
+  }
+
+  #take(text: string): boolean {
+    if (!this.#source.startsWith(text, this.#at)) return false;
+    this.#at += text.length;
+    return true;
+  }
+}
