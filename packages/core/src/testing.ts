@@ -1,8 +1,8 @@
 /** For tests of plugins and of core: `import { … } from '@nekit/core/testing'`. Needs no test runner of its own. */
-export { type TestContext, type TestContextOptions, dialOptions, testContext, testSession } from './testing/context.js';
-export { dialerConformance, type DialerExpectations, type DialerUnderTest } from './testing/dialer-conformance.js';
+export { dialOptions, type TestContext, type TestContextOptions, testContext, testSession } from './testing/context.js';
+export { type DialerExpectations, type DialerUnderTest, dialerConformance } from './testing/dialer-conformance.js';
 export { FakeClock, settle } from './testing/fake-clock.js';
 export { pipePair } from './testing/pipe-pair.js';
-export { pattern, type RegisterTest, streamConformance, type StreamPair } from './testing/stream-conformance.js';
+export { pattern, type RegisterTest, type StreamPair, streamConformance } from './testing/stream-conformance.js';
 export { closedPort, startEcho, startTarget, type Target } from './testing/targets.js';
 export { collect, eventually, send, within } from './testing/wait.js';

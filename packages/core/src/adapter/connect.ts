@@ -65,9 +65,18 @@ function connect(address: string, port: number, options: ConnectOptions, signal:
   const { own, timers, timeoutMs } = options;
   if (signal.reason !== null) return Promise.reject(toNetError(signal.reason));
   const where = formatEndpoint({ host: address, port });
-  if (own.includes('tcp', address, port)) return Promise.reject(new NetError('denied', `${where} is one of our own listeners: refused, or it would loop`, { code: 'LOOP' }));
+  if (own.includes('tcp', address, port))
+    return Promise.reject(new NetError('denied', `${where} is one of our own listeners: refused, or it would loop`, { code: 'LOOP' }));
   return new Promise((resolve, reject) => {
-    const socket = net.connect({ host: address, port, family: addressFamily(address), allowHalfOpen: true, noDelay: true, keepAlive: true, autoSelectFamily: false });
+    const socket = net.connect({
+      host: address,
+      port,
+      family: addressFamily(address),
+      allowHalfOpen: true,
+      noDelay: true,
+      keepAlive: true,
+      autoSelectFamily: false,
+    });
     const fail = (error: NetError): void => {
       done();
       reset(socket);

@@ -1,8 +1,7 @@
 import { addressFamily } from '../net/address.js';
-import { toNetError } from '../net/errors.js';
 import type { DialOptions } from '../net/dialer.js';
 import type { Endpoint } from '../net/endpoint.js';
-import { NetError } from '../net/errors.js';
+import { NetError, toNetError } from '../net/errors.js';
 import type { PacketConn } from '../net/packet-conn.js';
 import type { Stream } from '../net/stream.js';
 import { CLOCK, OWN_ENDPOINTS, RESOLVER, TIMEOUTS, TIMERS } from '../net/tokens.js';
@@ -30,7 +29,8 @@ export class DirectAdapter implements Adapter {
     const { get } = this.#context;
     const found = options.addresses ?? (await this.#resolve(destination.host, options));
     const addresses = sortAddresses(found, this.#version);
-    if (addresses.length === 0) throw new NetError('unreachable', `${destination.host} has no address of the family that ip-version asks for`, { code: 'NO_ADDRESS' });
+    if (addresses.length === 0)
+      throw new NetError('unreachable', `${destination.host} has no address of the family that ip-version asks for`, { code: 'NO_ADDRESS' });
     return connectToAny(addresses, destination.port, {
       clock: get(CLOCK),
       timers: get(TIMERS),

@@ -70,9 +70,11 @@ export class RaceAdapter implements Adapter {
         },
       };
     });
-    return staggered(attempts, { clock: this.#context.get(CLOCK), signal: options.signal, discard: (late) => discard(late.value) }).then(({ member, value }) => {
-      options.chosen?.(this.tag, member.tag);
-      return value;
-    });
+    return staggered(attempts, { clock: this.#context.get(CLOCK), signal: options.signal, discard: (late) => discard(late.value) }).then(
+      ({ member, value }) => {
+        options.chosen?.(this.tag, member.tag);
+        return value;
+      },
+    );
   }
 }

@@ -1,7 +1,6 @@
-import { NekitError } from '../net/errors.js';
 import type { DialOptions } from '../net/dialer.js';
 import type { Endpoint } from '../net/endpoint.js';
-import { NetError } from '../net/errors.js';
+import { NekitError, NetError } from '../net/errors.js';
 import type { PacketConn } from '../net/packet-conn.js';
 import type { Stream } from '../net/stream.js';
 import type { Adapter, AdapterContext } from './adapter.js';
@@ -31,7 +30,8 @@ export class SelectAdapter implements Adapter {
 
   select(member: string): void {
     const found = this.members.find((candidate) => candidate.tag === member);
-    if (found === undefined) throw new NekitError('UNKNOWN_MEMBER', `group ${this.tag} has no member "${member}"; it has ${this.members.map((known) => known.tag).join(', ')}`);
+    if (found === undefined)
+      throw new NekitError('UNKNOWN_MEMBER', `group ${this.tag} has no member "${member}"; it has ${this.members.map((known) => known.tag).join(', ')}`);
     this.#selected = found;
   }
 

@@ -1,7 +1,7 @@
 import dgram from 'node:dgram';
 import { addressFamily, normaliseAddress } from '../net/address.js';
-import { EndpointTable } from '../net/endpoint-table.js';
 import type { Endpoint } from '../net/endpoint.js';
+import { EndpointTable } from '../net/endpoint-table.js';
 import { type NetError, toNetError } from '../net/errors.js';
 import type { OwnEndpoints } from '../net/own-endpoints.js';
 import type { Datagram, PacketConn } from '../net/packet-conn.js';

@@ -71,11 +71,11 @@ function byType(section: string, core: z.ZodType, types: readonly Type[], plain:
       ),
       common,
     );
-    return { if: ifType([definition.type]), then: { $ref: `#/$defs/${id}` } };
+    return implies([definition.type], id);
   });
   if (plain.length > 0) {
     defs[section] = { ...common, additionalProperties: false };
-    branches.push({ if: ifType(plain), then: { $ref: `#/$defs/${section}` } });
+    branches.push(implies(plain, section));
   }
   const type = own(propertiesOf(common), 'type');
   return {
@@ -93,8 +93,13 @@ function pick(schema: SchemaNode, keys: readonly string[]): SchemaNode {
   return Object.fromEntries(Object.entries(propertiesOf(schema)).filter(([key]) => keys.includes(key)));
 }
 
-function ifType(types: readonly string[]): SchemaNode {
-  return { properties: { type: types.length === 1 ? { const: types[0] } : { enum: types } }, required: ['type'] };
+/** If the type is one of these, then the definition holds. By entries, because a literal with a key `then` looks like a promise. */
+function implies(types: readonly string[], definition: string): SchemaNode {
+  const condition = { properties: { type: { enum: types } }, required: ['type'] };
+  return Object.fromEntries([
+    ['if', condition],
+    ['then', { $ref: `#/$defs/${definition}` }],
+  ]);
 }
 
 /** Core's keys beside those of the type, and no others, where the schema is one of a closed object. */

@@ -1,10 +1,9 @@
 import type { Cancel, CancelSource } from '../net/cancel.js';
 import type { Endpoint } from '../net/endpoint.js';
-import type { NetError } from '../net/errors.js';
 import type { Session } from '../net/session.js';
 import type { Stream } from '../net/stream.js';
 import type { Token } from '../net/token.js';
-import type { HandlePackets, HandleStream } from '../routing/stream-request.js';
+import type { HandlePackets, HandleStream, RoutedStream } from '../routing/stream-request.js';
 
 /** Where sessions come from. */
 export interface Inbound {
@@ -28,19 +27,6 @@ export interface InboundContext {
   /** Session ids of this kernel. */
   nextId(): number;
   get<T>(token: Token<T>): T;
-}
-
-/** A session on its way: opened and routed, not yet dialled. `end` must be called, once. */
-export interface RoutedStream {
-  /** Names the adapter that carries it; another one after a reload. Streams of one key and one destination are alike. */
-  readonly key: string;
-  /** A new stream to the session's destination through the adapter. Rejects with a NetError. */
-  dial(): Promise<Stream>;
-  /** Bytes so far, up at `slot`, down at `slot + 1`; the inbound adds to them. */
-  readonly counters: Float64Array;
-  readonly slot: number;
-  /** Reports the session as ended. */
-  end(error: NetError | null): void;
 }
 
 /**

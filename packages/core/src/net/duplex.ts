@@ -1,8 +1,10 @@
 /**
  * The door to the Node world: `tls`, `ws`, `ssh2`, `http2` speak Duplex, we speak Stream. Three lines wrap one in the other.
  */
+import { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { NetError, toNetError } from './errors.js';
+import { reset } from './socket-stream.js';
 import type { Chunks, Stream } from './stream.js';
 
 const DONE: Promise<void> = Promise.resolve();
@@ -23,6 +25,7 @@ class DuplexStream implements Stream {
   #reader: { resolve(chunks: Chunks | null): void; reject(error: NetError): void } | null = null;
   #writer: { resolve(): void; reject(error: NetError): void } | null = null;
   #finishing: Promise<void> | null = null;
+  #finSent = false;
 
   constructor(duplex: Duplex) {
     this.#duplex = duplex;
@@ -40,6 +43,7 @@ class DuplexStream implements Stream {
     if (this.#ended || this.#duplex.readableEnded) return Promise.resolve(null);
     return new Promise((resolve, reject) => {
       this.#reader = { resolve, reject };
+      this.#duplex.read(0); // an end that came while nobody read is told only to who asks
     });
   }
 
@@ -59,7 +63,11 @@ class DuplexStream implements Stream {
     if (this.#finishing !== null) return this.#finishing;
     if (this.#error !== null) return Promise.reject(this.#error);
     this.#finishing = new Promise((resolve, reject) => {
-      const settle = (): void => (this.#error === null ? resolve() : reject(this.#error));
+      const settle = (): void => {
+        this.#finSent = this.#error === null;
+        if (this.#error === null) resolve();
+        else reject(this.#error);
+      };
       this.#duplex.end(settle);
       this.#duplex.once('close', settle);
     });
@@ -68,7 +76,8 @@ class DuplexStream implements Stream {
   }
 
   abort(reason: Error): void {
-    this.#fail(toNetError(reason));
+    if (this.#ended && this.#finSent) this.#duplex.destroy();
+    else this.#fail(toNetError(reason));
   }
 
   #take(): Chunks | null {
@@ -113,7 +122,8 @@ class DuplexStream implements Stream {
     const { reader, writer } = { reader: this.#reader, writer: this.#writer };
     this.#reader = null;
     this.#writer = null;
-    this.#duplex.destroy(error);
+    if (this.#duplex instanceof Socket) reset(this.#duplex);
+    else this.#duplex.destroy(error);
     reader?.reject(error);
     writer?.reject(error);
   }

@@ -31,6 +31,7 @@ class SocketStream implements Stream {
   #reader: { resolve(chunks: Chunks | null): void; reject(error: NetError): void } | null = null;
   #writer: { resolve(): void; reject(error: NetError): void } | null = null;
   #finishing: Promise<void> | null = null;
+  #finSent = false;
 
   constructor(socket: Socket, onAbort: (error: NetError) => void) {
     this.#socket = socket;
@@ -82,18 +83,25 @@ class SocketStream implements Stream {
     if (this.#finishing !== null) return this.#finishing;
     if (this.#error !== null) return Promise.reject(this.#error);
     this.#finishing = new Promise((resolve, reject) => {
-      this.#socket.end(() => (this.#error === null ? resolve() : reject(this.#error)));
-      this.#socket.once('close', () => (this.#error === null ? resolve() : reject(this.#error)));
+      const settle = (): void => {
+        this.#finSent = this.#error === null;
+        if (this.#error === null) resolve();
+        else reject(this.#error);
+      };
+      this.#socket.end(settle);
+      this.#socket.once('close', settle);
     });
     this.#finishing.catch(NOTHING); // a later caller may take it up; nobody has to
     return this.#finishing;
   }
 
   abort(reason: Error): void {
-    if (this.#error === null && !(this.#ended && this.#finishing !== null && this.#socket.destroyed)) {
-      this.#onAbort = NOTHING; // who aborts knows
-      this.#fail(toNetError(reason));
+    if (this.#ended && this.#finSent) {
+      this.#socket.destroy(); // over already: RST would throw away what the kernel still has to send
+      return;
     }
+    this.#onAbort = NOTHING; // who aborts knows
+    this.#fail(toNetError(reason));
   }
 
   #received(chunk: Uint8Array): void {

@@ -10,13 +10,20 @@ export interface Attempt<T> {
   run(signal: Cancel): Promise<T>;
 }
 
+export interface StaggeredOptions<T> {
+  readonly clock: Clock;
+  readonly signal: Cancel;
+  readonly discard: (late: T) => void;
+}
+
 /**
  * Starts attempts one after the other, with gaps; the first to succeed wins, and the others are cancelled. What succeeds too late is
  * given to `discard`. Rejects when all have failed, with the error of the last to fail and the others behind it as `cause`
  * (AggregateError), or with the signal's reason. RFC 8305 for addresses; NEKit's Speed adapter for proxies.
  */
-export function staggered<T>(attempts: readonly Attempt<T>[], options: { readonly clock: Clock; readonly signal: Cancel; discard(late: T): void }): Promise<T> {
+export function staggered<T>(attempts: readonly Attempt<T>[], options: StaggeredOptions<T>): Promise<T> {
   const { clock, signal, discard } = options;
+  if (signal.reason !== null) return Promise.reject(toNetError(signal.reason));
   return new Promise((resolve, reject) => {
     const losers = new CancelSource();
     const errors: NetError[] = [];
@@ -49,7 +56,10 @@ export function staggered<T>(attempts: readonly Attempt<T>[], options: { readonl
       attempt.run(losers).then(
         (value) => {
           running--;
-          if (settled) return discard(value);
+          if (settled) {
+            discard(value);
+            return;
+          }
           settle();
           resolve(value);
         },
@@ -68,7 +78,6 @@ export function staggered<T>(attempts: readonly Attempt<T>[], options: { readonl
       );
       plan();
     };
-    if (settled) return;
     if (attempts.length === 0) {
       settle();
       reject(new NetError('unreachable', 'there is nothing to try', { code: 'NO_ATTEMPT' }));

@@ -21,8 +21,22 @@ export interface PacketRequest {
   readonly session: Session;
   /** The client's side: `receive` gives what the client sent, `send` goes to the client with the peer as its source. */
   accept(): PacketConn;
+  /** What the first datagram asked for was refused (ICMP, where the inbound has it). The association itself goes on. Never throws. */
   reject(error: NetError): void;
 }
 
 export type HandleStream = (request: StreamRequest) => Promise<void>;
 export type HandlePackets = (request: PacketRequest) => Promise<void>;
+
+/** A session on its way: opened and routed, not yet dialled. `end` must be called, once. */
+export interface RoutedStream {
+  /** Names the adapter that carries it; another one after a reload. Streams of one key and one destination are alike. */
+  readonly key: string;
+  /** A new stream to the session's destination through the adapter. Rejects with a NetError. */
+  dial(): Promise<Stream>;
+  /** Bytes so far, up at `slot`, down at `slot + 1`; the inbound adds to them. */
+  readonly counters: Float64Array;
+  readonly slot: number;
+  /** Reports the session as ended. */
+  end(error: NetError | null): void;
+}

@@ -3,16 +3,16 @@ import type { Adapter, AdapterContext } from '../adapter/adapter.js';
 import { DirectAdapter } from '../adapter/direct.js';
 import { addressFamily } from '../net/address.js';
 import { never } from '../net/cancel.js';
+import { type Clock, systemClock } from '../net/clock.js';
 import type { DialOptions } from '../net/dialer.js';
 import type { Endpoint } from '../net/endpoint.js';
-import { type Clock, systemClock } from '../net/clock.js';
 import { NekitError, NetError } from '../net/errors.js';
 import { Events } from '../net/events.js';
 import { OwnEndpoints } from '../net/own-endpoints.js';
 import type { Resolver } from '../net/resolver.js';
 import type { Session } from '../net/session.js';
-import { TimerWheel } from '../net/timer-wheel.js';
 import { DEFAULT_TIMEOUTS, type Timeouts } from '../net/timeouts.js';
+import { TimerWheel } from '../net/timer-wheel.js';
 import type { Token } from '../net/token.js';
 import { CLOCK, EVENTS, INSTANCE_ID, OWN_ENDPOINTS, RESOLVER, TIMEOUTS, TIMERS } from '../net/tokens.js';
 

@@ -31,7 +31,8 @@ export function dialerConformance(test: RegisterTest, makeDialer: () => Promise<
       }
     });
   };
-  const dial = (dialer: StreamDialer, port: number, host = '127.0.0.1'): ReturnType<StreamDialer['dialStream']> => dialer.dialStream({ host, port }, dialOptions({ host, port }));
+  const dial = (dialer: StreamDialer, port: number, host = '127.0.0.1'): ReturnType<StreamDialer['dialStream']> =>
+    dialer.dialStream({ host, port }, dialOptions({ host, port }));
 
   on('connects and moves data intact', startEcho, async (dialer, target) => {
     const stream = await dial(dialer, target.port);
@@ -46,25 +47,37 @@ export function dialerConformance(test: RegisterTest, makeDialer: () => Promise<
     assert.equal(back.toString(), 'by name');
   });
 
-  on('half-closes: the answer to an ended request arrives', () => startTarget(answerAfterEnd), async (dialer, target) => {
-    const stream = await dial(dialer, target.port);
-    const [back] = await Promise.all([collect(stream), send(stream, Buffer.from('question'))]);
-    assert.equal(back.toString(), 'you said: question');
-  });
+  on(
+    'half-closes: the answer to an ended request arrives',
+    () => startTarget(answerAfterEnd),
+    async (dialer, target) => {
+      const stream = await dial(dialer, target.port);
+      const [back] = await Promise.all([collect(stream), send(stream, Buffer.from('question'))]);
+      assert.equal(back.toString(), 'you said: question');
+    },
+  );
 
-  on('keeps bytes that the target sends first', () => startTarget((socket) => socket.end('220 ready\r\n')), async (dialer, target) => {
-    const stream = await dial(dialer, target.port);
-    await stream.closeWrite();
-    assert.equal((await collect(stream)).toString(), '220 ready\r\n');
-  });
+  on(
+    'keeps bytes that the target sends first',
+    () => startTarget((socket) => socket.end('220 ready\r\n')),
+    async (dialer, target) => {
+      const stream = await dial(dialer, target.port);
+      await stream.closeWrite();
+      assert.equal((await collect(stream)).toString(), '220 ready\r\n');
+    },
+  );
 
-  on('shows a reset of the target as an error, not as an end', () => startTarget((socket) => socket.once('data', () => socket.resetAndDestroy())), async (dialer, target) => {
-    const stream = await dial(dialer, target.port);
-    await stream.write([Buffer.from('reset me')]);
-    await assert.rejects(async () => {
-      while ((await stream.read()) !== null);
-    }, isNetError);
-  });
+  on(
+    'shows a reset of the target as an error, not as an end',
+    () => startTarget((socket) => socket.once('data', () => socket.resetAndDestroy())),
+    async (dialer, target) => {
+      const stream = await dial(dialer, target.port);
+      await stream.write([Buffer.from('reset me')]);
+      await assert.rejects(async () => {
+        while ((await stream.read()) !== null);
+      }, isNetError);
+    },
+  );
 
   on('passes our abort on to the target', startEcho, async (dialer, target) => {
     const stream = await dial(dialer, target.port);

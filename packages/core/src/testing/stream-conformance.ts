@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import type { NativeConn, Stream } from '../net/stream.js';
 import { isNetError, NetError } from '../net/errors.js';
+import type { NativeConn, Stream } from '../net/stream.js';
 import { StreamReader } from '../net/stream-reader.js';
 import { collect, send, within } from './wait.js';
 
@@ -133,8 +133,7 @@ export function streamConformance(test: RegisterTest, makePair: () => Promise<St
     const kept = chunks?.[0];
     assert.ok(kept !== undefined);
     const before = Buffer.from(kept).toString();
-    await a.write([pattern(100_000, 3)]);
-    await b.read();
+    await Promise.all([a.write([pattern(100_000, 3)]), b.read()]);
     assert.equal(Buffer.from(kept).toString(), before);
   });
 

@@ -24,7 +24,7 @@ export function startTarget(handle: (socket: net.Socket) => void, host = '127.0.
     server.once('error', reject);
     server.listen(0, host, () => {
       const address = server.address();
-      if (address === null || typeof address === 'string') return reject(new Error('no port'));
+      if (address === null || typeof address === 'string') throw new Error('a TCP server has an address');
       resolve({
         port: address.port,
         connections: () => open.size,

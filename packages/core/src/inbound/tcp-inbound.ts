@@ -1,0 +1,159 @@
+import net from 'node:net';
+import { normaliseAddress } from '../net/address.js';
+import { type Cancel, CancelSource, timeoutError } from '../net/cancel.js';
+import { type Endpoint, formatEndpoint } from '../net/endpoint.js';
+import { errorCode, NekitError, NetError, toNetError } from '../net/errors.js';
+import { streamFromSocket } from '../net/socket-stream.js';
+import type { Stream } from '../net/stream.js';
+import { EVENTS, OWN_ENDPOINTS, TIMEOUTS, TIMERS } from '../net/tokens.js';
+import { type AccessList, AddressList } from './access.js';
+import { chooseProtocol } from './choose-protocol.js';
+import type { ConnectionLimit } from './connection-limit.js';
+import type { Inbound, InboundContext, InboundProtocol, Users } from './inbound.js';
+
+/** Connections that the kernel has accepted and we have not. */
+const BACKLOG = 1024;
+
+export interface TcpInboundOptions {
+  readonly host: string;
+  readonly port: number;
+  /** One: all connections are its. Several: chosen by the first bytes. */
+  readonly protocols: readonly InboundProtocol[];
+  readonly users: Users | null;
+  readonly skipAuthPrefixes: readonly string[];
+  readonly access: AccessList;
+  readonly limit: ConnectionLimit;
+}
+
+/** A TCP port on which clients speak one or several inbound protocols. */
+export class TcpInbound implements Inbound {
+  readonly #options: TcpInboundOptions;
+  readonly #context: InboundContext;
+  readonly #skipAuth: AddressList;
+  #server: net.Server | null = null;
+  #release: () => void = () => {};
+  #port = 0;
+
+  constructor(options: TcpInboundOptions, context: InboundContext) {
+    this.#options = options;
+    this.#context = context;
+    this.#skipAuth = new AddressList(options.skipAuthPrefixes);
+  }
+
+  /** Where it listens, with the real port. */
+  get endpoint(): Endpoint {
+    return { host: this.#options.host, port: this.#port };
+  }
+
+  start(signal: Cancel): Promise<void> {
+    const { host, port } = this.#options;
+    const events = this.#context.get(EVENTS);
+    const server = net.createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) => this.#accept(socket, signal));
+    return new Promise((resolve, reject) => {
+      server.once('error', (error) => reject(listenError(this.#context.name, { host, port }, error)));
+      server.listen({ host, port, backlog: BACKLOG, ipv6Only: host !== '::' && host.includes(':') }, () => {
+        const address = server.address();
+        this.#port = address !== null && typeof address === 'object' ? address.port : port;
+        this.#release = this.#context.get(OWN_ENDPOINTS).add('tcp', this.#port);
+        this.#server = server;
+        server.removeAllListeners('error');
+        server.on('error', (error) => events.emit('listener.failed', { listener: this.#context.name, code: errorCode(error), message: error.message }));
+        events.emit('listener.started', { listener: this.#context.name, type: this.#context.type, endpoint: this.endpoint });
+        resolve();
+      });
+    });
+  }
+
+  stop(): Promise<void> {
+    const server = this.#server;
+    this.#server = null;
+    if (server === null) return Promise.resolve();
+    this.#release();
+    this.#context.get(EVENTS).emit('listener.stopped', { listener: this.#context.name });
+    server.close(); // its callback waits for all connections; those are the kernel's to drain
+    return Promise.resolve();
+  }
+
+  #accept(socket: net.Socket, signal: Cancel): void {
+    const events = this.#context.get(EVENTS);
+    const listener = this.#context.name;
+    const source = endpointOf(socket.remoteAddress, socket.remotePort);
+    const local = endpointOf(socket.localAddress, socket.localPort);
+    if (source === null || local === null) return void socket.destroy(); // gone already
+    const number = this.#options.access.admits(source.host) ? this.#options.limit.enter() : 'address';
+    if (number === null || number === 'address') {
+      socket.on('error', () => socket.destroy());
+      socket.destroy();
+      if (events.wants('connection.refused')) events.emit('connection.refused', { listener, source, reason: number === null ? 'limit' : 'address' });
+      return;
+    }
+    if (events.wants('connection.accepted')) events.emit('connection.accepted', { listener, connection: number, source });
+    const gone = new CancelSource(signal);
+    socket.once('close', () => {
+      this.#options.limit.leave();
+      gone.release();
+      if (events.wants('connection.closed')) events.emit('connection.closed', { listener, connection: number });
+    });
+    const stream = streamFromSocket(socket, (error) => gone.cancel(error));
+    void this.#serve(stream, source, local, gone);
+  }
+
+  async #serve(stream: Stream, source: Endpoint, local: Endpoint, signal: CancelSource): Promise<void> {
+    const { users } = this.#options;
+    const abort = (reason: Error): void => stream.abort(reason);
+    const forget = signal.onCancel(abort);
+    try {
+      const chosen = await this.#choose(stream);
+      if (chosen !== null) {
+        const connection = {
+          stream: chosen.stream,
+          source,
+          local,
+          port: this.#port,
+          signal,
+          users: users === null || this.#skipAuth.includes(source.host) ? null : users,
+        };
+        await chosen.protocol.serve(connection, this.#context);
+      }
+    } catch (thrown) {
+      const error = toNetError(thrown);
+      const events = this.#context.get(EVENTS);
+      if (events.wants('request.failed')) events.emit('request.failed', { listener: this.#context.name, source, code: error.code, message: error.message });
+    } finally {
+      forget();
+      // Whatever the protocol left open; nothing happens to a stream that has ended.
+      stream.abort(new NetError('aborted', 'the connection is done', { code: 'DONE' }));
+    }
+  }
+
+  async #choose(stream: Stream): Promise<{ protocol: InboundProtocol; stream: Stream } | null> {
+    const { protocols } = this.#options;
+    const only = protocols[0];
+    if (protocols.length === 1 && only !== undefined) return { protocol: only, stream };
+    const ms = this.#context.get(TIMEOUTS).handshake;
+    const deadline = this.#context.get(TIMERS).after(ms, () => stream.abort(timeoutError('the first byte', ms)));
+    try {
+      return await chooseProtocol(stream, protocols);
+    } finally {
+      deadline.cancel();
+    }
+  }
+}
+
+function endpointOf(address: string | undefined, port: number | undefined): Endpoint | null {
+  if (address === undefined || port === undefined) return null;
+  return { host: normaliseAddress(address) ?? address, port };
+}
+
+function listenError(name: string, endpoint: Endpoint, error: Error): NekitError {
+  const code = errorCode(error);
+  const why =
+    code === 'EADDRINUSE'
+      ? 'the port is in use'
+      : code === 'EACCES'
+        ? 'not permitted (ports below 1024 need root)'
+        : code === 'EADDRNOTAVAIL'
+          ? 'this machine has no such address'
+          : error.message;
+  return new NekitError('LISTEN_FAILED', `listener ${name} cannot listen on ${formatEndpoint(endpoint)}: ${why}`, { cause: error });
+}

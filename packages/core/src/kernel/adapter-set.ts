@@ -1,0 +1,103 @@
+import type { Adapter, AdapterContext } from '../adapter/adapter.js';
+import { DirectAdapter } from '../adapter/direct.js';
+import { REJECT_DELAY, RejectAdapter, RejectDropAdapter } from '../adapter/reject.js';
+import { SelectAdapter } from '../adapter/select.js';
+import type { AdapterConfig, KernelConfig } from '../config/types.js';
+import { NekitError, NetError } from '../net/errors.js';
+import type { Token } from '../net/token.js';
+import type { Registry } from '../plugin/registry.js';
+
+type Get = <T>(token: Token<T>) => T;
+
+/** The adapters of one config, by tag. Made from it as a whole, replaced as a whole by a reload. */
+export class AdapterSet {
+  readonly #byTag = new Map<string, Adapter>();
+  readonly #configs = new Map<string, AdapterConfig>();
+  /** Tags that are being made, to name a cycle. */
+  readonly #making: string[] = [];
+  readonly #registry: Registry;
+  readonly #get: Get;
+
+  /** Throws NekitError: `ADAPTER_CYCLE`, `UNKNOWN_ADAPTER`, or what an adapter's `create` throws, with its name and place in front. */
+  constructor(config: Pick<KernelConfig, 'proxies' | 'groups'>, registry: Registry, get: Get) {
+    this.#registry = registry;
+    this.#get = get;
+    for (const entry of [...config.proxies, ...config.groups]) this.#configs.set(entry.name, entry);
+    for (const builtin of builtins(get)) this.#byTag.set(builtin.tag, builtin);
+    for (const tag of this.#configs.keys()) this.#adapter(tag);
+    if (!this.#byTag.has('GLOBAL')) {
+      const proxies = ['DIRECT', 'REJECT', ...this.#configs.keys()];
+      this.#byTag.set('GLOBAL', new SelectAdapter({ proxies }, this.#context('GLOBAL', null)));
+    }
+  }
+
+  get(tag: string): Adapter | undefined {
+    return this.#byTag.get(tag);
+  }
+
+  all(): Adapter[] {
+    return [...this.#byTag.values()];
+  }
+
+  /** Choices made at run time, taken over where the group still has the member. */
+  keepChoices(older: AdapterSet): void {
+    for (const before of older.all()) {
+      const chosen = before.select === undefined ? undefined : before.now?.().tag;
+      const after = this.#byTag.get(before.tag);
+      if (chosen !== undefined && after?.select !== undefined && after.members?.some((member) => member.tag === chosen) === true) after.select(chosen);
+    }
+  }
+
+  close(): void {
+    for (const adapter of this.#byTag.values()) adapter.close?.();
+  }
+
+  #adapter(tag: string): Adapter {
+    const made = this.#byTag.get(tag);
+    if (made !== undefined) return made;
+    const config = this.#configs.get(tag);
+    if (config === undefined) throw new NekitError('UNKNOWN_ADAPTER', `there is no proxy or group "${tag}"`);
+    if (this.#making.includes(tag))
+      throw new NekitError('ADAPTER_CYCLE', `proxies use each other in a circle: ${[...this.#making.slice(this.#making.indexOf(tag)), tag].join(' -> ')}`);
+    this.#making.push(tag);
+    const adapter = this.#create(config);
+    this.#making.pop();
+    this.#byTag.set(tag, adapter);
+    return adapter;
+  }
+
+  #create(config: AdapterConfig): Adapter {
+    const known = this.#registry.adapters.get(config.type) ?? this.#registry.groups.get(config.type);
+    if (config.unavailable !== null || known === undefined)
+      return new UnavailableAdapter(config.name, config.type, config.unavailable ?? `type "${config.type}" is not known`);
+    return known.definition.create(config.options, this.#context(config.name, config.dialerProxy));
+  }
+
+  #context(tag: string, dialerProxy: string | null): AdapterContext {
+    return { tag, base: this.#adapter(dialerProxy ?? 'DIRECT'), adapter: (other) => this.#adapter(other), get: this.#get };
+  }
+}
+
+function builtins(get: Get): Adapter[] {
+  const direct = (tag: string): Adapter => new DirectAdapter({ ipVersion: 'dual', udp: true }, { tag, get });
+  return [
+    direct('DIRECT'),
+    direct('COMPATIBLE'), // Clash's stand-in for an empty group
+    new RejectAdapter({ delayMs: REJECT_DELAY }, { tag: 'REJECT', get }),
+    new RejectDropAdapter({ tag: 'REJECT-DROP', get }),
+    { tag: 'PASS', type: 'pass' }, // carries nothing, so the next rule is asked
+  ];
+}
+
+/** Stands for an entry that cannot be used, so that the groups and rules that name it still make sense. */
+class UnavailableAdapter implements Adapter {
+  readonly tag: string;
+  readonly type: string;
+  readonly stream: NonNullable<Adapter['stream']>;
+
+  constructor(tag: string, type: string, why: string) {
+    this.tag = tag;
+    this.type = type;
+    this.stream = { dialStream: () => Promise.reject(new NetError('denied', `${tag} is not available: ${why}`, { code: 'ADAPTER_UNAVAILABLE' })) };
+  }
+}

@@ -1,0 +1,104 @@
+import type { KernelConfig, ListenerConfig } from '../config/types.js';
+import { AccessList, UserList } from '../inbound/access.js';
+import type { ConnectionLimit } from '../inbound/connection-limit.js';
+import type { Inbound, InboundContext } from '../inbound/inbound.js';
+import { TcpInbound } from '../inbound/tcp-inbound.js';
+import type { Cancel } from '../net/cancel.js';
+import type { Endpoint } from '../net/endpoint.js';
+import { NekitError } from '../net/errors.js';
+import type { Registry } from '../plugin/registry.js';
+
+export interface ListenerInfo {
+  readonly name: string;
+  readonly type: string;
+  /** With the port that was really taken; null for an inbound that has none. */
+  readonly endpoint: Endpoint | null;
+}
+
+interface Running {
+  readonly config: ListenerConfig;
+  /** Equal keys: the same listener, which a reload leaves alone. */
+  readonly key: string;
+  readonly inbound: Inbound;
+}
+
+/** The listeners of a kernel that runs. */
+export class ListenerSet {
+  readonly #registry: Registry;
+  readonly #limit: ConnectionLimit;
+  readonly #context: (name: string, type: string) => InboundContext;
+  #running: Running[] = [];
+
+  constructor(registry: Registry, limit: ConnectionLimit, context: (name: string, type: string) => InboundContext) {
+    this.#registry = registry;
+    this.#limit = limit;
+    this.#context = context;
+  }
+
+  list(): ListenerInfo[] {
+    return this.#running.map(({ config, inbound }) => ({
+      name: config.name,
+      type: config.type,
+      endpoint: inbound instanceof TcpInbound ? inbound.endpoint : null,
+    }));
+  }
+
+  /**
+   * Brings what runs in line with the config: unchanged listeners stay, the others are stopped and started. If one cannot start,
+   * what was there before runs again, and the error is thrown.
+   */
+  async apply(config: Pick<KernelConfig, 'listeners'>, signal: Cancel): Promise<void> {
+    const wanted = config.listeners.map((listener) => ({ config: listener, key: keyOf(listener) }));
+    const kept = this.#running.filter((running) => wanted.some(({ key }) => key === running.key));
+    const removed = this.#running.filter((running) => !kept.includes(running));
+    const added = wanted.filter(({ key }) => !kept.some((running) => running.key === key)).map((entry) => ({ ...entry, inbound: this.#create(entry.config) }));
+    for (const { inbound } of removed) await inbound.stop();
+    this.#running = kept;
+    try {
+      await this.#start(added, signal);
+    } catch (error) {
+      for (const running of [...this.#running]) if (!kept.includes(running)) await running.inbound.stop();
+      this.#running = kept;
+      await this.#start(removed, signal);
+      throw error;
+    }
+  }
+
+  async stop(): Promise<void> {
+    const running = this.#running;
+    this.#running = [];
+    for (const { inbound } of running.reverse()) await inbound.stop();
+  }
+
+  async #start(listeners: readonly Running[], signal: Cancel): Promise<void> {
+    for (const running of listeners) {
+      await running.inbound.start(signal);
+      this.#running.push(running);
+    }
+  }
+
+  #create(config: ListenerConfig): Inbound {
+    const context = this.#context(config.name, config.type);
+    const inbound = this.#registry.inbounds.get(config.type);
+    if (inbound !== undefined) return inbound.definition.create(config.options, context);
+    const all = this.#registry.protocols.entries().map(([, { definition }]) => definition);
+    const protocols = config.type === 'mixed' ? all : all.filter((protocol) => protocol.name === config.type);
+    if (protocols.length === 0) throw new NekitError('UNKNOWN_TYPE', `${config.where}: no plugin brings the listener type "${config.type}"`);
+    return new TcpInbound(
+      {
+        host: config.host,
+        port: config.port,
+        protocols,
+        users: config.users === null ? null : new UserList(config.users),
+        skipAuthPrefixes: config.skipAuthPrefixes,
+        access: new AccessList(config.allowedIps, config.disallowedIps),
+        limit: this.#limit,
+      },
+      context,
+    );
+  }
+}
+
+function keyOf({ where: _where, ...rest }: ListenerConfig): string {
+  return JSON.stringify(rest);
+}

@@ -1,0 +1,186 @@
+/**
+ * UDP: a client's association carries datagrams to many peers. Each peer is routed on its own; all peers that one adapter carries share
+ * one outgoing association of that adapter (endpoint-independent mapping, RFC 4787), which is one session.
+ *
+ *   client conn ── peer ──> link ──┐
+ *                  peer ──> link ──┴─> flow (adapter A) <──relayPackets──> A's PacketConn
+ *                  peer ──> link ────> flow (adapter B) <──relayPackets──> B's PacketConn
+ */
+import type { Adapter } from '../adapter/adapter.js';
+import type { Endpoint } from '../net/endpoint.js';
+import { type NetError, toNetError } from '../net/errors.js';
+import type { Datagram, PacketConn } from '../net/packet-conn.js';
+import { PacketQueue } from '../net/packet-queue.js';
+import { relayPackets } from '../net/relay-packets.js';
+import type { Session } from '../net/session.js';
+import type { Decision } from './router.js';
+import { dialWith, notCarried, type Routing, takeWay, type Way } from './routing.js';
+import type { SessionRecord } from './session-table.js';
+import type { PacketRequest } from './stream-request.js';
+
+/** Peers of one association that are remembered; the one that was routed first is forgotten first, and routed anew. */
+const MAX_LINKS = 1024;
+
+/** Adapters (flows) of one association. More than a config plausibly names for one client port. */
+const MAX_FLOWS = 64;
+
+/** Serves one association until its client conn ends. Never rejects. */
+export async function handlePackets(request: PacketRequest, routing: Routing): Promise<void> {
+  await new Association(request, routing).run();
+}
+
+/** Datagrams that wait while their peer is being routed. */
+const MAX_WAITING = 16;
+
+/** A peer that could not be carried is not tried again for this long, in ms: every datagram would be a dial. */
+const REFUSED_FOR = 1_000;
+
+/** Where one peer's datagrams go. */
+type Link =
+  | { readonly state: 'routing'; readonly waiting: Datagram[] }
+  | { readonly state: 'carried'; readonly flow: FlowConn; readonly addresses: readonly string[] | null }
+  | { readonly state: 'refused'; readonly until: number };
+
+class Association {
+  readonly #request: PacketRequest;
+  readonly #routing: Routing;
+  readonly #client: PacketConn;
+  readonly #links = new Map<Endpoint, Link>();
+  readonly #flows = new Map<Adapter, FlowConn>();
+  #first = true;
+
+  constructor(request: PacketRequest, routing: Routing) {
+    this.#request = request;
+    this.#routing = routing;
+    this.#client = request.accept();
+  }
+
+  async run(): Promise<void> {
+    for (let datagrams = await this.#client.receive(); datagrams !== null; datagrams = await this.#client.receive()) {
+      for (const datagram of datagrams) this.#forward(datagram);
+    }
+    for (const flow of [...this.#flows.values()]) flow.close(this.#client.error ?? undefined);
+  }
+
+  #forward(datagram: Datagram): void {
+    const link = this.#links.get(datagram.peer);
+    if (link?.state === 'carried') link.flow.put(datagram, link.addresses);
+    else if (link?.state === 'routing') {
+      if (link.waiting.length < MAX_WAITING) link.waiting.push(copy(datagram));
+    } else if (link === undefined || link.until <= this.#routing.timers.now()) {
+      void this.#route(datagram);
+    }
+  }
+
+  /** Routes a new peer and joins it to its adapter's flow, which it opens if need be. */
+  async #route(datagram: Datagram): Promise<void> {
+    const { peer } = datagram;
+    const waiting = [copy(datagram)];
+    this.#remember(peer, { state: 'routing', waiting });
+    const { request, routing } = { request: this.#request, routing: this.#routing };
+    const session: Session = this.#first ? request.session : { ...request.session, id: routing.sessions.nextId(), requested: peer, destination: peer };
+    this.#first = false;
+    let decision: Decision;
+    try {
+      decision = await routing.router.route(session);
+    } catch (error) {
+      this.#remember(peer, this.#refused());
+      if (session === request.session) request.reject(toNetError(error)); // the client is leaving: nothing else ends routing
+      return;
+    }
+    const flow = this.#flows.get(decision.adapter) ?? this.#open(session, decision);
+    if (flow === null) {
+      this.#remember(peer, this.#refused());
+      return;
+    }
+    this.#remember(peer, { state: 'carried', flow, addresses: decision.addresses });
+    for (const held of waiting) flow.put(held, decision.addresses);
+  }
+
+  #open(session: Session, decision: Decision): FlowConn | null {
+    if (this.#flows.size >= MAX_FLOWS) return null;
+    const flow = new FlowConn(this.#client);
+    this.#flows.set(decision.adapter, flow);
+    const record = this.#routing.sessions.open(session);
+    void this.#carry(flow, record, takeWay(record, decision));
+    return flow;
+  }
+
+  /** One adapter's flow, from dial to end: one session. Afterwards its peers are routed anew. */
+  async #carry(flow: FlowConn, record: SessionRecord, way: Way): Promise<void> {
+    const { events, timers, timeouts } = this.#routing;
+    const { packet } = way.adapter;
+    let error: NetError | null;
+    let carried = false;
+    try {
+      if (packet === undefined) throw notCarried(way.adapter, 'UDP');
+      const remote = await dialWith(record, way.adapter, this.#routing, () => packet.dialPacket(way.options));
+      carried = true;
+      if (events.wants('session.connected')) events.emit('session.connected', { session: record.session.id, adapter: record.chain().at(-1) ?? '' });
+      const options = { signal: record.cancel, idleMs: timeouts.udpIdle, counters: record.counters, slot: record.slot };
+      error = (await relayPackets(flow, remote, options, timers)).error;
+    } catch (thrown) {
+      error = toNetError(thrown);
+      flow.close(error);
+      if (record.session === this.#request.session) this.#request.reject(error);
+    }
+    record.close(error);
+    this.#flows.delete(way.adapter);
+    for (const [peer, link] of this.#links) {
+      if (link.state !== 'carried' || link.flow !== flow) continue;
+      if (carried) this.#links.delete(peer);
+      else this.#links.set(peer, this.#refused());
+    }
+  }
+
+  #refused(): Link {
+    return { state: 'refused', until: this.#routing.timers.now() + REFUSED_FOR };
+  }
+
+  #remember(peer: Endpoint, link: Link): void {
+    if (this.#links.size >= MAX_LINKS && !this.#links.has(peer)) {
+      for (const oldest of this.#links.keys()) {
+        this.#links.delete(oldest);
+        break;
+      }
+    }
+    this.#links.set(peer, link);
+  }
+}
+
+/** The bytes are lent to us until the next receive; what waits needs its own. */
+function copy(datagram: Datagram): Datagram {
+  return { ...datagram, bytes: Uint8Array.from(datagram.bytes) };
+}
+
+/** The client's association as one flow sees it: only its peers' datagrams, and the way back to the client. */
+class FlowConn implements PacketConn {
+  readonly #client: PacketConn;
+  readonly #queue = new PacketQueue();
+  #error: NetError | null = null;
+
+  constructor(client: PacketConn) {
+    this.#client = client;
+  }
+
+  get error(): NetError | null {
+    return this.#error;
+  }
+
+  put(datagram: Datagram, addresses: readonly string[] | null): void {
+    this.#queue.put(addresses === null ? copy(datagram) : { ...copy(datagram), addresses });
+  }
+
+  receive(): Promise<readonly Datagram[] | null> {
+    return this.#queue.take();
+  }
+
+  send(datagrams: readonly Datagram[]): number {
+    return this.#client.send(datagrams);
+  }
+
+  close(error?: NetError): void {
+    this.#error ??= error ?? null;
+    this.#queue.end();
+  }
+}

@@ -1,0 +1,88 @@
+import type { NetError } from '../net/errors.js';
+import { toNetError } from '../net/errors.js';
+import { relay } from '../net/relay.js';
+import type { Session } from '../net/session.js';
+import type { Stream } from '../net/stream.js';
+import { dialWith, findWay, notCarried, type Routing, type Way } from './routing.js';
+import type { SessionRecord } from './session-table.js';
+import type { RoutedStream, StreamRequest } from './stream-request.js';
+
+/** One connection from wish to end: route, dial, accept, relay. Knows no protocol. Settles when the session has ended; never rejects. */
+export async function handleStream(request: StreamRequest, routing: Routing): Promise<void> {
+  const record = routing.sessions.open(request.session);
+  let remote: Stream;
+  try {
+    const way = findWay(record, routing);
+    remote = await dialStream(record, way instanceof Promise ? await way : way, routing);
+  } catch (thrown) {
+    const error = toNetError(thrown);
+    reportRejected(record, error, routing);
+    request.reject(error);
+    record.close(error);
+    return;
+  }
+  try {
+    const client = await request.accept();
+    reportAccepted(record, routing);
+    const { timers, timeouts } = routing;
+    const { error } = await relay(
+      client,
+      remote,
+      {
+        signal: record.cancel,
+        idleMs: timeouts.idle,
+        halfCloseMs: timeouts.halfClose,
+        counters: record.counters,
+        slot: record.slot,
+      },
+      timers,
+    );
+    record.close(error);
+  } catch (thrown) {
+    const error = toNetError(thrown, 'the client left before the relay began');
+    remote.abort(error);
+    record.close(error);
+  }
+}
+
+/** The same up to the dial, for an inbound that moves the bytes itself. */
+export async function routeStream(session: Session, routing: Routing): Promise<RoutedStream> {
+  const record = routing.sessions.open(session);
+  let way: Way;
+  try {
+    way = await findWay(record, routing);
+    if (way.adapter.stream === undefined) throw notCarried(way.adapter, 'TCP');
+  } catch (thrown) {
+    const error = toNetError(thrown);
+    reportRejected(record, error, routing);
+    record.close(error);
+    throw error;
+  }
+  return {
+    key: `${routing.generation}:${record.chain().join('>')}`,
+    counters: record.counters,
+    slot: record.slot,
+    dial: () => dialStream(record, way, routing),
+    end: (error) => {
+      if (error === null) reportAccepted(record, routing);
+      else reportRejected(record, error, routing);
+      record.close(error);
+    },
+  };
+}
+
+function dialStream(record: SessionRecord, way: Way, routing: Routing): Promise<Stream> {
+  const dialer = way.adapter.stream;
+  if (dialer === undefined) return Promise.reject(notCarried(way.adapter, 'TCP'));
+  return dialWith(record, way.adapter, routing, () => dialer.dialStream(record.session.destination, way.options));
+}
+
+function reportAccepted(record: SessionRecord, { events }: Routing): void {
+  const session = record.session.id;
+  if (events.wants('request.accepted')) events.emit('request.accepted', { session });
+  if (events.wants('session.connected')) events.emit('session.connected', { session, adapter: record.chain().at(-1) ?? '' });
+}
+
+function reportRejected(record: SessionRecord, error: NetError, { events }: Routing): void {
+  if (events.wants('request.rejected')) events.emit('request.rejected', { session: record.session.id, code: error.code, message: error.message });
+}

@@ -1,0 +1,62 @@
+import type { Adapter } from '../adapter/adapter.js';
+import type { DialOptions } from '../net/dialer.js';
+import { NetError, toNetError } from '../net/errors.js';
+import type { Events } from '../net/events.js';
+import type { Timeouts } from '../net/timeouts.js';
+import type { TimerWheel } from '../net/timer-wheel.js';
+import type { Decision, Router } from './router.js';
+import type { SessionRecord, SessionTable } from './session-table.js';
+
+/** What handling a request needs. `router` is asked anew for each session, so that a reload takes effect at once. */
+export interface Routing {
+  readonly router: Router;
+  /** Counts reloads: what was made for an older one must not serve new sessions. */
+  readonly generation: number;
+  readonly sessions: SessionTable;
+  readonly events: Events;
+  readonly timers: TimerWheel;
+  readonly timeouts: Timeouts;
+}
+
+/** A session's way: which adapter, and what to hand to its dialer. */
+export interface Way {
+  readonly adapter: Adapter;
+  readonly options: DialOptions;
+}
+
+/** Asks the rules. Synchronous where they are. */
+export function findWay(record: SessionRecord, routing: Routing): Way | Promise<Way> {
+  const decision = routing.router.route(record.session);
+  return decision instanceof Promise ? decision.then((settled) => takeWay(record, settled)) : takeWay(record, decision);
+}
+
+/** Notes the decision in the session's record. */
+export function takeWay(record: SessionRecord, decision: Decision): Way {
+  record.rule = decision.rule?.text ?? null;
+  record.adapter = decision.adapter;
+  const base = { session: record.session, signal: record.cancel, chosen: record.chosen };
+  return { adapter: decision.adapter, options: decision.addresses === null ? base : { ...base, addresses: decision.addresses } };
+}
+
+/** Runs one dial with its events. Rejects with a NetError only. */
+export async function dialWith<T>(record: SessionRecord, adapter: Adapter, { events, timers }: Routing, dial: () => Promise<T>): Promise<T> {
+  const session = record.session.id;
+  const begin = timers.now();
+  if (events.wants('adapter.dialing'))
+    events.emit('adapter.dialing', { session, adapter: adapter.tag, type: adapter.type, destination: record.session.destination });
+  try {
+    const made = await dial();
+    if (events.wants('adapter.ready')) events.emit('adapter.ready', { session, adapter: adapter.tag, ms: timers.now() - begin });
+    return made;
+  } catch (thrown) {
+    const error = toNetError(thrown);
+    if (events.wants('adapter.failed'))
+      events.emit('adapter.failed', { session, adapter: adapter.tag, code: error.code, message: error.message, ms: timers.now() - begin });
+    throw error;
+  }
+}
+
+/** The error for an adapter that cannot carry this kind of traffic. */
+export function notCarried(adapter: Adapter, what: 'TCP' | 'UDP'): NetError {
+  return new NetError('denied', `${adapter.tag} carries no ${what}`, { code: 'NOT_SUPPORTED' });
+}

@@ -1,0 +1,199 @@
+import type { Adapter } from '../adapter/adapter.js';
+import { CancelSource } from '../net/cancel.js';
+import type { Clock } from '../net/clock.js';
+import type { NetError } from '../net/errors.js';
+import type { Events, SessionSummary } from '../net/events.js';
+import type { Session } from '../net/session.js';
+
+/** How often `session.traffic` is told while somebody listens, in ms. */
+const TRAFFIC_INTERVAL = 1_000;
+
+/** Sessions whose counters share one array. Arrays are never moved: a relay thread may be writing to them. */
+const BLOCK = 512;
+
+/** Byte counters in flat arrays, two per session (up, down), so that a relay in any language writes them without a call. */
+class CounterPool {
+  readonly #free: { counters: Float64Array; slot: number }[] = [];
+
+  take(): { counters: Float64Array; slot: number } {
+    if (this.#free.length === 0) {
+      const counters = new Float64Array(BLOCK * 2);
+      for (let slot = BLOCK * 2 - 2; slot >= 0; slot -= 2) this.#free.push({ counters, slot });
+    }
+    const taken = this.#free.pop() ?? { counters: new Float64Array(2), slot: 0 };
+    taken.counters[taken.slot] = 0;
+    taken.counters[taken.slot + 1] = 0;
+    return taken;
+  }
+
+  give(back: { counters: Float64Array; slot: number }): void {
+    this.#free.push(back);
+  }
+}
+
+/** A snapshot of one open session, for `kernel.sessions()`. */
+export interface SessionInfo extends Omit<SessionSummary, 'error' | 'ms'> {
+  readonly id: number;
+  /** Wall clock, ms since the epoch. */
+  readonly startedAt: number;
+  readonly ms: number;
+}
+
+/** Everything a kernel knows of one open session. */
+export class SessionRecord {
+  readonly session: Session;
+  /** The session's own signal: fires with the client's, or when this session is to be ended. */
+  readonly cancel: CancelSource;
+  readonly counters: Float64Array;
+  readonly slot: number;
+  readonly startedAt = Date.now();
+  rule: string | null = null;
+  adapter: Adapter | null = null;
+  readonly #table: SessionTable;
+  readonly #pooled: { counters: Float64Array; slot: number };
+  readonly #begin: number;
+  #chosen: Map<string, string> | null = null;
+  #closed = false;
+
+  constructor(session: Session, table: SessionTable, pooled: { counters: Float64Array; slot: number }, begin: number) {
+    this.session = session;
+    this.cancel = new CancelSource(session.signal);
+    this.#table = table;
+    this.#pooled = pooled;
+    this.counters = pooled.counters;
+    this.slot = pooled.slot;
+    this.#begin = begin;
+  }
+
+  /** A group on the way chose a member (DialOptions.chosen). */
+  readonly chosen = (group: string, member: string): void => {
+    this.#chosen ??= new Map();
+    this.#chosen.set(group, member);
+  };
+
+  /** From the adapter that the rule named to the leaf. */
+  chain(): string[] {
+    const chain: string[] = [];
+    for (let at: Adapter | undefined = this.adapter ?? undefined; at !== undefined && chain.length < 32; ) {
+      chain.push(at.tag);
+      const { members, now } = at;
+      const chosen = this.#chosen?.get(at.tag);
+      at = members?.find((member) => member.tag === chosen) ?? now?.();
+    }
+    return chain;
+  }
+
+  ms(now: number): number {
+    return Math.round(now - this.#begin);
+  }
+
+  /** Once; later calls do nothing. */
+  close(error: NetError | null): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.cancel.release();
+    this.#table.closed(this, error);
+    this.#table.counters.give(this.#pooled);
+  }
+}
+
+/** The open sessions of one kernel. */
+export class SessionTable {
+  readonly counters = new CounterPool();
+  readonly #open = new Map<number, SessionRecord>();
+  readonly #clock: Clock;
+  readonly #events: Events;
+  #nextId = 1;
+  #whenEmpty: (() => void)[] = [];
+  #stopTraffic: (() => void) | null = null;
+  readonly #told = new Map<number, number>();
+
+  constructor(clock: Clock, events: Events) {
+    this.#clock = clock;
+    this.#events = events;
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  nextId(): number {
+    return this.#nextId++;
+  }
+
+  open(session: Session): SessionRecord {
+    const record = new SessionRecord(session, this, this.counters.take(), this.#clock.now());
+    this.#open.set(session.id, record);
+    if (this.#events.wants('request.received')) this.#events.emit('request.received', { session: session.id, details: session });
+    if (this.#events.wants('session.opened')) this.#events.emit('session.opened', { session: session.id, details: session });
+    if (this.#stopTraffic === null && this.#events.wants('session.traffic')) this.#tellTraffic();
+    return record;
+  }
+
+  list(): SessionInfo[] {
+    const now = this.#clock.now();
+    return [...this.#open.values()].map((record) => ({ id: record.session.id, startedAt: record.startedAt, ...summary(record, now) }));
+  }
+
+  /** Ends one session, or all of them. */
+  abort(reason: Error, id?: number): void {
+    const records = id === undefined ? [...this.#open.values()] : [this.#open.get(id)];
+    for (const record of records) record?.cancel.cancel(reason);
+  }
+
+  /** Settles when no session is open, now or later. */
+  empty(): Promise<void> {
+    if (this.#open.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#whenEmpty.push(resolve));
+  }
+
+  /** @internal a record closed itself */
+  closed(record: SessionRecord, error: NetError | null): void {
+    this.#open.delete(record.session.id);
+    this.#told.delete(record.session.id);
+    if (this.#events.wants('session.closed')) {
+      const failed = error === null ? null : { code: error.code, failure: error.failure, message: error.message };
+      this.#events.emit('session.closed', { session: record.session.id, ...summary(record, this.#clock.now()), error: failed });
+    }
+    if (this.#open.size > 0) return;
+    this.#stopTraffic?.();
+    this.#stopTraffic = null;
+    const waiting = this.#whenEmpty;
+    this.#whenEmpty = [];
+    for (const resolve of waiting) resolve();
+  }
+
+  #tellTraffic(): void {
+    this.#stopTraffic = this.#clock.after(TRAFFIC_INTERVAL, () => {
+      this.#stopTraffic = null;
+      if (!this.#events.wants('session.traffic') || this.#open.size === 0) return;
+      this.#tellTraffic();
+      for (const [id, { counters, slot }] of this.#open) {
+        const up = counters[slot] ?? 0;
+        const down = counters[slot + 1] ?? 0;
+        if ((this.#told.get(id) ?? 0) === up + down) continue;
+        this.#told.set(id, up + down);
+        this.#events.emit('session.traffic', { session: id, up, down });
+      }
+    });
+  }
+}
+
+function summary(record: SessionRecord, now: number): Omit<SessionInfo, 'id' | 'startedAt'> {
+  const { session, counters, slot } = record;
+  const chain = record.chain();
+  return {
+    network: session.network,
+    inbound: session.inbound,
+    inboundType: session.inboundType,
+    source: session.source,
+    destination: session.destination,
+    user: session.user ?? null,
+    rule: record.rule,
+    adapter: chain.at(-1) ?? null,
+    chain: chain.slice(0, -1),
+    up: counters[slot] ?? 0,
+    down: counters[slot + 1] ?? 0,
+    ms: record.ms(now),
+  };
+}
