@@ -1,0 +1,253 @@
+/** Read first: RFC 9110 sections 7.6 (forwarding), 7.8 (Upgrade), 9.2.2 (idempotent methods), 10.1.1 (Expect). */
+import type { IncomingMessage, InformationEvent, ServerResponse } from 'node:http';
+import {
+  type Cancel,
+  type Deadline,
+  NetError,
+  type RoutedStream,
+  relay,
+  type Stream,
+  type Timeouts,
+  type TimerWheel,
+  throwIfCancelled,
+  toNetError,
+} from '@nekit/core';
+import { endToEnd, type Fields, formatHead, trailerPairs } from '../message/fields.js';
+import type { Wire } from '../message/wire.js';
+import { type Answer, Exchange } from './exchange.js';
+import { isIdempotent, type OutgoingHead } from './outgoing-request.js';
+import { RequestRefused } from './refusal.js';
+import { badResponse, responseFraming } from './response-head.js';
+import { newUpstream, type Upstream, type UpstreamPool } from './upstream-pool.js';
+
+/**
+ * A request that may not be sent twice only goes on a connection that was used within this time, in ms: origins close idle ones after
+ * 5 s or more, and what crosses a FIN is lost for good.
+ */
+const FRESH_MS = 2_000;
+
+/** The client's side of one request. */
+export interface ClientSide {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** What `response` writes to. */
+  readonly wire: Wire;
+  /** Fires when the client leaves, its body breaks the protocol, or the kernel stops. */
+  readonly cancel: Cancel;
+  /** Its connection, for another protocol. `response` and `wire` are spent. */
+  takeStream(): Stream;
+}
+
+export interface ForwardOptions {
+  readonly routed: RoutedStream;
+  /** Streams of one key are alike and of one user. */
+  readonly key: string;
+  readonly pool: UpstreamPool;
+  readonly timers: TimerWheel;
+  readonly timeouts: Timeouts;
+  /** Our pseudonym. */
+  readonly via: string;
+}
+
+/**
+ * Sends a request on and its response back. Settles when the client has the whole response, or the upgraded connection has ended.
+ * Rejects with a NetError; then nothing, or a part, of a response went to the client.
+ */
+export function forward(client: ClientSide, head: OutgoingHead, options: ForwardOptions): Promise<void> {
+  return new Forwarding(client, head, options).run();
+}
+
+class Forwarding {
+  readonly #client: ClientSide;
+  readonly #head: OutgoingHead;
+  readonly #options: ForwardOptions;
+  #exchange: Exchange | null = null;
+  #deadline: Deadline | null = null;
+  #silenceMs: number;
+
+  constructor(client: ClientSide, head: OutgoingHead, options: ForwardOptions) {
+    this.#client = client;
+    this.#head = head;
+    this.#options = options;
+    this.#silenceMs = options.timeouts.firstByte;
+  }
+
+  async run(): Promise<void> {
+    const forget = this.#client.cancel.onCancel((reason) => this.#exchange?.abort(toNetError(reason)));
+    try {
+      const { exchange, answer } = await this.#ask();
+      if (answer.kind === 'upgrade') await this.#tunnel(exchange, answer.response);
+      else await this.#respond(exchange, answer.response);
+    } catch (thrown) {
+      const error = toNetError(this.#client.cancel.reason ?? thrown);
+      this.#exchange?.abort(error);
+      throw error;
+    } finally {
+      forget();
+      this.#deadline?.cancel();
+    }
+  }
+
+  /** Up to the final head; once more, on a new connection, if a reused one broke before it gave a byte. */
+  async #ask(): Promise<{ exchange: Exchange; answer: Exclude<Answer, { kind: 'interim' }> }> {
+    const { routed, key, pool } = this.#options;
+    const repeatable = isIdempotent(this.#head.method) && this.#head.framing.kind === 'none';
+    const idle = pool.take(key, repeatable ? Number.POSITIVE_INFINITY : FRESH_MS);
+    if (idle !== null) {
+      const exchange = this.#begin(idle);
+      try {
+        return { exchange, answer: await this.#final(exchange) };
+      } catch (thrown) {
+        const error = toNetError(thrown);
+        if (!repeatable || exchange.wasAnswered || error.failure !== 'aborted' || this.#client.cancel.reason !== null) throw error;
+        exchange.abort(error);
+      }
+    }
+    const stream = await routed.dial();
+    if (this.#client.cancel.reason !== null) stream.abort(this.#client.cancel.reason);
+    throwIfCancelled(this.#client.cancel);
+    const exchange = this.#begin(newUpstream(stream, key));
+    return { exchange, answer: await this.#final(exchange) };
+  }
+
+  #begin(upstream: Upstream): Exchange {
+    const { counters, slot } = this.#options.routed;
+    const count = (at: number, bytes: number): void => {
+      counters[at] = (counters[at] ?? 0) + bytes;
+      if (this.#deadline !== null) this.#deadline.at = this.#options.timers.now() + this.#silenceMs;
+    };
+    let exchange: Exchange;
+    try {
+      exchange = new Exchange(upstream, this.#head, { sent: (bytes) => count(slot, bytes), received: (bytes) => count(slot + 1, bytes) });
+    } catch (error) {
+      upstream.stream.abort(toNetError(error));
+      throw error;
+    }
+    this.#exchange = exchange;
+    this.#deadline?.cancel();
+    this.#deadline = this.#options.timers.after(this.#silenceMs, () => exchange.abort(this.#silence()));
+    if (this.#head.framing.kind === 'none') exchange.sendNothing();
+    else exchange.sendBody(this.#client.request);
+    return exchange;
+  }
+
+  /** Whose silence it was. */
+  #silence(): NetError {
+    const seconds = this.#silenceMs / 1000;
+    if (!this.#client.request.complete) return new RequestRefused(408, 'HTTP_BODY_TIMEOUT', `the request's body stopped for ${seconds} s`, { fatal: true });
+    return new NetError('timeout', `no answer from the origin for ${seconds} s`, { code: 'HTTP_RESPONSE_TIMEOUT' });
+  }
+
+  async #final(exchange: Exchange): Promise<Exclude<Answer, { kind: 'interim' }>> {
+    for (;;) {
+      const answer = await exchange.next();
+      if (answer.kind !== 'interim') return answer;
+      this.#forwardInterim(answer.head);
+    }
+  }
+
+  #forwardInterim({ statusCode, statusMessage, rawHeaders }: InformationEvent): void {
+    if (this.#client.request.httpVersion === '1.0') return; // RFC 9110 section 15.2: never to such a client
+    // Through Node, which has to know that the client was told to go on.
+    if (statusCode === 100) this.#client.response.writeContinue();
+    else this.#client.wire.write(formatHead(`HTTP/1.1 ${statusCode} ${statusMessage}`, endToEnd(rawHeaders)));
+  }
+
+  async #respond(exchange: Exchange, message: IncomingMessage): Promise<void> {
+    const { request, response, wire } = this.#client;
+    if (message.statusCode === 101) throw badResponse('it switches protocols without being asked');
+    const framing = responseFraming(this.#head.method, message);
+    this.#silenceMs = this.#options.timeouts.idle;
+    if (this.#deadline !== null) this.#deadline.at = this.#options.timers.now() + this.#silenceMs;
+    response.sendDate = false; // the origin's affair
+    const fields = this.#responseFields(message);
+    if (!request.complete) fields.push('Connection', 'close'); // the rest of the request may never come
+    try {
+      response.writeHead(message.statusCode ?? 502, message.statusMessage ?? '', fields);
+    } catch (error) {
+      throw badResponse(error instanceof Error ? error.message : String(error), error);
+    }
+    wire.cork(); // head and first bytes in one packet, where they come together
+    response.flushHeaders();
+    setImmediate(() => wire.uncork());
+    const receiving = exchange.receiveBody(message, framing);
+    try {
+      await copied(message, response, wire);
+    } catch (thrown) {
+      throw exchange.failure ?? thrown;
+    }
+    await receiving;
+    if (exchange.finish(message)) this.#options.pool.put(exchange.upstream);
+    this.#exchange = null;
+    const trailers = trailerPairs(message.rawTrailers);
+    if (trailers.length > 0) response.addTrailers(trailers);
+    response.end();
+    await closed(response, wire);
+    throwIfCancelled(this.#client.cancel);
+  }
+
+  /** RFC 9110 section 7.8: from here on the two ends speak another protocol, and we only carry it. */
+  async #tunnel(exchange: Exchange, message: IncomingMessage): Promise<void> {
+    const { routed, timers, timeouts } = this.#options;
+    if (this.#head.upgrade === null) throw badResponse('it switches protocols without being asked');
+    const upstream = exchange.release();
+    const client = this.#client.takeStream();
+    this.#deadline?.cancel();
+    this.#exchange = null;
+    const upgrade = message.headers.upgrade ?? this.#head.upgrade;
+    const fields = [...this.#responseFields(message), 'Upgrade', upgrade, 'Connection', 'Upgrade'];
+    try {
+      await client.write([formatHead(`HTTP/1.1 101 ${message.statusMessage ?? ''}`, fields)]);
+    } catch (error) {
+      upstream.abort(toNetError(error));
+      throw error;
+    }
+    const { counters, slot } = routed;
+    const { error } = await relay(
+      client,
+      upstream,
+      { signal: this.#client.cancel, idleMs: timeouts.idle, halfCloseMs: timeouts.halfClose, counters, slot },
+      timers,
+    );
+    if (error !== null) throw error;
+  }
+
+  #responseFields(message: IncomingMessage): string[] {
+    const fields: Fields = endToEnd(message.rawHeaders);
+    return [...fields, 'Via', `${message.httpVersion} ${this.#options.via}`];
+  }
+}
+
+/** Settles when the whole body has gone to the client's response; rejects when either side broke off. */
+function copied(message: IncomingMessage, response: ServerResponse, wire: Wire): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const gone = (): void => reject(wire.failure ?? new NetError('aborted', 'the client left', { code: 'CLIENT_LEFT' }));
+    const settle = (act: () => void) => (): void => {
+      wire.removeListener('close', gone);
+      act();
+    };
+    wire.once('close', gone);
+    if (wire.destroyed) gone();
+    message.once('end', settle(resolve));
+    message.once('error', (error) => settle(() => reject(toNetError(error, 'the response broke off')))());
+    message.once(
+      'close',
+      settle(() => reject(new NetError('aborted', 'the response broke off', { code: 'HTTP_TRUNCATED' }))),
+    );
+    message.pipe(response, { end: false });
+  });
+}
+
+/** Settles when the response was written, or never will be. */
+export function closed(response: ServerResponse, wire: Wire): Promise<void> {
+  if (response.closed || wire.destroyed) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = (): void => {
+      wire.removeListener('close', done);
+      response.removeListener('close', done);
+      resolve();
+    };
+    wire.once('close', done);
+    response.once('close', done);
+  });
+}
