@@ -32,7 +32,8 @@ export function normaliseHost(text: string): string | null {
 function normaliseDomain(text: string): string | null {
   let domain = text;
   if (!isPlainDomain(domain)) {
-    if (text.length > MAX_IDN) return null;
+    // Node's conversion is half a URL parser: it decodes %2e and cuts at '/', '?' and '#'. Only letters of other scripts are for it.
+    if (text.length > MAX_IDN || !isPlainDomain(text.replace(/\P{ASCII}/gu, 'x'))) return null;
     domain = domainToASCII(domain);
     // A full-width or otherwise dressed-up address comes out of IDNA as an address: judge it as one.
     const address = normaliseAddress(domain);
