@@ -22,7 +22,7 @@ import { type EventSource, Events } from './net/events.js';
 import { OwnEndpoints } from './net/own-endpoints.js';
 import type { Resolver } from './net/resolver.js';
 import { SystemResolver } from './net/system-resolver.js';
-import type { Timeouts } from './net/timeouts.js';
+import { DEFAULT_TIMEOUTS, type Timeouts } from './net/timeouts.js';
 import { TimerWheel } from './net/timer-wheel.js';
 import { CLOCK, EVENTS, INSTANCE_ID, OWN_ENDPOINTS, RESOLVER, TIMEOUTS, TIMERS } from './net/tokens.js';
 import { PluginHost, provided } from './plugin/host.js';
@@ -97,6 +97,8 @@ class RunningKernel implements Kernel {
   readonly #routing: Routing;
   readonly #stopSignal = new CancelSource();
   #setup: Setup;
+  /** Fixed by the first config; a reload that wants others is refused. */
+  #timeouts: Timeouts = DEFAULT_TIMEOUTS;
   #generation = 1;
   #started = false;
   #stopping: Promise<void> | null = null;
@@ -107,7 +109,7 @@ class RunningKernel implements Kernel {
     this.#clock = options.clock ?? systemClock;
     this.#timers = new TimerWheel(this.#clock);
     this.#sessions = new SessionTable(this.#clock, this.#events);
-    const timeouts = (): Timeouts => this.#setup.config.timeouts;
+    const timeouts = (): Timeouts => this.#timeouts;
     const resolver: Resolver = { resolve: (name, family, signal) => this.#setup.resolver.resolve(name, family, signal) };
     this.#host = new PluginHost({
       plugins: options.plugins ?? [],
@@ -133,7 +135,9 @@ class RunningKernel implements Kernel {
       },
       events: this.#events,
     });
-    this.#setup = this.#prepare(config);
+    this.#setup = this.#prepare(config, (first) => {
+      this.#timeouts = first.timeouts;
+    });
     this.#routing = {
       get router() {
         return kernel.#setup.router;
@@ -225,11 +229,12 @@ class RunningKernel implements Kernel {
     this.#sessions.abort(new NetError('aborted', 'closed by the user', { code: 'CLOSED' }), id);
   }
 
-  #prepare(input: ConfigSource | KernelInput): Setup {
+  #prepare(input: ConfigSource | KernelInput, checked: (config: KernelConfig) => void = () => {}): Setup {
     const source = isConfigSource(input) ? input : configFromObject(input);
-    const { config: checked, problems } = checkConfig(source, this.#host.registry, { strict: this.#options.strict ?? false });
-    if (checked === null) throw new ConfigError(problems);
-    const config = { ...checked, timeouts: { ...checked.timeouts, ...this.#options.timeouts } };
+    const { config: parsed, problems } = checkConfig(source, this.#host.registry, { strict: this.#options.strict ?? false });
+    if (parsed === null) throw new ConfigError(problems);
+    const config = { ...parsed, timeouts: { ...parsed.timeouts, ...this.#options.timeouts } };
+    checked(config);
     const resolver = new SystemResolver({
       hosts: config.hosts,
       ipv6: config.ipv6,

@@ -5,7 +5,7 @@ import type { AdapterDefinition } from '../plugin/plugin.js';
 import type { Kinds, Registry } from '../plugin/registry.js';
 import { findingsOf } from './issues.js';
 import { adviceFor, LATER_GROUP_KEYS, LATER_PROXY_KEYS } from './known-keys.js';
-import { didYouMean, list, type ProblemList } from './problem-list.js';
+import { didYouMean, list, type ProblemList, quoteKey } from './problem-list.js';
 import { isRecord } from './record.js';
 import { ENTRY } from './schema.js';
 import type { SchemaNode } from './schema-node.js';
@@ -107,7 +107,7 @@ export class EntryChecker {
         else
           this.#problems.warning(
             'UNKNOWN_KEY',
-            `"${key}" is no key of ${what}.${didYouMean(closest(key, here ? [...known, ...CORE_KEYS] : known))}`,
+            `${quoteKey(key)} is no key of ${what}.${didYouMean(closest(key, here ? [...known, ...CORE_KEYS] : known))}`,
             at,
             'key',
           );

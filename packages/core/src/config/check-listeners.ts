@@ -9,7 +9,7 @@ import { jsonSchemaOf } from './check-entries.js';
 import { findingsOf } from './issues.js';
 import { adviceFor, LATER_LISTENER_KEYS } from './known-keys.js';
 import { checkNetwork } from './networks.js';
-import { didYouMean, list, type ProblemList } from './problem-list.js';
+import { didYouMean, list, type ProblemList, quoteKey } from './problem-list.js';
 import { isRecord } from './record.js';
 import { CLASH_LISTENERS, LISTENER, type Top } from './schema.js';
 import { propertiesOf, type SchemaNode } from './schema-node.js';
@@ -129,7 +129,7 @@ class ListenerChecker {
         const key = String(at.at(-1));
         if (at.length === path.length + 1 && LATER_LISTENER_KEYS.has(key))
           this.#problems.warning('UNSUPPORTED_KEY', `"${key}" is not supported in this listener and has no effect`, at, 'key');
-        else this.#problems.warning('UNKNOWN_KEY', `"${key}" is no key of a listener.${didYouMean(closest(key, [...known, ...CORE_KEYS]))}`, at, 'key');
+        else this.#problems.warning('UNKNOWN_KEY', `${quoteKey(key)} is no key of a listener.${didYouMean(closest(key, [...known, ...CORE_KEYS]))}`, at, 'key');
       },
     });
   }

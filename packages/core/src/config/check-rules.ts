@@ -5,7 +5,7 @@ import type { Registry } from '../plugin/registry.js';
 import { buildRule, formatRuleText, parseRuleText } from '../rule/parse.js';
 import { findingsOf } from './issues.js';
 import { adviceFor, LATER_RULES } from './known-keys.js';
-import { didYouMean, list, type ProblemList } from './problem-list.js';
+import { didYouMean, list, type ProblemList, quoteKey } from './problem-list.js';
 import { isRecord } from './record.js';
 import { RULE } from './schema.js';
 import type { SchemaNode } from './schema-node.js';
@@ -96,7 +96,7 @@ function checkKind(route: RouteConfig, path: Path, { problems, registry }: Conte
       if (!keys.includes(key))
         problems.warning(
           'UNKNOWN_KEY',
-          `"${key}" is no key of a ${route.kind} rule.${didYouMean(closest(key, [...Object.keys(RULE.shape), ...keys]))}`,
+          `${quoteKey(key)} is no key of a ${route.kind} rule.${didYouMean(closest(key, [...Object.keys(RULE.shape), ...keys]))}`,
           [...path, key],
           'key',
         );

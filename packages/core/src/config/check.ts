@@ -11,7 +11,7 @@ import { checkRules } from './check-rules.js';
 import { findingsOf } from './issues.js';
 import { LATER_KEYS } from './known-keys.js';
 import type { Problem } from './problem.js';
-import { didYouMean, ProblemList } from './problem-list.js';
+import { didYouMean, ProblemList, quoteKey } from './problem-list.js';
 import { isRecord } from './record.js';
 import { DEFAULT_MAX_CONNECTIONS, TIMEOUT_NAMES, TOP, type Top, timeoutKey } from './schema.js';
 import type { SchemaNode } from './schema-node.js';
@@ -95,11 +95,11 @@ function checkTop(value: Readonly<Record<string, unknown>>, source: ConfigSource
       else if (path.length === 1)
         problems.warning(
           'UNKNOWN_KEY',
-          `"${key}" is no key that we know, and has no effect.${didYouMean(closest(key, [...known, ...LATER_KEYS]))}`,
+          `${quoteKey(key)} is no key that we know, and has no effect.${didYouMean(closest(key, [...known, ...LATER_KEYS]))}`,
           path,
           'key',
         );
-      else problems.warning('UNKNOWN_KEY', `"${key}" is no key of ${path[0]}.${didYouMean(closest(key, known))}`, path, 'key');
+      else problems.warning('UNKNOWN_KEY', `${quoteKey(key)} is no key of ${path[0]}.${didYouMean(closest(key, known))}`, path, 'key');
     },
   });
   const parsed = TOP.safeParse(shaped);

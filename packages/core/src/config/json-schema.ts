@@ -40,7 +40,12 @@ export function jsonSchema(registry: Registry): SchemaNode {
 }
 
 function inputSchema(schema: z.ZodType): SchemaNode {
-  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io: 'input' });
+  const { $schema: _, ...rest } = z.toJSONSchema(schema, {
+    io: 'input',
+    override: ({ jsonSchema: node }) => {
+      if (node.properties !== undefined) node.additionalProperties ??= false; // zod leaves objects open that drop what they do not know
+    },
+  });
   return rest;
 }
 
@@ -96,7 +101,7 @@ function pick(schema: SchemaNode, keys: readonly string[]): SchemaNode {
 /** If the type is one of these, then the definition holds. By entries, because a literal with a key `then` looks like a promise. */
 function implies(types: readonly string[], definition: string): SchemaNode {
   const condition = { properties: { type: { enum: types } }, required: ['type'] };
-  return Object.fromEntries([
+  return Object.fromEntries<SchemaNode>([
     ['if', condition],
     ['then', { $ref: `#/$defs/${definition}` }],
   ]);

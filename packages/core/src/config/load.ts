@@ -104,8 +104,11 @@ class YamlFile {
     const { place, depth } = this.#find(path);
     const found = depth === path.length;
     const keyAt = startOf(place.key);
-    const at = part === 'key' && found && keyAt !== null ? keyAt : (startOf(place.value) ?? keyAt ?? 0);
-    return { file: this.#file, ...this.#lineColumn(at), excerpt: found && !isSecretPath(path) ? this.#excerpt(place) : null };
+    const atKey = part === 'key' && found && keyAt !== null;
+    const at = atKey ? keyAt : (startOf(place.value) ?? keyAt ?? 0);
+    // Behind a key that nobody knows (`pasword:`) may stand a secret; the message names the key anyway. A text without keys may be anything.
+    const shown = found && !atKey && path.length > 0 && !isSecretPath(path);
+    return { file: this.#file, ...this.#lineColumn(at), excerpt: shown ? this.#excerpt(place) : null };
   }
 
   text(path: Path): string | null {

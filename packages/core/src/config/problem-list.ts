@@ -66,3 +66,9 @@ export function didYouMean(guess: string | null): string {
 export function list(words: Iterable<string>): string {
   return [...words].join(', ');
 }
+
+/** An unknown key for a message: a plain word, or its beginning. Where a colon was forgotten, the "key" is half the line with the secret in it. */
+export function quoteKey(key: string): string {
+  const word = /^[\p{L}\p{N}_.$-]{0,64}/u.exec(key)?.[0] ?? '';
+  return word === key ? `"${key}"` : `"${word}…"`;
+}

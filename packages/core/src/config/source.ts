@@ -8,7 +8,7 @@ export interface Position {
   /** Lines and columns count from 1, columns in UTF-16 units. */
   readonly line: number;
   readonly column: number;
-  /** The key and its value as written, one line, shortened; null for secrets and for whole sections. */
+  /** The key and its value as written, one line, shortened; null for secrets, for whole sections, and where a key is pointed at. */
   readonly excerpt: string | null;
 }
 

@@ -1,4 +1,5 @@
 import type { Adapter } from '../adapter/adapter.js';
+import type { Network } from '../net/session.js';
 
 /** Groups within groups; a longer chain is a loop. */
 const MAX_GROUPS = 32;
@@ -14,11 +15,11 @@ export function leafOf(adapter: Adapter): { readonly leaf: Adapter; readonly cha
   return { leaf, chain };
 }
 
-/** Whether UDP can go through: the adapter, its choice, its choice's choice … all have to carry it. */
-export function carriesPackets(adapter: Adapter): boolean {
+/** Whether this kind of traffic can go through: the adapter, its choice, its choice's choice … all have to carry it. PASS carries nothing. */
+export function carries(adapter: Adapter, network: Network): boolean {
   let current = adapter;
   for (let i = 0; i <= MAX_GROUPS; i++) {
-    if (current.packet === undefined) return false;
+    if ((network === 'tcp' ? current.stream : current.packet) === undefined) return false;
     if (current.now === undefined) return true;
     current = current.now();
   }

@@ -1,6 +1,6 @@
 /**
  * Rules to adapters. The first rule that matches decides; no rule means DIRECT. A rule whose target carries no UDP is passed over by UDP
- * sessions, as in Clash. As long as no rule has to look something up all this is synchronous; the addresses that rules have judged go with
+ * sessions, and PASS by all, as in Clash. As long as no rule has to look something up all this is synchronous; the addresses that rules have judged go with
  * the decision (see rule/addresses.ts).
  */
 import type { Adapter } from '../adapter/adapter.js';
@@ -13,7 +13,7 @@ import type { Session } from '../net/session.js';
 import { TimerWheel } from '../net/timer-wheel.js';
 import type { Rule, Verdict } from '../rule/rule.js';
 import { type FactSources, type Lookup, SessionFacts } from './facts.js';
-import { carriesPackets } from './leaf.js';
+import { carries } from './leaf.js';
 
 /** A line of `rules:`, built. */
 export interface Route {
@@ -60,8 +60,8 @@ export interface Tried {
   /** As written. */
   readonly rule: string;
   readonly index: number;
-  /** `no-udp`: it matched, but its target carries no UDP. `error`: it threw, which counts as no match. */
-  readonly verdict: 'match' | 'miss' | 'no-udp' | 'error';
+  /** `not-carried`: it matched, but its target carries no such traffic (UDP, or PASS). `error`: it threw, which counts as no match. */
+  readonly verdict: 'match' | 'miss' | 'not-carried' | 'error';
   readonly ms: number;
 }
 
@@ -188,9 +188,9 @@ export class Router {
     const entry = this.#entries[index];
     if (entry === undefined) return null;
     const matched = verdict === true || (Array.isArray(verdict) && verdict.length > 0);
-    const usable = matched && (session.network === 'tcp' || carriesPackets(entry.adapter));
+    const usable = matched && carries(entry.adapter, session.network);
     if (trace !== null) {
-      const word = usable ? 'match' : matched ? 'no-udp' : verdict === null ? 'error' : 'miss';
+      const word = usable ? 'match' : matched ? 'not-carried' : verdict === null ? 'error' : 'miss';
       trace.tried.push({ rule: entry.route.text, index, verdict: word, ms: this.now() - begin });
     }
     if (usable) return this.#decide(session, facts, entry.plain, verdict, trace);
