@@ -7,7 +7,7 @@
 import http from 'node:http';
 import { type Endpoint, formatEndpoint, NetError, type Stream, StreamReader, toNetError } from '@nekit/core';
 import { formatHead } from '../message/fields.js';
-import { MAX_HEAD, readHead } from '../message/head.js';
+import { isHttpResponse, MAX_HEAD, readHead } from '../message/head.js';
 import { Wire } from '../message/wire.js';
 
 /** Longer names do not fit where they go in the end (RFC 1035; a SOCKS5 hop has one byte for the length). */
@@ -52,6 +52,7 @@ export async function openTunnel(stream: Stream, request: Uint8Array): Promise<S
   for (let interim = 0; interim <= MAX_INTERIM; interim++) {
     const head = await readHead(reader);
     if (head === null) throw new NetError('aborted', 'the HTTP proxy closed the connection without an answer', { code: 'UNEXPECTED_END' });
+    if (!isHttpResponse(head)) throw new NetError('protocol', 'the HTTP proxy does not speak HTTP', { code: 'HTTP_PROXY_PROTOCOL' });
     const status = await parseStatus(head);
     if (status >= 200 && status <= 299) return reader.release();
     if (status < 100 || status > 199 || status === 101) throw refusal(status);

@@ -1,6 +1,9 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import tls from 'node:tls';
 import { addressFamily, duplexFromStream, NekitError, NetError, type Stream, streamFromSocket, toNetError } from '@nekit/core';
+
+const CERTIFICATES = /-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----/gs;
 
 export interface TlsOptions {
   /** The name to ask for, and to expect in the certificate. */
@@ -69,10 +72,14 @@ export function normaliseFingerprint(text: string): string {
 
 function makeContext(ca: string | null): tls.SecureContext {
   if (ca === null) return tls.createSecureContext();
+  const inline = ca.includes('-----BEGIN');
   try {
-    return tls.createSecureContext({ ca: ca.includes('-----BEGIN') ? ca : readFileSync(ca, 'utf8') });
+    const certificates = (inline ? ca : readFileSync(ca, 'utf8')).match(CERTIFICATES) ?? [];
+    if (certificates.length === 0) throw new Error('there is no certificate in it');
+    for (const certificate of certificates) new X509Certificate(certificate); // throws for a broken one, which a context passes over in silence
+    return tls.createSecureContext({ ca: certificates });
   } catch (error) {
-    const what = ca.includes('-----BEGIN') ? 'the PEM text in "ca"' : `the file "${ca}" in "ca"`;
+    const what = inline ? 'the PEM text in "ca"' : `the file "${ca}" in "ca"`;
     throw new NekitError('BAD_CA', `${what} cannot be read as certificates: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
   }
 }

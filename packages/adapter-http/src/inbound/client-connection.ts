@@ -25,6 +25,7 @@ import {
   toNetError,
 } from '@nekit/core';
 import type { Framing } from '../message/body-meter.js';
+import { isHttpRequest } from '../message/head.js';
 import { cameThrough, viaName } from '../message/via.js';
 import { Wire } from '../message/wire.js';
 import { AfterRead } from './after-read.js';
@@ -85,11 +86,12 @@ export class ClientConnection {
   async #next(): Promise<boolean> {
     const next = await this.#heads.next(this.#pending);
     if (next.kind === 'end') {
-      await this.#connection.stream.closeWrite();
+      await finish(this.#connection.stream, null, this.#timers);
       return false;
     }
     if (next.kind === 'none') return this.#turnAway(next.error, next.rest);
     const parsed = await this.#parse(next.bytes);
+    if (!isHttpRequest(next.bytes)) return this.#turnAway(badRequest('HTTP_BAD_REQUEST', 'the protocol of this port is HTTP'));
     switch (parsed.kind) {
       case 'error':
         return this.#turnAway(parserError(parsed.error));
@@ -171,6 +173,7 @@ export class ClientConnection {
         this.#pending = taking.over;
         const takeStream = (): Stream => {
           taking.stop();
+          this.#current = null; // the parser has no say any more
           this.#wire.destroy();
           return new AfterRead(this.#connection.stream, this.#reader, taking.over);
         };
@@ -245,7 +248,7 @@ export class ClientConnection {
   /** Says why and ends the connection. */
   async #turnAway(error: NetError, rest: Stream = this.#connection.stream): Promise<false> {
     const idle = error.code === 'HTTP_IDLE';
-    if (!idle) this.#report(error);
+    if (!idle && this.#connection.signal.reason === null) this.#report(error); // who just left has done nothing wrong
     await finish(rest, error instanceof RequestRefused && !idle ? refusalBytes(error) : null, this.#timers);
     return false;
   }

@@ -3,7 +3,7 @@ import http, { type ClientRequest, type IncomingMessage, type InformationEvent }
 import { byteLength, type Chunks, NetError, type Stream, toNetError } from '@nekit/core';
 import { BodyMeter, type Framing } from '../message/body-meter.js';
 import { trailerPairs } from '../message/fields.js';
-import { MAX_HEAD, readHead } from '../message/head.js';
+import { isHttpResponse, MAX_HEAD, readHead } from '../message/head.js';
 import { Wire } from '../message/wire.js';
 import type { OutgoingHead } from './outgoing-request.js';
 import { badRequest } from './refusal.js';
@@ -100,6 +100,7 @@ export class Exchange {
     if (head === null) throw this.#failure ?? new NetError('aborted', 'the origin closed the connection without a response', { code: 'HTTP_NO_RESPONSE' });
     this.#received = true;
     this.#progress.received(head.length);
+    if (!isHttpResponse(head)) throw badResponse('it is not HTTP');
     const answer = await this.#parse(head);
     if (answer.kind === 'interim' && ++this.#interim > MAX_INTERIM) throw badResponse('interim responses without end');
     return answer;

@@ -35,3 +35,18 @@ export async function readHead(reader: StreamReader): Promise<Uint8Array | null>
     scanned = bytes.length;
   }
 }
+
+/** Whether a head is one of HTTP: Node's parser takes RTSP and ICE, too. */
+export function isHttpResponse(head: Uint8Array): boolean {
+  return firstLine(head).startsWith('HTTP/');
+}
+
+/** The same of a request. HTTP/0.9 has no version, which the parser reports. */
+export function isHttpRequest(head: Uint8Array): boolean {
+  const line = firstLine(head);
+  return line.lastIndexOf(' HTTP/') !== -1 || line.split(' ').length < 3;
+}
+
+function firstLine(head: Uint8Array): string {
+  return Buffer.from(head.subarray(0, head.indexOf(CR))).toString('latin1');
+}
