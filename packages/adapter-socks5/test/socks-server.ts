@@ -53,7 +53,14 @@ export interface Association {
 export async function startSocksServer(behaviour: Behaviour = {}): Promise<SocksServer> {
   const open = new Set<net.Socket>();
   let accepted = 0;
-  const state: Omit<SocksServer, 'port' | 'close'> = { requests: [], breaches: [], sni: [], associations: [], connections: () => open.size, accepted: () => accepted };
+  const state: Omit<SocksServer, 'port' | 'close'> = {
+    requests: [],
+    breaches: [],
+    sni: [],
+    associations: [],
+    connections: () => open.size,
+    accepted: () => accepted,
+  };
   const serve = (socket: net.Socket, raw: net.Socket): void => {
     new Conversation(socket, raw, behaviour, state).run().catch((error: unknown) => {
       if (error instanceof Breach) state.breaches.push(error.message);
