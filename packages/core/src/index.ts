@@ -1,5 +1,6 @@
 /** The public door of @nekit/core. */
 export * from './adapter/adapter.js';
+export * from './config/check.js';
 export * from './config/config-error.js';
 export * from './config/define-config.js';
 export * from './config/json-schema.js';
@@ -34,7 +35,11 @@ export * from './net/timeouts.js';
 export * from './net/timer-wheel.js';
 export * from './net/token.js';
 export * from './net/tokens.js';
+export { type InstalledPlugin, installedPlugins } from './plugin/list.js';
+export { type LoadedPlugin, type LoadOptions, loadPlugins } from './plugin/load.js';
 export * from './plugin/plugin.js';
+export * from './plugin/plugin-error.js';
+export * from './plugin/registry.js';
 export type { ExplainInput, Explanation } from './routing/explain.js';
 export type { SessionInfo } from './routing/session-table.js';
 export * from './routing/stream-request.js';

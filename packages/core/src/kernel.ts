@@ -27,6 +27,7 @@ import { TimerWheel } from './net/timer-wheel.js';
 import { CLOCK, EVENTS, INSTANCE_ID, OWN_ENDPOINTS, RESOLVER, TIMEOUTS, TIMERS } from './net/tokens.js';
 import { PluginHost, provided } from './plugin/host.js';
 import type { Plugin } from './plugin/plugin.js';
+import type { Registry } from './plugin/registry.js';
 import { type ExplainInput, type Explanation, explain } from './routing/explain.js';
 import { handlePackets } from './routing/handle-packets.js';
 import { handleStream, routeStream } from './routing/handle-stream.js';
@@ -47,6 +48,8 @@ export interface KernelOptions {
 
 /** A proxy kernel. Several may run in one process; they share nothing. */
 export interface Kernel extends EventSource {
+  /** The types that core and the plugins brought, for `checkConfig` and `jsonSchema`. */
+  readonly registry: Registry;
   /** What was found wrong with the config without being an error. */
   readonly warnings: readonly Problem[];
   /** Starts plugins, then listeners. Rejects with NekitError `LISTEN_FAILED` or PluginError, and then nothing is left open. Once only. */
@@ -162,6 +165,10 @@ class RunningKernel implements Kernel {
       nextId: () => this.#sessions.nextId(),
       get: (wanted) => this.#host.get(wanted),
     }));
+  }
+
+  get registry(): Registry {
+    return this.#host.registry;
   }
 
   get warnings(): readonly Problem[] {
