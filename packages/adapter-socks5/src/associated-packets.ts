@@ -1,9 +1,23 @@
-import { addressFamily, type Datagram, type Endpoint, NetError, type PacketConn, type Stream } from '@nekit/core';
+import {
+  addressFamily,
+  type Datagram,
+  type Deadline,
+  type Endpoint,
+  NetError,
+  type PacketConn,
+  type Stream,
+  type TimerWheel,
+  timeoutError,
+  toNetError,
+} from '@nekit/core';
 import { PeerTable } from './peer-table.js';
 import { parseRelayed, RelayHeaders } from './udp-header.js';
 
 /** The first size of the buffer that a datagram is put together in; it grows to what is needed. */
 const SCRATCH = 2048;
+
+/** How long the server may take to hang up after we did, in ms. */
+const LINGER = 2_000;
 
 /** Datagrams to any peer through the relay of one SOCKS5 association. */
 export class AssociatedPackets implements PacketConn {
@@ -18,12 +32,15 @@ export class AssociatedPackets implements PacketConn {
    * its port, and kept; datagrams then go straight to that address, too.
    */
   #relayPeer: Endpoint | null = null;
+  readonly #timers: TimerWheel;
+  #lingering: Deadline | null = null;
   #closed = false;
   #error: NetError | null = null;
   #dropped = 0;
 
-  /** All three belong to it from here on. */
-  constructor(control: Stream, socket: PacketConn, relay: Endpoint) {
+  /** `control` and `socket` belong to it from here on. */
+  constructor(control: Stream, socket: PacketConn, relay: Endpoint, timers: TimerWheel) {
+    this.#timers = timers;
     this.#control = control;
     this.#socket = socket;
     this.#relay = relay;
@@ -43,7 +60,7 @@ export class AssociatedPackets implements PacketConn {
     for (;;) {
       const received = this.#closed ? null : await this.#socket.receive();
       if (received === null) {
-        this.#end(this.#socket.error);
+        this.#end(this.#socket.error, this.#socket.error !== null);
         return null;
       }
       const datagrams: Datagram[] = [];
@@ -66,7 +83,7 @@ export class AssociatedPackets implements PacketConn {
   }
 
   close(error?: NetError): void {
-    this.#end(error ?? null);
+    this.#end(error ?? null, error !== undefined);
   }
 
   #sendOne({ bytes, peer }: Datagram): boolean {
@@ -92,18 +109,26 @@ export class AssociatedPackets implements PacketConn {
   async #watchControl(): Promise<void> {
     let reason: unknown = null;
     try {
-      while ((await this.#control.read()) !== null) if (this.#closed) return;
+      while ((await this.#control.read()) !== null);
     } catch (error) {
       reason = error;
     }
-    this.#end(new NetError('aborted', 'the SOCKS5 server ended the UDP association', { code: 'SOCKS5_ASSOCIATION_ENDED', cause: reason }));
+    this.#end(new NetError('aborted', 'the SOCKS5 server ended the UDP association', { code: 'SOCKS5_ASSOCIATION_ENDED', cause: reason }), false);
+    this.#lingering?.cancel();
   }
 
-  #end(error: NetError | null): void {
+  /** `reset`: RST at once. Otherwise FIN, and RST for a server that does not answer it: an association that just ends is no error to anybody. */
+  #end(error: NetError | null, reset: boolean): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#error = error;
-    this.#control.abort(error ?? new NetError('aborted', 'the UDP association was closed'));
     this.#socket.close();
+    const control = this.#control;
+    if (reset) {
+      control.abort(error ?? new NetError('aborted', 'the UDP association was closed'));
+      return;
+    }
+    control.closeWrite().catch((failed: unknown) => control.abort(toNetError(failed)));
+    this.#lingering = this.#timers.after(LINGER, () => control.abort(timeoutError('the end of the UDP association', LINGER)));
   }
 }

@@ -60,7 +60,10 @@ function setParameter(entry: Record<string, unknown>, key: string, value: string
   else if (key === 'udp' || key === 'tls' || key === 'skip-cert-verify') {
     if (!/^(?:true|false|1|0)$/.test(value)) throw new Error(`${key} must be true or false`);
     entry[key] = value === 'true' || value === '1';
-  } else throw new Error(`unknown parameter ${JSON.stringify(key)}: udp, tls, sni, skip-cert-verify, fingerprint and ca are known`);
+  } else {
+    // Not repeated: behind a "?" that nobody encoded it is a part of the password.
+    throw new Error('unknown parameter: udp, tls, sni, skip-cert-verify, fingerprint and ca are known (a "?" in a username or password is written %3F)');
+  }
 }
 
 function decode(text: string, part: string): string {

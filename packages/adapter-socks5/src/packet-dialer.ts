@@ -23,7 +23,7 @@ export async function dialAssociation(connector: ServerConnector, base: PacketDi
       socket.close();
       throw signal.reason;
     }
-    return new AssociatedPackets(control, socket, relay);
+    return new AssociatedPackets(control, socket, relay, connector.timers);
   } catch (error) {
     const failure = toNetError(error);
     control.abort(failure);

@@ -7,6 +7,7 @@ import {
   type StreamDialer,
   TIMEOUTS,
   TIMERS,
+  type TimerWheel,
   timeoutError,
   toNetError,
 } from '@nekit/core';
@@ -24,11 +25,13 @@ export interface Socks5Server {
 /** Opens connections to one SOCKS5 server through the base adapter, up to the end of the handshake. */
 export class ServerConnector {
   readonly server: Socks5Server;
+  readonly timers: TimerWheel;
   readonly #base: StreamDialer;
   readonly #context: AdapterContext;
 
   constructor(server: Socks5Server, base: StreamDialer, context: AdapterContext) {
     this.server = server;
+    this.timers = context.get(TIMERS);
     this.#base = base;
     this.#context = context;
   }
@@ -47,7 +50,7 @@ export class ServerConnector {
       stream.abort(cut.error);
     };
     const ms = this.#context.get(TIMEOUTS).handshake;
-    const deadline = this.#context.get(TIMERS).after(ms, () => stop(timeoutError('the handshake with the SOCKS5 server', ms)));
+    const deadline = this.timers.after(ms, () => stop(timeoutError('the handshake with the SOCKS5 server', ms)));
     const release = signal.onCancel(stop);
     try {
       const done = await this.#shakeHands(stream, command, address);

@@ -24,6 +24,8 @@ export interface Behaviour {
   readonly bytewise?: boolean;
   /** ATYP, address and port of a successful reply, instead of 127.0.0.1 and the port. */
   readonly bound?: Uint8Array;
+  /** Does not end an association when the client does. */
+  readonly deafToFin?: boolean;
   /** Sent in one piece with the successful reply. */
   readonly behindReply?: Uint8Array;
 }
@@ -34,6 +36,8 @@ export interface SocksServer {
   readonly requests: { command: number; type: number; host: string; port: number }[];
   readonly breaches: string[];
   readonly sni: (string | false)[];
+  /** How clients of associations ended their control connections. */
+  readonly ends: ('FIN' | 'RST')[];
   connections(): number;
   accepted(): number;
   /** UDP associations that are open. */
@@ -57,6 +61,7 @@ export async function startSocksServer(behaviour: Behaviour = {}): Promise<Socks
     requests: [],
     breaches: [],
     sni: [],
+    ends: [],
     associations: [],
     connections: () => open.size,
     accepted: () => accepted,
@@ -194,6 +199,17 @@ class Conversation {
     });
     this.#state.associations.push(association);
     await this.#say('request', this.#success(port));
+    this.#raw.on('error', () => this.#state.ends.push('RST'));
+    this.#socket.on('end', () => {
+      this.#state.ends.push('FIN');
+      if (this.#behaviour.deafToFin !== true) {
+        this.#socket.end();
+        return;
+      }
+      // Node does not look at a socket any more that has ended: only writing shows the RST.
+      const babble = setInterval(() => this.#socket.write('babble'), 20);
+      this.#raw.on('close', () => clearInterval(babble));
+    });
     this.#socket.resume();
   }
 

@@ -223,6 +223,14 @@ t.test('adapter: the association and its control connection end together', async
     t.equal(await receiving, null);
     t.equal(conn.error, null);
     await eventually(() => server.connections() === 0);
+    t.strictSame(server.ends, ['FIN'], 'an association that is over is no error');
+  });
+  await withAssociation({ deafToFin: true }, async ({ server, conn }) => {
+    conn.close();
+    await eventually(() => server.ends.includes('FIN'));
+    t.equal(server.connections(), 1);
+    await eventually(() => server.connections() === 0, 4_000, 'a server that does not hang up is hung up on');
+    t.strictSame(server.ends, ['FIN', 'RST']);
   });
 });
 
