@@ -109,7 +109,11 @@ t.test('goes out in one write, and never passes addresses on', async (t) => {
   const seen: unknown[] = [];
   const base = dialerOnly(async (destination, options) => {
     seen.push({ destination, addresses: options.addresses });
-    return { ...wrap(near), write: (chunks) => (writes.push(chunks.length), near.write(chunks)) };
+    const write: Stream['write'] = (chunks) => {
+      writes.push(chunks.length);
+      return near.write(chunks);
+    };
+    return { ...wrap(near), write };
   });
   const dialling = new HttpAdapter(config({ server: 'proxy.test', port: 3128, username: 'a' }), testContext({ base }).context).dialStream(GOAL, {
     ...dialOptions(GOAL),
@@ -211,7 +215,7 @@ t.test('time limits and cancelling, at every phase', async (t) => {
       const { context, timers } = testContext({ clock, timeouts: { handshake: 3_000 } });
       const dialling = failure(new HttpAdapter(config({ port: proxy.port, tls }), context).dialStream(GOAL, dialOptions(GOAL)));
       await eventually(() => proxy.connections() === 1);
-      await eventually(async () => (await clock.advance(1_000), proxy.connections() === 0));
+      await eventually(() => clock.advance(1_000).then(() => proxy.connections() === 0));
       const error = await dialling;
       t.equal(error.failure, 'timeout');
       t.equal(timers.size, 0);

@@ -13,9 +13,9 @@ export interface ConnectProxy extends Target {
 export async function startConnectProxy(certificate?: Certificate): Promise<ConnectProxy> {
   const heads: string[] = [];
   const target = await startTarget((raw) => {
-    if (certificate === undefined) return serve(raw, raw, heads);
-    const secured = new tls.TLSSocket(raw, { isServer: true, key: certificate.key, cert: certificate.cert, ALPNProtocols: ['http/1.1'] });
-    serve(secured, raw, heads);
+    const socket =
+      certificate === undefined ? raw : new tls.TLSSocket(raw, { isServer: true, key: certificate.key, cert: certificate.cert, ALPNProtocols: ['http/1.1'] });
+    serve(socket, raw, heads);
   });
   return { ...target, heads };
 }
