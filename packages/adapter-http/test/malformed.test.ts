@@ -26,6 +26,10 @@ t.teardown(async () => {
   await origin.close();
 });
 
+function answers(text: string): number {
+  return text.match(/^HTTP\/1\.1 \d/gm)?.length ?? 0;
+}
+
 /** Sends it, with FIN behind it or not, and gives what comes back until the end. */
 async function say(text: string, end: boolean): Promise<string> {
   const client = await RawClient.say(inbound.port, text);
@@ -112,8 +116,8 @@ t.test('what must not be forwarded', async (t) => {
   for (const [name, request, status] of cases) {
     const accepted = origin.log().length;
     const text = await say(request, false);
-    t.match(text, new RegExp(`^HTTP/1\\.1 ${status ?? 400} [^]*\\r\\nConnection: close\\r\\n`), name);
-    t.equal(text.split('HTTP/1.1 ').length, 2, 'one answer, and nothing behind it is looked at');
+    t.match(text, new RegExp(`^HTTP/1\\.1 ${status ?? 400} [\\s\\S]*\\r\\nConnection: close\\r\\n`), name);
+    t.equal(answers(text), 1, 'one answer, and nothing behind it is looked at');
     t.equal(origin.log().length, accepted, 'the origin heard nothing');
   }
   t.same(inbound.thrown, []);
@@ -147,8 +151,8 @@ t.test('bodies that break their framing are cut off, and what follows is not a r
     ['a trailer section of 70 KiB', `0\r\n${`X: ${'y'.repeat(1000)}\r\n`.repeat(70)}\r\n`],
   ] as const) {
     const text = await say(head + body + next, false);
-    t.match(text, /^HTTP\/1\.1 4\d\d [^]*Connection: close\r\n/, name);
-    t.equal(text.split('HTTP/1.1 ').length, 2, name);
+    t.match(text, /^HTTP\/1\.1 4\d\d [\s\S]*Connection: close\r\n/, name);
+    t.equal(answers(text), 1, name);
     t.notMatch(origin.log(), /smuggled/, name);
     await eventually(() => origin.connections() === 0, 5_000, `${name}: the origin's connection is cut`);
   }
@@ -180,106 +184,115 @@ const fieldLine = fc.constantFrom(
   'Connection: keep-alive',
 );
 
+/** Several at a time: what is malformed is often a matter of waiting. */
+const AT_ONCE = 10;
+
+async function check<T>(arbitrary: fc.Arbitrary<T>, holds: (value: T) => Promise<void>): Promise<void> {
+  const batch = fc.array(arbitrary, { minLength: AT_ONCE, maxLength: AT_ONCE });
+  await fc.assert(
+    fc.asyncProperty(batch, async (values) => {
+      await Promise.all(values.map(holds));
+    }),
+    { numRuns: RUNS / AT_ONCE, endOnFailure: true },
+  );
+}
+
 t.test(`${RUNS} requests with one thing wrong with them`, async (t) => {
   const host = `127.0.0.1:${origin.port}`;
   const before = origin.log().length;
-  await fc.assert(
-    fc.asyncProperty(
-      fc.constantFrom('GET', 'POST', 'PUT', 'DELETE', 'HEAD', 'OPTIONS', 'CONNECT'),
-      fc.array(fieldLine, { maxLength: 5 }),
-      fc.nat(),
-      fc.constantFrom(...ILLEGAL),
-      fc.string({ unit: 'binary', maxLength: 40 }),
-      fc.boolean(),
-      async (method, lines, where, spoil, behind, end) => {
-        const fields = [`Host: ${host}`, ...lines];
-        const at = where % fields.length;
-        fields[at] = spoil(fields[at] ?? '');
-        const target = method === 'CONNECT' ? host : `http://${host}/`;
-        const text = await say(`${method} ${target} HTTP/1.1\r\n${fields.join('\r\n')}\r\n\r\n${Buffer.from(behind).toString('latin1')}`, end);
-        if (!/^HTTP\/1\.1 4\d\d /.test(text)) throw new Error(`answered with ${JSON.stringify(text)}`);
-        if (origin.log().length !== before) throw new Error('the origin was reached');
-      },
-    ),
-    { numRuns: RUNS },
-  );
+  const request = fc.record({
+    method: fc.constantFrom('GET', 'POST', 'PUT', 'DELETE', 'HEAD', 'OPTIONS', 'CONNECT'),
+    lines: fc.array(fieldLine, { maxLength: 5 }),
+    where: fc.nat(),
+    spoil: fc.constantFrom(...ILLEGAL),
+    behind: fc.uint8Array({ maxLength: 40 }),
+    end: fc.boolean(),
+  });
+  await check(request, async ({ method, lines, where, spoil, behind, end }) => {
+    const fields = [`Host: ${host}`, ...lines];
+    const at = where % fields.length;
+    fields[at] = spoil(fields[at] ?? '');
+    const target = method === 'CONNECT' ? host : `http://${host}/`;
+    const text = await say(`${method} ${target} HTTP/1.1\r\n${fields.join('\r\n')}\r\n\r\n${Buffer.from(behind).toString('latin1')}`, end);
+    if (!/^HTTP\/1\.1 4\d\d /.test(text)) throw new Error(`answered with ${JSON.stringify(text)}`);
+    if (origin.log().length !== before) throw new Error('the origin was reached');
+  });
   t.same(inbound.thrown, []);
 });
 
 t.test(`${RUNS} runs of bytes that are nothing in particular`, async (t) => {
-  const before = origin.log().length;
+  const hasty = await startInbound({ timeouts: { handshake: 100, httpKeepAlive: 100 } });
+  t.teardown(() => hasty.close());
+  const words = [
+    'GET ',
+    'CONNECT ',
+    'POST ',
+    'http://',
+    '127.0.0.1',
+    ':',
+    ' HTTP/1.1',
+    '\r\n',
+    '\r\n\r\n',
+    'Host: a',
+    'Content-Length: 3',
+    'Transfer-Encoding: chunked',
+    '0\r\n\r\n',
+    ' ',
+    '\n',
+  ];
   const piece = fc.oneof(
-    fc.constantFrom(
-      'GET ',
-      'CONNECT ',
-      'POST ',
-      'http://',
-      '127.0.0.1',
-      ':',
-      ' HTTP/1.1',
-      '\r\n',
-      '\r\n\r\n',
-      'Host: a',
-      'Content-Length: 3',
-      'Transfer-Encoding: chunked',
-      '0\r\n\r\n',
-      ' ',
-      '\n',
-    ),
+    fc.constantFrom(...words),
     fc.uint8Array({ maxLength: 30 }).map((bytes) => Buffer.from(bytes).toString('latin1')),
   );
-  await fc.assert(
-    fc.asyncProperty(fc.array(piece, { minLength: 1, maxLength: 12 }), fc.boolean(), async (pieces, end) => {
-      await within(say(pieces.join(''), end), 4_000, JSON.stringify(pieces));
-      if (origin.log().length !== before) throw new Error('the origin was reached');
-    }),
-    { numRuns: RUNS },
-  );
-  t.same(inbound.thrown, []);
-  await eventually(() => inbound.connections() === 0);
-  t.match(await say(`GET http://127.0.0.1:${origin.port}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`, false), /hello$/, 'and it still works');
+  await check(fc.record({ pieces: fc.array(piece, { minLength: 1, maxLength: 12 }), end: fc.boolean() }), async ({ pieces, end }) => {
+    const client = await RawClient.say(hasty.port, pieces.join(''));
+    if (end) client.end();
+    const text = await client.all(3_000);
+    client.close();
+    if (text !== '' && !/^HTTP\/1\.1 [45]\d\d /.test(text)) throw new Error(`answered with ${JSON.stringify(text)}`);
+  });
+  t.same(hasty.thrown, []);
+  t.equal(hasty.dials(), 0, 'nobody was dialled');
+  await eventually(() => hasty.connections() === 0);
 });
 
 t.test(`${RUNS} responses that are nothing in particular`, async (t) => {
-  const host = `127.0.0.1:${origin.port}`;
+  const words = [
+    'HTTP/1.1 ',
+    '200 OK',
+    '101 x',
+    '100 x',
+    '204 x',
+    '304 x',
+    '\r\n',
+    '\r\n\r\n',
+    'Content-Length: 3',
+    'Transfer-Encoding: chunked',
+    'Connection: close',
+    'Upgrade: x',
+    'abc',
+    '3\r\nabc\r\n',
+    '0\r\n\r\n',
+  ];
   const piece = fc.oneof(
-    fc.constantFrom(
-      'HTTP/1.1 ',
-      '200 OK',
-      '101 x',
-      '100 x',
-      '204 x',
-      '304 x',
-      '\r\n',
-      '\r\n\r\n',
-      'Content-Length: 3',
-      'Transfer-Encoding: chunked',
-      'Connection: close',
-      'Upgrade: x',
-      'abc',
-      '3\r\nabc\r\n',
-      '0\r\n\r\n',
-      ok('x'),
-    ),
+    fc.constantFrom(...words, ok('x')),
     fc.uint8Array({ maxLength: 30 }).map((bytes) => Buffer.from(bytes).toString('latin1')),
   );
-  await fc.assert(
-    fc.asyncProperty(fc.array(piece, { maxLength: 10 }), fc.constantFrom('GET', 'HEAD', 'POST'), async (pieces, method) => {
-      answer = pieces.join('');
-      const client = await RawClient.say(inbound.port, `${method} http://${host}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
-      const count = origin.sockets.length;
-      await eventually(() => client.ended || client.wasReset || client.text.includes('\r\n\r\n') || (origin.log() !== '' && origin.sockets.length >= count));
-      for (const socket of origin.sockets.splice(0)) socket.end(); // whatever it still waits for will not come
-      const text = await client.all();
-      if (text !== '' && !text.startsWith('HTTP/1.1 ')) throw new Error(`answered with ${JSON.stringify(text)}`);
-      client.close();
-      for (const socket of origin.sockets.splice(0)) socket.end();
-    }),
-    { numRuns: RUNS },
-  );
-  answer = ok('hello');
+  const odd = await startOrigin((request, socket) => {
+    const said = /\r\nX-Say: ([0-9a-f]*)\r\n/.exec(request)?.[1];
+    if (said !== undefined) socket.end(Buffer.from(said, 'hex'));
+    return null;
+  });
+  t.teardown(() => odd.close());
+  const host = `127.0.0.1:${odd.port}`;
+  await check(fc.record({ pieces: fc.array(piece, { maxLength: 10 }), method: fc.constantFrom('GET', 'HEAD', 'POST') }), async ({ pieces, method }) => {
+    const said = Buffer.from(pieces.join(''), 'latin1').toString('hex');
+    const text = await say(`${method} http://${host}/ HTTP/1.1\r\nHost: x\r\nX-Say: ${said}\r\nConnection: close\r\n\r\n`, false);
+    if (text !== '' && !text.startsWith('HTTP/1.1 ')) throw new Error(`answered with ${JSON.stringify(text)}`);
+  });
   t.same(inbound.thrown, []);
-  t.match(await say(`GET http://${host}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`, false), /hello$/, 'and it still works');
+  await eventually(() => odd.connections() === 0);
+  t.match(await say(`GET http://127.0.0.1:${origin.port}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`, false), /hello$/, 'and it still works');
 });
 
 t.test('requests in every fragmentation', async (t) => {
@@ -322,7 +335,7 @@ t.test('one bad client hurts no other', async (t) => {
   await eventually(() => inbound.connections() === 0 && inbound.timers.size <= inbound.protocol.idleConnections);
 });
 
-t.test('where a chunked body ends, however it is cut', async (t) => {
+t.test('where a chunked body ends, however it is cut', async () => {
   fc.assert(
     fc.property(
       fc.array(fc.uint8Array({ minLength: 1, maxLength: 40 }), { maxLength: 6 }),

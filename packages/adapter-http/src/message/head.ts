@@ -41,10 +41,10 @@ export function isHttpResponse(head: Uint8Array): boolean {
   return firstLine(head).startsWith('HTTP/');
 }
 
-/** The same of a request. HTTP/0.9 has no version, which the parser reports. */
+/** The same of a request, its words parted by one space each. HTTP/0.9 has no version, which the parser reports. */
 export function isHttpRequest(head: Uint8Array): boolean {
-  const line = firstLine(head);
-  return line.lastIndexOf(' HTTP/') !== -1 || line.split(' ').length < 3;
+  const words = firstLine(head).split(' ');
+  return words.length === 2 || (words.length === 3 && words[1] !== '' && (words[2] ?? '').startsWith('HTTP/'));
 }
 
 function firstLine(head: Uint8Array): string {
