@@ -1,0 +1,25 @@
+import { definePlugin } from '@nekit/core';
+import { ForwardInbound, forwardConfig } from './forward-inbound.js';
+import { H2cAdapter } from './h2c-adapter.js';
+import { h2cConfig, parseH2cUri } from './h2c-config.js';
+import { hoursRule } from './hours-rule.js';
+
+/**
+ * One of each: an adapter (`type: h2c` in `proxies:`), a rule (`HOURS,09:00-17:30,target`), an inbound (`type: forward` in `listeners:`).
+ * `setup` only registers. Whatever a kernel needs is made by the `create` functions, once per entry of its config, so several kernels in
+ * one process share nothing.
+ */
+export default definePlugin({
+  name: 'example',
+  api: 1,
+  setup(context) {
+    context.adapter({
+      type: 'h2c',
+      config: h2cConfig,
+      create: (config, context) => new H2cAdapter(config, context),
+      uri: { schemes: ['h2c'], parse: parseH2cUri },
+    });
+    context.rule(hoursRule());
+    context.inbound({ type: 'forward', config: forwardConfig, create: (config, context) => new ForwardInbound(config, context) });
+  },
+});
