@@ -36,18 +36,30 @@ export async function loadPlugins(names: readonly string[], options: LoadOptions
   if (names.length === 0) return [];
   const resolving = resolveOptions(options);
   const places = await searchPlaces(options);
-  const found = new Map<string, FoundPlugin>();
-  for (const name of names) {
-    const plugin = await resolvePlugin(name, places, resolving);
-    if (!found.has(plugin.entry)) found.set(plugin.entry, plugin);
+  const found = new Map<string, FoundPlugin & { readonly asked: string }>();
+  for (const asked of names) {
+    const plugin = await blaming(asked, resolvePlugin(asked, places, resolving));
+    if (!found.has(plugin.entry)) found.set(plugin.entry, { ...plugin, asked });
   }
   const loaded: LoadedPlugin[] = [];
-  for (const { entry, ...rest } of found.values()) {
-    const label = rest.packageName ?? rest.path;
-    const exported = await importDefault(entry, label, options);
-    loaded.push({ ...rest, plugin: checkPlugin(exported, label, 'load', options.coreVersion) });
-  }
+  for (const { asked, ...plugin } of found.values()) loaded.push(await blaming(asked, importPlugin(plugin, options)));
   return loaded;
+}
+
+/** Errors carry the word that asked for the plugin, so that a config can be shown the line. */
+async function blaming<T>(asked: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!(error instanceof PluginError) || error.plugin === asked) throw error;
+    throw new PluginError(error.code, asked, 'load', error.message, { cause: error.cause });
+  }
+}
+
+async function importPlugin({ entry, ...rest }: FoundPlugin, options: LoadOptions): Promise<LoadedPlugin> {
+  const label = rest.packageName ?? rest.path;
+  const exported = await importDefault(entry, label, options);
+  return { ...rest, plugin: checkPlugin(exported, label, 'load', options.coreVersion) };
 }
 
 export function resolveOptions(options: LoadOptions): ResolveOptions {

@@ -296,6 +296,8 @@ t.test('what the manifest says', async (t) => {
     t.equal((await loadPlugins([`fine-${index}`], options)).length, 1, range);
   }
   await addPackage(globalModules, 'next', { manifest: { peerDependencies: { '@nekit/core': '>=1.0.0 <3' } } });
+  await addPackage(globalModules, 'short', { nekit: { api: 7, alias: ['brief'] } });
+  t.match(await failure(loadPlugins(['brief'], options)), { plugin: 'brief', message: /"short" names plugin API 7/ }, 'the error carries the word that asked');
   t.equal((await loadPlugins(['next'], { ...options, coreVersion: '2.0.0-beta.1' })).length, 1, 'a pre-release of core counts');
 });
 
@@ -325,7 +327,12 @@ t.test('importing', async (t) => {
     await addPackage(modules, 'named', { code: 'export const plugin = {};' });
     await addPackage(modules, 'other-api', { code: 'export default { name: "x", api: 3, setup() {} };' });
     t.match(await failure(loadPlugins(['named'], options)), { code: 'PLUGIN_BAD_SHAPE', plugin: 'named', hook: 'load' });
-    t.match(await failure(loadPlugins(['other-api'], options)), { code: 'PLUGIN_API_MISMATCH', plugin: 'x', hook: 'load' });
+    t.match(await failure(loadPlugins(['other-api'], options)), {
+      code: 'PLUGIN_API_MISMATCH',
+      plugin: 'other-api',
+      hook: 'load',
+      message: /"x" names plugin API 3/,
+    });
   });
   t.test('CommonJS', async (t) => {
     await addPackage(modules, 'common', { manifest: { type: 'commonjs' }, code: 'module.exports = { name: "common", api: 1, setup() {} };' });
