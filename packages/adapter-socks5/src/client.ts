@@ -93,7 +93,7 @@ export class Client {
     try {
       await this.context.handleStream({ session, accept, reject });
     } finally {
-      reject(new NetError('aborted', 'nobody answered the request')); // does nothing if somebody did
+      if (!answered) reject(new NetError('aborted', 'nobody answered the request'));
       await Promise.all(ending);
     }
   }

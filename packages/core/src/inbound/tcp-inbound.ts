@@ -3,13 +3,16 @@ import { normaliseAddress } from '../net/address.js';
 import { type Cancel, CancelSource, timeoutError } from '../net/cancel.js';
 import { type Endpoint, formatEndpoint } from '../net/endpoint.js';
 import { errorCode, NekitError, NetError, toNetError } from '../net/errors.js';
-import { streamFromSocket } from '../net/socket-stream.js';
+import { reset, streamFromSocket } from '../net/socket-stream.js';
 import type { Stream } from '../net/stream.js';
 import { EVENTS, OWN_ENDPOINTS, TIMEOUTS, TIMERS } from '../net/tokens.js';
 import { type AccessList, AddressList } from './access.js';
 import { chooseProtocol } from './choose-protocol.js';
 import type { ConnectionLimit } from './connection-limit.js';
 import type { Inbound, InboundContext, InboundProtocol, Users } from './inbound.js';
+
+/** One for all: an error costs a stack trace, and nobody reads this one. */
+const DONE = new NetError('aborted', 'the connection is done', { code: 'DONE' });
 
 /** Connections that the kernel has accepted and we have not. */
 const BACKLOG = 1024;
@@ -83,7 +86,7 @@ export class TcpInbound implements Inbound {
     const number = this.#options.access.admits(source.host) ? this.#options.limit.enter() : 'address';
     if (number === null || number === 'address') {
       socket.on('error', () => socket.destroy());
-      socket.destroy();
+      reset(socket); // a FIN would leave a half-open client waiting
       if (events.wants('connection.refused')) events.emit('connection.refused', { listener, source, reason: number === null ? 'limit' : 'address' });
       return;
     }
@@ -122,7 +125,7 @@ export class TcpInbound implements Inbound {
     } finally {
       forget();
       // Whatever the protocol left open; nothing happens to a stream that has ended.
-      stream.abort(new NetError('aborted', 'the connection is done', { code: 'DONE' }));
+      stream.abort(DONE);
     }
   }
 

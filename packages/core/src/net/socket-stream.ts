@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { NetError, toNetError } from './errors.js';
-import type { Chunks, Stream } from './stream.js';
+import { byteLength, type Chunks, type Stream } from './stream.js';
 
 /**
  * What is read ahead before the socket is paused. Large enough that a pump is not woken for every 64 KiB that libuv reads,
@@ -59,6 +59,11 @@ class SocketStream implements Stream {
     return new Promise((resolve, reject) => {
       this.#reader = { resolve, reject };
     });
+  }
+
+  unread(chunks: Chunks): void {
+    this.#queue.unshift(...chunks);
+    this.#queued += byteLength(chunks);
   }
 
   write(chunks: Chunks): Promise<void> {

@@ -65,7 +65,10 @@ export class StreamReader {
     const unread = this.#chunks;
     this.#chunks = [];
     this.#length = 0;
-    return unread.length === 0 ? this.#stream : new PrefixedStream(this.#stream, unread);
+    if (unread.length === 0) return this.#stream;
+    if (this.#stream.unread === undefined) return new PrefixedStream(this.#stream, unread);
+    this.#stream.unread(unread);
+    return this.#stream;
   }
 
   async #fill(): Promise<void> {

@@ -21,6 +21,8 @@ export interface Stream {
   closeWrite(): Promise<void>;
   /** RST, both ways, now. Pending calls reject with it. Idempotent, never throws. */
   abort(reason: Error): void;
+  /** Puts bytes that were read back in front of what is unread; they belong to the stream again. Absent where a wrapper has to do it. */
+  unread?(chunks: Chunks): void;
   /**
    * A kernel socket that can be given away. Absent in any wrapper that says nothing, which means: bytes pass through JavaScript.
    */

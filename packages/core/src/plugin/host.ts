@@ -52,6 +52,8 @@ export class PluginHost {
   readonly #container: DependencyContainer = container.createChildContainer();
   /** Who provides what. */
   readonly #owners = new Map<symbol, string>();
+  /** Values that were asked for before. Not through the container again: adapters and inbounds ask for each connection. */
+  readonly #made = new Map<symbol, Box<unknown>>();
   /** Values whose factory is running, outermost first. */
   readonly #making = new Set<symbol>();
   readonly #lifecycle: Lifecycle;
@@ -69,13 +71,17 @@ export class PluginHost {
 
   /** Throws NekitError `UNKNOWN_TOKEN`, PluginError `TOKEN_CYCLE`, or PluginError `PLUGIN_PROVIDE_FAILED` when its factory threw. */
   get<T>(token: Token<T>): T {
+    const made = this.#made.get(token);
+    if (made !== undefined) return made.value as T;
     const owner = this.#owners.get(token);
     if (owner === undefined) throw new NekitError('UNKNOWN_TOKEN', `nothing provides ${nameOf(token)}; is the plugin that does loaded?`);
     if (this.#making.has(token)) {
       const path = [...this.#making, token].map(nameOf).join(' needs ');
       throw new PluginError('TOKEN_CYCLE', owner, 'provide', `values need each other: ${path}`);
     }
-    return this.#container.resolve<Box<T>>(token).value;
+    const box = this.#container.resolve<Box<T>>(token);
+    this.#made.set(token, box);
+    return box.value;
   }
 
   /** In `after` order, each with a time limit. Rejects with the first PluginError; what was started before is stopped again by then. */
