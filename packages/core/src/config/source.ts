@@ -47,8 +47,9 @@ export function withOverrides(source: ConfigSource, overrides: Overrides): Confi
   const value: Record<string, unknown> = { ...base, ...overrides.set };
   const firstNew = new Map<string, number>();
   for (const [key, entries] of Object.entries(overrides.append ?? {})) {
-    const own = base[key];
-    const list: readonly unknown[] = Array.isArray(own) ? own : [];
+    const own = base[key] ?? [];
+    if (!Array.isArray(own)) continue; // it is wrong, and the check will say so
+    const list: readonly unknown[] = own;
     firstNew.set(key, list.length);
     value[key] = [...list, ...entries];
   }

@@ -1,0 +1,53 @@
+import type { Explanation } from '@nekit/core';
+import { UsageError } from '../failure.js';
+import { CONFIG, JSON_OUTPUT, PLUGINS, PROXY, parse, STRICT, splitNames } from '../options.js';
+
+/** What a name without a port most likely stands for. */
+const DEFAULT_PORT = 443;
+
+export async function explain(args: readonly string[]): Promise<number> {
+  const { values, positionals } = parse(
+    args,
+    { ...CONFIG, ...PLUGINS, ...PROXY, ...STRICT, ...JSON_OUTPUT, udp: { type: 'boolean' }, source: { type: 'string' } },
+    1,
+  );
+  const [text] = positionals;
+  if (text === undefined) throw new UsageError('name a destination: nekit-kernel explain -c FILE HOST[:PORT]');
+  const { clean, createKernel, parseEndpoint } = await import('@nekit/core');
+  const { prepare } = await import('../setup.js');
+  const destination = parseEndpoint(text, DEFAULT_PORT);
+  if (destination === null) throw new UsageError(`"${text}" is no HOST or HOST:PORT`);
+  const source = values.source === undefined ? null : parseEndpoint(values.source, 0);
+  if (values.source !== undefined && source === null) throw new UsageError(`--source: "${values.source}" is no address`);
+  const setup = await prepare({ config: values.config, plugins: splitNames(values.plugins), proxies: values.proxy ?? [] });
+  const kernel = createKernel(setup.source, { plugins: setup.plugins, strict: values.strict ?? false });
+  try {
+    const explanation = await kernel.explain({ destination, network: values.udp === true ? 'udp' : 'tcp', ...(source === null ? {} : { source }) });
+    process.stdout.write(values.json === true ? `${JSON.stringify(explanation)}\n` : `${describe(explanation).map(clean).join('\n')}\n`);
+  } finally {
+    await kernel.stop();
+  }
+  return 0;
+}
+
+const VERDICTS = {
+  match: 'matches',
+  miss: 'no',
+  'not-carried': 'matches, but its target carries no such traffic: goes on',
+  error: 'failed: counts as no',
+} as const satisfies Record<Explanation['tried'][number]['verdict'], string>;
+
+function describe(explanation: Explanation): string[] {
+  const { tried, lookups } = explanation;
+  const width = Math.min(60, Math.max(0, ...tried.map(({ rule }) => rule.length)));
+  return [
+    `${explanation.destination} -> ${[...explanation.chain, explanation.adapter].join(' -> ')}`,
+    `because: ${explanation.rule ?? (tried.length === 0 ? 'there are no rules, or the mode decides' : 'no rule matches')}`,
+    ...(tried.length === 0 ? [] : ['rules tried:']),
+    ...tried.map(({ rule, index, verdict }) => `  ${String(index + 1).padStart(3)}  ${rule.padEnd(width)}  ${VERDICTS[verdict]}`),
+    ...lookups.map(
+      ({ name, from, addresses, error }) => `looked up: ${name} (${from}): ${error === null ? addresses.join(', ') || 'no address' : error.message}`,
+    ),
+    ...(explanation.addresses === null ? [] : [`a direct connection keeps to: ${explanation.addresses.join(', ')}`]),
+  ];
+}

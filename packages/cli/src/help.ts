@@ -1,0 +1,74 @@
+/** What `--help` says. */
+export const COMMANDS = {
+  run: {
+    line: 'run the proxy (the default command)',
+    usage: 'nekit-kernel [run] [-c FILE] [options]',
+    text: `Without a config: HTTP and SOCKS5 on 127.0.0.1:7890, everything direct.
+
+  -c, --config FILE    Clash-compatible YAML; nothing listens that it does not name
+      --plugins A,B    load these plugins too: short names, npm packages or ./paths
+      --proxy URI      add an adapter, as socks5://user:password@host:1080#name (may be repeated);
+                       when there are no rules, everything goes through the first one
+      --mixed-port N   listen on 127.0.0.1:N for HTTP and SOCKS5
+      --log-level L    silent, error, warning, info or debug
+      --strict         warnings about the config are errors
+
+Signals: SIGINT and SIGTERM stop it (a second one at once), SIGHUP reads the config again.
+Exit code: 0; 1 if it could not run (a port in use); 2 if the command line or the config is wrong.`,
+  },
+  check: {
+    line: 'report every problem of a config',
+    usage: 'nekit-kernel check -c FILE [--plugins A,B] [--strict]',
+    text: `  -c, --config FILE    the config to check
+      --plugins A,B    load these plugins too
+      --strict         warnings are errors
+
+Exit code: 0 without errors, 1 with errors, 2 if the command line is wrong.`,
+  },
+  explain: {
+    line: 'tell which way a connection would take, and why',
+    usage: 'nekit-kernel explain [-c FILE] HOST[:PORT] [--udp] [--source IP] [--json]',
+    text: `Nothing is dialled; names are looked up only if a rule asks. The port is 443 if none is given.
+
+  -c, --config FILE    the config; without one everything is direct
+      --plugins A,B    load these plugins too
+      --proxy URI      as for run
+      --udp            a UDP flow instead of a TCP connection
+      --source IP      the client's address, for rules that look at it
+      --json           { destination, adapter, chain, rule, tried, lookups, addresses, ms }`,
+  },
+  plugins: {
+    line: 'list the installed plugins',
+    usage: 'nekit-kernel plugins [-c FILE] [--json]',
+    text: `  -c, --config FILE    look in the project of this config too
+      --json           one array of { name, version, alias, path, problem, notes }`,
+  },
+  schema: {
+    line: 'print the JSON Schema of the config, for editors',
+    usage: 'nekit-kernel schema [-c FILE] [--plugins A,B]',
+    text: `  -c, --config FILE    with the types of the plugins that this config loads
+      --plugins A,B    load these plugins too
+
+  nekit-kernel schema > nekit.schema.json, and as the first line of the config:
+  # yaml-language-server: $schema=nekit.schema.json`,
+  },
+} as const;
+
+export type CommandName = keyof typeof COMMANDS;
+
+export function helpOf(name: CommandName): string {
+  return `Usage: ${COMMANDS[name].usage}\n\n${COMMANDS[name].text}`;
+}
+
+export const GENERAL_HELP = `nekit-kernel, a rule-based proxy made of plugins
+
+Usage: nekit-kernel [command] [options]
+
+${Object.entries(COMMANDS)
+  .map(([name, { line }]) => `  ${name.padEnd(10)}${line}`)
+  .join('\n')}
+
+  nekit-kernel COMMAND --help tells more. -v, --version prints the version.
+
+${COMMANDS.run.usage}
+${COMMANDS.run.text}`;

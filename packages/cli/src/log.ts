@@ -1,0 +1,107 @@
+/** The log: JSON lines for machines, coloured lines for a terminal; one line per session, at its end. */
+import { clean, formatEndpoint, type Kernel, type KernelEvents } from '@nekit/core';
+import { type DestinationStream, destination, type Logger, pino, stdTimeFunctions } from 'pino';
+import type { LogLevel } from './options.js';
+
+export interface Log {
+  readonly logger: Logger;
+  setLevel(level: LogLevel): void;
+  /** Writes out what is still buffered. Call it before the process ends. */
+  flush(): void;
+}
+
+/** What a slow reader of our output may leave unwritten, in bytes; lines beyond are dropped rather than kept for ever. */
+const MAX_BUFFER = 4 * 1024 * 1024;
+
+const PINO_LEVEL = { silent: 'silent', error: 'error', warning: 'warn', info: 'info', debug: 'debug' } as const satisfies Record<LogLevel, string>;
+
+/** `pretty`: for a terminal. In this process, not in a worker thread: nothing is lost at the end. */
+export async function openLog(level: LogLevel, pretty: boolean): Promise<Log> {
+  const file = destination({ dest: 1, sync: pretty, maxLength: MAX_BUFFER });
+  let broken = false;
+  file.on('error', () => {
+    broken = true; // nobody reads our output any more (a closed pipe): the proxy goes on in silence
+  });
+  const stream: DestinationStream = pretty ? await prettyStream(file) : file;
+  const options = { level: PINO_LEVEL[level], base: null, timestamp: stdTimeFunctions.isoTime, formatters: { level: (label: string) => ({ level: label }) } };
+  const logger = pino(options, stream);
+  return {
+    logger,
+    setLevel(next) {
+      logger.level = PINO_LEVEL[next];
+    },
+    flush() {
+      if (!broken && !pretty) file.flushSync();
+    },
+  };
+}
+
+async function prettyStream(file: DestinationStream): Promise<DestinationStream> {
+  const { prettyFactory } = await import('pino-pretty');
+  const format = prettyFactory({ colorize: true, translateTime: 'SYS:HH:MM:ss', hideObject: true });
+  return { write: (line) => file.write(format(line)) };
+}
+
+/** Failures of these kinds are worth a warning; the rest (a client that leaves, a rule that says no) is everyday life. */
+const NOTABLE: ReadonlySet<string> = new Set(['refused', 'unreachable', 'timeout', 'name', 'auth', 'protocol']);
+
+/** Only what the level shows is listened to: an event without a listener costs nothing. */
+export function logEvents(kernel: Kernel, log: Log): void {
+  const { logger } = log;
+  kernel.on('session.closed', (event) => logSession(logger, event));
+  kernel.on('kernel.warning', ({ code, message }) => logger.warn({ code }, clean(message)));
+  kernel.on('listener.failed', ({ listener, code, message }) => logger.error({ listener, code }, clean(`listener ${listener}: ${message}`)));
+  kernel.on('listener.started', ({ listener, type, endpoint }) => {
+    logger.info({ listener, type, host: endpoint.host, port: endpoint.port }, clean(`listener ${listener} (${type}) on ${formatEndpoint(endpoint)}`));
+  });
+  if (!logger.isLevelEnabled('debug')) return;
+  kernel.on('request.failed', ({ listener, source, code, message }) => {
+    logger.debug({ listener, source: formatEndpoint(source), code }, clean(`${formatEndpoint(source)} at ${listener}: ${message}`));
+  });
+  kernel.on('connection.refused', ({ listener, source, reason }) => {
+    logger.debug({ listener, source: formatEndpoint(source), reason }, clean(`${formatEndpoint(source)} at ${listener} turned away: ${reason}`));
+  });
+  kernel.on('adapter.dialing', ({ session, adapter, destination: to }) => {
+    logger.debug({ session, adapter, destination: clean(formatEndpoint(to)) }, clean(`session ${session}: ${adapter} dials ${formatEndpoint(to)}`));
+  });
+  kernel.on('adapter.failed', ({ session, adapter, code, message }) =>
+    logger.debug({ session, adapter, code }, clean(`session ${session}: ${adapter}: ${message}`)),
+  );
+}
+
+function logSession(logger: Logger, event: KernelEvents['session.closed']): void {
+  const level = event.error !== null && NOTABLE.has(event.error.failure) ? 'warn' : 'info';
+  if (!logger.isLevelEnabled(level)) return;
+  const source = formatEndpoint(event.source);
+  const destinationText = clean(formatEndpoint(event.destination));
+  const rule = event.rule === null ? null : clean(event.rule);
+  const fields = {
+    session: event.session,
+    network: event.network,
+    inbound: event.inbound,
+    type: event.inboundType,
+    source,
+    destination: destinationText,
+    ...(event.user === null ? {} : { user: clean(event.user) }),
+    rule,
+    adapter: event.adapter,
+    ...(event.chain.length === 0 ? {} : { chain: event.chain }),
+    up: event.up,
+    down: event.down,
+    ms: Math.round(event.ms),
+    error: event.error === null ? null : event.error.code,
+  };
+  const way = [...event.chain, event.adapter ?? 'nothing'].join(' > ');
+  const outcome = event.error === null ? '' : ` ${event.error.code}: ${event.error.message}`;
+  const text = `${event.network} ${source} -> ${destinationText} ${rule ?? 'no rule'} -> ${way} ${size(event.up)} up ${size(event.down)} down ${fields.ms} ms${outcome}`;
+  logger[level](fields, clean(text));
+}
+
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+
+function size(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  for (; value >= 1024 && unit < UNITS.length - 1; unit++) value /= 1024;
+  return `${unit === 0 ? value : value.toFixed(1)} ${UNITS[unit]}`;
+}

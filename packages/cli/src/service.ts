@@ -1,0 +1,119 @@
+import { type ConfigSource, createKernel, formatProblem, isConfigError, type Kernel, type Problem } from '@nekit/core';
+import { banner } from './banner.js';
+import { failureLines } from './failure.js';
+import { type Log, logEvents, openLog } from './log.js';
+import { asLogLevel, type LogLevel } from './options.js';
+import { prepare, type Setup, type SetupOptions, topLevel } from './setup.js';
+
+export interface ServiceOptions extends SetupOptions {
+  readonly strict: boolean;
+}
+
+/** Runs a kernel until SIGINT or SIGTERM, and resolves to the exit code. Rejects if it cannot start. */
+export async function serve(options: ServiceOptions): Promise<number> {
+  const setup = await prepare(options);
+  const kernel = createKernel(setup.source, { plugins: setup.plugins, strict: options.strict });
+  const log = await openLog(levelOf(setup.source), process.stdout.isTTY);
+  tell(kernel.warnings);
+  return new Service(kernel, setup, log).run(describe(options));
+}
+
+function describe({ config, proxies = [] }: ServiceOptions): string {
+  return config ?? (proxies.length === 0 ? 'no config, everything direct' : 'no config, everything through --proxy');
+}
+
+/** A kernel with this process's signals. */
+class Service {
+  readonly #kernel: Kernel;
+  readonly #setup: Setup;
+  readonly #log: Log;
+  #exitCode = 0;
+  #stopAsked = false;
+  #stop: () => void = () => undefined;
+  /** One reload after the other. */
+  #reloads: Promise<void> = Promise.resolve();
+
+  constructor(kernel: Kernel, setup: Setup, log: Log) {
+    this.#kernel = kernel;
+    this.#setup = setup;
+    this.#log = log;
+  }
+
+  async run(what: string): Promise<number> {
+    logEvents(this.#kernel, this.#log);
+    const stopped = new Promise<void>((resolve) => {
+      this.#stop = resolve;
+    });
+    process.on('SIGINT', this.#onStop).on('SIGTERM', this.#onStop).on('SIGHUP', this.#onReload).on('uncaughtException', this.#onFatal);
+    try {
+      // A signal in the middle of the start ends it: plugins may take their time.
+      await Promise.race([this.#kernel.start(), stopped]);
+      if (!this.#stopAsked && levelOf(this.#setup.source) !== 'silent') process.stderr.write(`${banner(this.#kernel, what)}\n`);
+      await stopped;
+      await this.#reloads;
+    } finally {
+      await this.#kernel.stop();
+      process.off('SIGINT', this.#onStop).off('SIGTERM', this.#onStop).off('SIGHUP', this.#onReload).off('uncaughtException', this.#onFatal);
+      this.#log.flush();
+      // A plugin may have left something open that keeps the process alive.
+      setTimeout(() => process.exit(), LEAVE_MS).unref();
+    }
+    return this.#exitCode;
+  }
+
+  readonly #onStop = (signal: NodeJS.Signals): void => {
+    if (this.#stopAsked) {
+      this.#log.flush();
+      process.exit(1);
+    }
+    this.#stopAsked = true;
+    this.#log.logger.info(`${signal}: stopping (once more: at once)`);
+    this.#stop();
+  };
+
+  /** A bug of ours or of a plugin. The state is unknown, so it ends, but in order. */
+  readonly #onFatal = (error: unknown): void => {
+    process.stderr.write(`${failureLines(error).lines.join('\n')}\n`);
+    this.#exitCode = 1;
+    this.#stopAsked = true;
+    this.#stop();
+  };
+
+  readonly #onReload = (): void => {
+    this.#reloads = this.#reloads.then(() => this.#reload());
+  };
+
+  /** What is wrong is told, and the old config stays in force. Never rejects. */
+  async #reload(): Promise<void> {
+    const { logger } = this.#log;
+    const { reread } = this.#setup;
+    if (reread === null) {
+      logger.warn('SIGHUP: there is no config file to read again');
+      return;
+    }
+    try {
+      const source = await reread();
+      const warnings = await this.#kernel.reload(source);
+      this.#log.setLevel(levelOf(source));
+      for (const problem of warnings) logger.warn({ code: problem.code }, formatProblem(problem));
+      logger.info('SIGHUP: the new config is in force');
+    } catch (error) {
+      if (isConfigError(error))
+        for (const problem of error.problems) logger[problem.severity === 'error' ? 'error' : 'warn']({ code: problem.code }, formatProblem(problem));
+      else logger.error(failureLines(error).lines.join('\n'));
+      logger.error('SIGHUP: the old config stays in force');
+    }
+  }
+}
+
+/** After everything was stopped: for what a plugin left open. Unreferenced, so it delays nothing. */
+const LEAVE_MS = 1_000;
+
+/** The check has the last word on it; this is for the log alone. */
+function levelOf(source: ConfigSource): LogLevel {
+  return asLogLevel(topLevel(source)['log-level']) ?? 'info';
+}
+
+function tell(problems: readonly Problem[]): void {
+  for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`);
+}
