@@ -1,6 +1,8 @@
 import type { RuleDefinition } from './definition.js';
 import { domainOf } from './domain.js';
-import { checkRegexCost } from './regex-cost.js';
+import { RegexAutomaton } from './regex-automaton.js';
+import { whySlow } from './regex-cost.js';
+import { parseRegex } from './regex-syntax.js';
 
 /** Characters of a pattern. */
 const MAX_PATTERN = 1000;
@@ -8,8 +10,8 @@ const MAX_PATTERN = 1000;
 const MAX_NAME = 253;
 
 /**
- * A JavaScript regular expression, upper and lower case alike, searched in the lower-case name. Patterns that could take long on a
- * name that was made for it are refused.
+ * A JavaScript regular expression, upper and lower case alike, searched in the lower-case name. Clients choose the names, so a pattern that
+ * Node's matcher may take long for is run by an automaton that never does; if it cannot, because of look-arounds, it is refused.
  */
 export function domainRegex(): RuleDefinition {
   return {
@@ -17,38 +19,38 @@ export function domainRegex(): RuleDefinition {
     description: 'names in which this regular expression is found, as ^ads?[0-9]*\\.',
     payload: true,
     create(payload) {
-      const regex = compile(payload);
+      const pattern = compileRegex(payload);
       return {
         match(session) {
           const name = domainOf(session);
-          return name.length <= MAX_NAME && regex.test(name);
+          return name.length <= MAX_NAME && pattern.test(name);
         },
       };
     },
   };
 }
 
-function compile(payload: string): RegExp {
+/** Throws a plain Error. */
+export function compileRegex(payload: string): { test(name: string): boolean } {
   if (payload === '') throw new Error('DOMAIN-REGEX needs a regular expression, as in DOMAIN-REGEX,^ads?[0-9]*\\.');
   if (payload.length > MAX_PATTERN)
     throw new Error(`the regular expression has ${payload.length} characters, ${MAX_PATTERN} are allowed: split it into several rules`);
-  const source = essential(payload);
   try {
+    const source = payload.replace(/^\(\?i\)/, ''); // Go's spelling of what is always on
     const regex = new RegExp(source, 'i');
-    checkRegexCost(source);
-    return regex;
+    const root = parseRegex(source);
+    const slow = whySlow(root);
+    return slow === null ? regex : automaton(root, slow);
   } catch (error) {
     const reason = (error instanceof Error ? error.message : String(error)).replace(/^Invalid regular expression: /, '');
     throw new Error(`the regular expression "${payload}" is not accepted: ${reason}`, { cause: error });
   }
 }
 
-/** Without what changes no result but costs time: a leading or trailing `.*` of a search, and `(?i)`, which is always on. */
-function essential(pattern: string): string {
-  const bare = pattern.replace(/^\(\?i\)/, '').replace(/^\^?(?:\.\*\??)+(?![*+?{])/, '');
-  const tail = /(?:\.\*\??)+\$?$/.exec(bare);
-  if (tail === null) return bare;
-  const head = bare.slice(0, tail.index);
-  const escaped = (/\\*$/.exec(head)?.[0].length ?? 0) % 2 === 1; // \.* is a run of dots
-  return escaped || head.lastIndexOf('[') > head.lastIndexOf(']') ? bare : head;
+function automaton(root: ReturnType<typeof parseRegex>, slow: string): RegexAutomaton {
+  try {
+    return new RegexAutomaton(root);
+  } catch (error) {
+    throw new Error(`${slow} (without look-arounds, \\b and large repetitions it would be no matter)`, { cause: error });
+  }
 }

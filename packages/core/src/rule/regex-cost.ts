@@ -1,31 +1,40 @@
+import type { RegexNode } from './regex-syntax.js';
+
 /**
  * How long a regular expression may take on a name that was made to take long. Node's matcher tries one way after another, so the cost is
  * the number of ways. They are counted on the position automaton (Glushkov): a position is a character set of the pattern, an edge leads
  * to the position that may read the next character. Where no position has two edges for one character, there is one way only.
  *
- * - A loop whose body has two ways through the same text doubles them in every round: exponential. It is refused.
- * - A loop that can stop at several characters ("a.*b.*c") multiplies them by the length of the name. So much is allowed as takes some
- *   10 ms at most for 253 characters.
- * The count is an upper bound: a pattern that is accepted is quick, one that is refused need not be slow.
+ * - A loop whose body has two ways through the same text doubles them in every round: exponential.
+ * - A loop that may end at any character ("a.*b.*c") multiplies them by the length of the name. Two of these take some milliseconds.
+ * The count is an upper bound: what is called quick is quick, the rest need not be slow.
  */
-import { parseRegex, type RegexNode } from './regex-syntax.js';
 
-/** Bits of steps that one match may take: three nested walks along a name of 253 characters, and a little. */
-const MAX_BITS = 28;
+/** log2 of the steps that one match may take: two nested walks along a name, and a little. A step takes some 50 ns. */
+const MAX_BITS = 18;
 /** log2 of the longest name. */
 const LENGTH_BITS = 8;
+/** With repetitions written out. A name has 253 characters. */
+const MAX_POSITIONS = 2000;
+/** Copies of a body from which on they count as a walk. */
+const LONG_RUN = 8;
 
-/** Throws a plain Error that shows the part to change. The pattern has to be one that `new RegExp(source, 'i')` accepts. */
-export function checkRegexCost(source: string): void {
-  const root = parseRegex(source);
-  const automaton = new Automaton();
-  automaton.add(root);
-  if (automaton.isDeterministic()) return;
-  const bits = (isAnchored(root) ? 0 : LENGTH_BITS) + automaton.bits(root) + (automaton.hasScan ? LENGTH_BITS : 0);
-  if (bits > MAX_BITS) {
-    throw new Error('it walks along the name too often: anchor it with ^ and $, and replace a ".*" by what may really stand there, as in [a-z0-9-]+');
+/** null if Node's matcher is quick with it; or why it may not be, for a person. */
+export function whySlow(root: RegexNode): string | null {
+  try {
+    const automaton = new Automaton(root);
+    if (automaton.isDeterministic()) return null;
+    const bits = (isAnchored(root) ? 0 : LENGTH_BITS) + automaton.bits(root) + (automaton.hasScan ? LENGTH_BITS : 0);
+    return bits <= MAX_BITS
+      ? null
+      : 'it walks along the name too often: anchor it with ^ and $, and replace a ".*" by what may really stand there, as in [a-z0-9-]+';
+  } catch (error) {
+    if (error instanceof Slow) return error.message;
+    throw error;
   }
 }
+
+class Slow extends Error {}
 
 interface Part {
   readonly nullable: boolean;
@@ -33,37 +42,44 @@ interface Part {
   readonly last: readonly number[];
 }
 
-interface Edge {
-  readonly to: number;
-  readonly loop: RegexNode | null;
-}
+type Repeat = RegexNode & { readonly type: 'repeat' };
 
 const NOTHING: Part = { nullable: true, first: [], last: [] };
 
 class Automaton {
   readonly #masks: bigint[] = [];
-  readonly #edges: Edge[][] = [];
-  readonly #lasts = new Map<RegexNode, readonly number[]>();
-  readonly #firsts: (readonly number[])[] = [];
-  /** There is a loop that takes no part in the ways, but has to be walked along. */
+  readonly #edges: number[][] = [];
+  /** Positions that compete for a character where no edge leads to them: at the start, behind a "|". */
+  readonly #starts: (readonly number[])[] = [];
+  /** First position and the one behind the last, for each copy of a loop's body that is walked round and round. */
+  readonly #loops = new Map<RegexNode, [number, number][]>();
+  /** Choices between parts that may begin alike. */
+  readonly #forks = new Set<RegexNode>();
+  /** There is a loop with one way only: no choice, but a walk. */
   hasScan = false;
 
-  add(node: RegexNode): Part {
+  constructor(root: RegexNode) {
+    this.#starts.push(this.#add(root).first);
+  }
+
+  #add(node: RegexNode): Part {
     switch (node.type) {
       case 'set': {
+        if (this.#masks.length === MAX_POSITIONS) throw new Slow(`it has more than ${MAX_POSITIONS} characters when its repetitions are written out`);
         const position = this.#masks.push(node.mask) - 1;
         this.#edges.push([]);
         return { nullable: false, first: [position], last: [position] };
       }
       case 'look':
-        this.add(node.body);
+        this.#starts.push(this.#add(node.body).first);
         return NOTHING;
       case 'sequence':
-        return node.parts.reduce<Part>((before, part) => this.#join(before, this.add(part)), NOTHING);
+        return node.parts.reduce<Part>((before, part) => this.#join(before, this.#add(part)), NOTHING);
       case 'choice': {
-        const parts = node.parts.map((part) => this.add(part));
+        const parts = node.parts.map((part) => this.#add(part));
         const first = parts.flatMap((part) => part.first);
-        this.#firsts.push(first);
+        this.#starts.push(first);
+        if (parts.some((part) => part.nullable) || !this.#isApart(first)) this.#forks.add(node);
         return { nullable: parts.some((part) => part.nullable), first, last: parts.flatMap((part) => part.last) };
       }
       case 'repeat':
@@ -74,7 +90,7 @@ class Automaton {
   }
 
   #join(a: Part, b: Part): Part {
-    for (const from of a.last) for (const to of b.first) this.#edges[from]?.push({ to, loop: null });
+    this.#link(a, b);
     return {
       nullable: a.nullable && b.nullable,
       first: a.nullable ? [...a.first, ...b.first] : a.first,
@@ -82,33 +98,45 @@ class Automaton {
     };
   }
 
-  #repeat(node: RegexNode & { readonly type: 'repeat' }): Part {
+  #link(a: Part, b: Part): void {
+    for (const from of a.last) this.#edges[from]?.push(...b.first);
+  }
+
+  /** `x{3}` is xxx, `x{3,9}` and `x{3,}` are taken for xxx+. */
+  #repeat(node: Repeat): Part {
+    if (node.max === 0) return NOTHING;
+    let part = NOTHING;
+    const before = this.#masks.length;
+    for (let i = 0; i < plainCopies(node); i++) {
+      part = this.#join(part, this.#add(node.body));
+      if (this.#masks.length === before) break; // nothing, however often
+    }
+    if (node.max === node.min) {
+      if (part.nullable && node.max > 1) throw new Slow(emptyBody(node));
+      return part;
+    }
     const start = this.#masks.length;
-    const body = this.add(node.body);
-    const part = { ...body, nullable: body.nullable || node.min === 0 };
-    if (node.max <= 1) return part;
-    if (body.nullable) throw new Error(`the loop ${shorten(node.text)} has a body that may be empty: make at least one character of it necessary`);
-    for (const from of body.last) for (const to of body.first) this.#edges[from]?.push({ to, loop: node });
-    this.#lasts.set(node, body.last);
-    if (this.#masks.length - start > 1 && !this.#isDeterministicFrom(start, body.first)) {
-      throw new Error(
+    const body = this.#add(node.body);
+    if (node.max > 1) this.#loop(node, start, body);
+    return this.#join(part, { ...body, nullable: body.nullable || node.min === 0 });
+  }
+
+  #loop(node: Repeat, start: number, body: Part): void {
+    if (body.nullable) throw new Slow(emptyBody(node));
+    this.#link(body, body);
+    const end = this.#masks.length;
+    const inside = this.#edges.slice(start).map((edges) => edges.filter((to) => to >= start));
+    if (!this.#isApart(body.first) || !inside.every((edges) => this.#isApart(edges))) {
+      throw new Slow(
         `the loop ${shorten(node.text)} can read the same text in several ways: end each round with what the rest cannot hold, as in ([a-z0-9-]+\\.)*`,
       );
     }
-    return part;
+    this.#loops.set(node, [...(this.#loops.get(node) ?? []), [start, end]]);
   }
 
+  /** Whether there is never more than one way to go on. */
   isDeterministic(): boolean {
-    return this.#firsts.every((first) => this.#isApart(first)) && this.#edges.every((edges) => this.#isApart(edges.map((edge) => edge.to)));
-  }
-
-  /** Whether there is one way at most within the positions from `start` on. */
-  #isDeterministicFrom(start: number, first: readonly number[]): boolean {
-    for (let i = start; i < this.#edges.length; i++) {
-      const inside = (this.#edges[i] ?? []).filter((edge) => edge.to >= start);
-      if (!this.#isApart(inside.map((edge) => edge.to))) return false;
-    }
-    return this.#isApart(first);
+    return this.#starts.every((first) => this.#isApart(first)) && this.#edges.every((edges) => this.#isApart(edges));
   }
 
   #isApart(positions: readonly number[]): boolean {
@@ -125,26 +153,58 @@ class Automaton {
   bits(node: RegexNode): number {
     switch (node.type) {
       case 'sequence':
-        return node.parts.reduce((sum, part) => sum + this.bits(part), 0);
+        return this.#sequenceBits(node.parts);
       case 'choice':
-        return Math.log2(node.parts.length) + Math.max(...node.parts.map((part) => this.bits(part)));
+        return (this.#forks.has(node) ? Math.log2(node.parts.length) : 0) + Math.max(...node.parts.map((part) => this.bits(part)));
       case 'look':
         return this.bits(node.body);
       case 'repeat': {
-        if (node.max <= 1) return 1 + this.bits(node.body);
-        // Its body has one way only, or `add` had thrown; a look-around in it is done again in every round.
-        const inner = this.#looks(node.body);
-        const rounds = Math.log2(Math.min(node.max, 253) - Math.min(node.min, 252) + 1);
-        if (node.max === node.min) return inner;
-        if (this.#stopsAnywhere(node)) return inner + rounds;
-        this.hasScan = true;
-        return inner;
+        if (node.max === 0) return 0;
+        const plain = plainCopies(node) * this.bits(node.body);
+        if (plainCopies(node) >= LONG_RUN) this.hasScan = true;
+        if (node.max === node.min) return plain;
+        if (node.max === 1) return plain + 1 + this.bits(node.body);
+        return plain + this.#looks(node.body) + this.#exits(node);
       }
       default:
         return 0;
     }
   }
 
+  /** The ways through a look-around are forgotten behind it: they do not multiply those of what follows. */
+  #sequenceBits(parts: readonly RegexNode[]): number {
+    let ways = 0;
+    let most = 0;
+    for (const part of parts) {
+      if (part.type === 'look') most = Math.max(most, ways + this.bits(part.body));
+      else ways += this.bits(part);
+    }
+    return Math.max(ways, most);
+  }
+
+  /** A loop has one way to go on, or `#loop` had thrown. It may still be able to end at many places. */
+  #exits(node: Repeat): number {
+    if ((this.#loops.get(node) ?? []).some(([start, end]) => this.#endsAnywhere(start, end))) {
+      return node.body.type === 'set' ? Math.min(LENGTH_BITS, Math.log2(node.max - node.min + 1)) : LENGTH_BITS;
+    }
+    this.hasScan = true;
+    return 0;
+  }
+
+  /** Whether a character may belong to the loop as well as to what stands behind it. */
+  #endsAnywhere(start: number, end: number): boolean {
+    return this.#edges.slice(start, end).some((edges) => {
+      let inside = 0n;
+      let outside = 0n;
+      for (const to of edges) {
+        if (to >= start && to < end) inside |= this.#masks[to] ?? 0n;
+        else outside |= this.#masks[to] ?? 0n;
+      }
+      return (inside & outside) !== 0n;
+    });
+  }
+
+  /** Look-arounds in a loop are done again in every round. */
   #looks(node: RegexNode): number {
     switch (node.type) {
       case 'look':
@@ -158,20 +218,15 @@ class Automaton {
         return 0;
     }
   }
+}
 
-  /** Whether the character behind a round may belong to another round as well as to what follows. */
-  #stopsAnywhere(node: RegexNode): boolean {
-    return (this.#lasts.get(node) ?? []).some((position) => {
-      let on = 0n;
-      let out = 0n;
-      for (const edge of this.#edges[position] ?? []) {
-        const mask = this.#masks[edge.to] ?? 0n;
-        if (edge.loop === node) on |= mask;
-        else out |= mask;
-      }
-      return (on & out) !== 0n;
-    });
-  }
+/** Copies of the body that are no loop: all, or all but the last. */
+function plainCopies(node: Repeat): number {
+  return node.max === node.min ? node.min : Math.max(0, node.min - 1);
+}
+
+function emptyBody(node: Repeat): string {
+  return `the loop ${shorten(node.text)} has a body that may be empty: make at least one character of it necessary`;
 }
 
 /** Whether it can match at the start of the name only. */

@@ -1,14 +1,14 @@
-/** The shape of a regular expression, for `regex-cost.ts`. It reads what `new RegExp` has accepted (ECMA-262 without the u flag). */
+/** The shape of a regular expression, to judge and to run it. It reads what `new RegExp` has accepted (ECMA-262 without the u flag). */
 
 export type RegexNode =
   | { readonly type: 'set'; readonly mask: bigint } /** one character of a set */
-  | { readonly type: 'start' | 'empty' } /** ^, or another assertion without a body */
-  | { readonly type: 'look'; readonly body: RegexNode } /** lookahead or lookbehind */
+  | { readonly type: 'start' | 'end' | 'boundary' } /** ^, $, \b or \B */
+  | { readonly type: 'look'; readonly body: RegexNode } /** lookahead, or a lookbehind's mirror image */
   | { readonly type: 'sequence' | 'choice'; readonly parts: readonly RegexNode[] }
   | { readonly type: 'repeat'; readonly body: RegexNode; readonly min: number; readonly max: number; readonly text: string };
 
 /** What names are made of. A set of characters is a mask with one bit for each. */
-const ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789-._';
+export const ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789-._';
 
 /** Throws a plain Error for what means something else here than where the pattern came from (Go, .NET), or cannot be judged. */
 export function parseRegex(source: string): RegexNode {
@@ -27,7 +27,7 @@ class Parser {
   choice(): RegexNode {
     const parts = [this.#sequence()];
     while (this.#take('|')) parts.push(this.#sequence());
-    return parts.length === 1 ? (parts[0] ?? { type: 'empty' }) : { type: 'choice', parts };
+    return parts[0] !== undefined && parts.length === 1 ? parts[0] : { type: 'choice', parts };
   }
 
   #sequence(): RegexNode {
@@ -53,7 +53,7 @@ class Parser {
     const from = this.#at;
     const c = this.#source[this.#at++];
     if (c === '^') return { type: 'start' };
-    if (c === '$') return { type: 'empty' };
+    if (c === '$') return { type: 'end' };
     if (c === '(') return this.#group();
     if (c === '[') {
       while (this.#source[this.#at] !== ']') this.#at += this.#source[this.#at] === '\\' ? 2 : 1;
@@ -73,13 +73,14 @@ class Parser {
     this.#at += opening.length;
     const body = this.choice();
     this.#take(')');
-    return /^\?<?[=!]/.test(opening) ? { type: 'look', body } : body;
+    if (/^\?<[=!]/.test(opening)) return { type: 'look', body: mirrored(body) };
+    return /^\?[=!]/.test(opening) ? { type: 'look', body } : body;
   }
 
   /** Behind a backslash. null: the escape stands for a set of characters. */
   #escape(): RegexNode | null {
     const c = this.#source[this.#at++] ?? '';
-    if (c === 'b' || c === 'B') return { type: 'empty' };
+    if (c === 'b' || c === 'B') return { type: 'boundary' };
     if (/[1-9k]/.test(c)) throw new Error(`\\${c} refers back to a group, which no name needs: spell the text out`);
     if (/[AzZGQEpPhHR]/.test(c)) throw new Error(`\\${c} is not known here: use ^ and $ for the ends, and [a-z0-9] for characters`);
     const rest = this.#source.slice(this.#at);
@@ -105,4 +106,12 @@ class Parser {
     this.#at += text.length;
     return true;
   }
+}
+
+/** A lookbehind is matched from right to left. */
+function mirrored(node: RegexNode): RegexNode {
+  if (node.type === 'sequence') return { type: 'sequence', parts: node.parts.map(mirrored).reverse() };
+  if (node.type === 'choice') return { type: 'choice', parts: node.parts.map(mirrored) };
+  if (node.type === 'repeat') return { ...node, body: mirrored(node.body) };
+  return node;
 }
