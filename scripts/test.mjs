@@ -23,7 +23,7 @@ if (built) {
   if (words.length === 0) {
     await check('format and lint', 'biome', ['check', '.', '--error-on-warnings']);
     await check('typed lint', 'eslint', ['.', '--max-warnings', '0']);
-    await check('dead code', 'knip', []);
+    await check('dead code', 'knip', ['--treat-config-hints-as-errors']);
   }
   await tests();
 }
