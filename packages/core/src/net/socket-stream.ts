@@ -163,5 +163,7 @@ class SocketStream implements Stream {
 export function reset(socket: Socket): void {
   if (socket.destroyed) return;
   if (socket instanceof TLSSocket || socket.remoteFamily === undefined) socket.destroy();
+  // While FIN is on its way libuv refuses to reset (EINVAL), and Node then never closes the socket; one turn later it does.
+  else if (socket.writableEnded && !socket.writableFinished && socket.writableLength === 0) socket.once('finish', () => reset(socket));
   else socket.resetAndDestroy();
 }
