@@ -150,6 +150,7 @@ t.test('answers', async (t) => {
     ['502', 'HTTP/1.0 502 Bad Gateway\r\n\r\n', 'unreachable', 'HTTP_PROXY_STATUS'],
     ['503', 'HTTP/1.1 503 Busy\r\n\r\n', 'unreachable', 'HTTP_PROXY_STATUS'],
     ['504', 'HTTP/1.1 504 Slow\r\n\r\n', 'timeout', 'HTTP_PROXY_STATUS'],
+    ['508', 'HTTP/1.1 508 Loop Detected\r\n\r\n', 'protocol', 'LOOP'],
     ['404', 'HTTP/1.1 404 Not Found\r\n\r\n', 'protocol', 'HTTP_PROXY_STATUS'],
     ['301', 'HTTP/1.1 301 Moved\r\nLocation: http://x/\r\n\r\n', 'protocol', 'HTTP_PROXY_STATUS'],
     ['101', 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n', 'protocol', 'HTTP_PROXY_STATUS'],

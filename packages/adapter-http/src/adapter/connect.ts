@@ -19,12 +19,10 @@ export interface ConnectOptions {
   /** `user:password`, or null. */
   readonly credentials: string | null;
   readonly headers: Readonly<Record<string, string>>;
-  /** Our pseudonym, see message/via.ts. */
-  readonly via: string;
 }
 
-/** The whole request, in one piece. Throws NetError `HOST_TOO_LONG` or `BAD_HOST` for what an authority cannot hold. */
-export function connectRequest(destination: Endpoint, options: ConnectOptions): Uint8Array {
+/** The whole request, in one piece; `via`: where it comes from, see message/via.ts. Throws NetError `HOST_TOO_LONG` or `BAD_HOST` for what an authority cannot hold. */
+export function connectRequest(destination: Endpoint, via: string, options: ConnectOptions): Uint8Array {
   if (destination.host.length > MAX_HOST)
     throw new NetError('name', `a name of ${destination.host.length} bytes is longer than ${MAX_HOST}`, { code: 'HOST_TOO_LONG' });
   // Canonical hosts hold nothing else; a zone (fe80::1%eth0) means something on this machine only.
@@ -38,7 +36,7 @@ export function connectRequest(destination: Endpoint, options: ConnectOptions): 
     fields.push('Proxy-Authorization', `Basic ${Buffer.from(options.credentials).toString('base64')}`);
   }
   for (const [name, value] of own) fields.push(name, value);
-  fields.push('Via', `1.1 ${options.via}`);
+  fields.push('Via', via);
   return formatHead(`CONNECT ${authority} HTTP/1.1`, fields);
 }
 
@@ -86,6 +84,8 @@ function refusal(status: number): NetError {
       return new NetError('auth', 'the HTTP proxy wants a user name and password, or other ones (407)', { code: 'HTTP_PROXY_AUTH' });
     case 403:
       return new NetError('denied', 'the HTTP proxy refuses this destination (403)', { code: 'HTTP_PROXY_STATUS' });
+    case 508:
+      return new NetError('protocol', 'the HTTP proxy says that this connection goes round in a loop (508)', { code: 'LOOP' });
     case 502:
     case 503:
       return new NetError('unreachable', `the HTTP proxy cannot reach the destination (${status})`, { code: 'HTTP_PROXY_STATUS' });

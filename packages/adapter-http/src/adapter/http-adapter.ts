@@ -15,7 +15,7 @@ import {
   throwIfCancelled,
   timeoutError,
 } from '@nekit/core';
-import { viaName } from '../message/via.js';
+import { ViaTrail, viaName } from '../message/via.js';
 import type { HttpAdapterConfig } from './config.js';
 import { type ConnectOptions, connectRequest, handshakeError, openTunnel } from './connect.js';
 import { normaliseFingerprint, TlsLayer } from './tls-layer.js';
@@ -28,11 +28,15 @@ export class HttpAdapter implements Adapter, StreamDialer {
   readonly #server: Endpoint;
   readonly #tls: TlsLayer | null;
   readonly #connect: ConnectOptions;
+  readonly #trail: ViaTrail;
+  readonly #name: string;
   readonly #timers: TimerWheel;
   readonly #handshakeMs: number;
 
-  /** Throws NekitError `BAD_CA`. */
-  constructor(config: HttpAdapterConfig, context: AdapterContext) {
+  /** `trail`: the inbound's, so that loops through several proxies are seen. Throws NekitError `BAD_CA`. */
+  constructor(config: HttpAdapterConfig, context: AdapterContext, trail = new ViaTrail()) {
+    this.#trail = trail;
+    this.#name = viaName(context.get(INSTANCE_ID));
     this.tag = context.tag;
     this.#base = context.base;
     this.#server = { host: normaliseHost(config.server) ?? config.server, port: config.port };
@@ -48,7 +52,6 @@ export class HttpAdapter implements Adapter, StreamDialer {
     this.#connect = {
       credentials: hasCredentials ? `${config.username ?? ''}:${config.password ?? ''}` : null,
       headers: config.headers,
-      via: viaName(context.get(INSTANCE_ID)),
     };
     this.#timers = context.get(TIMERS);
     this.#handshakeMs = context.get(TIMEOUTS).handshake;
@@ -61,7 +64,7 @@ export class HttpAdapter implements Adapter, StreamDialer {
   async dialStream(destination: Endpoint, { session, signal }: DialOptions): Promise<Stream> {
     const base = this.#base.stream;
     if (base === undefined) throw new NetError('unreachable', `${this.#base.tag}, which ${this.tag} dials through, carries no TCP`, { code: 'NOT_SUPPORTED' });
-    const request = connectRequest(destination, this.#connect);
+    const request = connectRequest(destination, this.#trail.goingOn(session, this.#name), this.#connect);
     const plain = await base.dialStream(this.#server, { session, signal });
     const cancel = new CancelSource(signal);
     cancel.onCancel((reason) => plain.abort(reason));

@@ -26,7 +26,7 @@ import {
 } from '@nekit/core';
 import type { Framing } from '../message/body-meter.js';
 import { isHttpRequest } from '../message/head.js';
-import { cameThrough, viaName } from '../message/via.js';
+import { cameThrough, type ViaTrail, viaName } from '../message/via.js';
 import { Wire } from '../message/wire.js';
 import { AfterRead } from './after-read.js';
 import { checkExpectation, checkFraming } from './check-request.js';
@@ -42,10 +42,18 @@ import type { UpstreamPool } from './upstream-pool.js';
 
 const ESTABLISHED = Buffer.from('HTTP/1.1 200 Connection established\r\n\r\n');
 
+/** What the connections of one kernel have in common. */
+export interface Shared {
+  readonly parser: RequestParser;
+  readonly pool: UpstreamPool;
+  readonly trail: ViaTrail;
+}
+
 export class ClientConnection {
   readonly #connection: InboundConnection;
   readonly #context: InboundContext;
   readonly #pool: UpstreamPool;
+  readonly #trail: ViaTrail;
   readonly #reader: StreamReader;
   readonly #heads: RequestHeads;
   readonly #wire: Wire;
@@ -59,10 +67,11 @@ export class ClientConnection {
   /** The read that the last request left pending. */
   #pending: Promise<void> = Promise.resolve();
 
-  constructor(connection: InboundConnection, context: InboundContext, parser: RequestParser, pool: UpstreamPool) {
+  constructor(connection: InboundConnection, context: InboundContext, { parser, pool, trail }: Shared) {
     this.#connection = connection;
     this.#context = context;
     this.#pool = pool;
+    this.#trail = trail;
     this.#reader = new StreamReader(connection.stream);
     this.#wire = new Wire((chunks) => connection.stream.write(chunks));
     this.#timers = context.get(TIMERS);
@@ -134,6 +143,7 @@ export class ClientConnection {
       const user = authenticate(request, this.#connection.users);
       this.#checkLoop(request);
       session = this.#session('HTTPS', parseAuthorityForm(request.url ?? ''), user, this.#connection.signal);
+      this.#trail.note(session, request.rawHeaders);
     } catch (thrown) {
       return this.#turnAway(toNetError(thrown));
     }
@@ -168,6 +178,7 @@ export class ClientConnection {
         const target = parseAbsoluteForm(request.method ?? '', request.url ?? '');
         const head = outgoingHead(request, target, framing, this.#via);
         const session = this.#session('HTTP', target.endpoint, user, cancel);
+        this.#trail.note(session, request.rawHeaders);
         const taking = new Intake(this.#reader, this.#wire, { framing, watch: response.shouldKeepAlive, left: (error) => cancel.cancel(error) });
         intake = taking;
         this.#pending = taking.over;

@@ -64,6 +64,7 @@ class Forwarding {
   #exchange: Exchange | null = null;
   #deadline: Deadline | null = null;
   #silenceMs: number;
+  #over = false;
 
   constructor(client: ClientSide, head: OutgoingHead, options: ForwardOptions) {
     this.#client = client;
@@ -83,6 +84,7 @@ class Forwarding {
       this.#exchange?.abort(error);
       throw error;
     } finally {
+      this.#over = true;
       forget();
       this.#deadline?.cancel();
     }
@@ -113,6 +115,7 @@ class Forwarding {
   #begin(upstream: Upstream): Exchange {
     const { counters, slot } = this.#options.routed;
     const count = (at: number, bytes: number): void => {
+      if (this.#over) return; // the counters may be another session's by now
       counters[at] = (counters[at] ?? 0) + bytes;
       if (this.#deadline !== null) this.#deadline.at = this.#options.timers.now() + this.#silenceMs;
     };

@@ -1,4 +1,5 @@
-import { type InboundConnection, type InboundContext, type InboundProtocol, TIMEOUTS, TIMERS } from '@nekit/core';
+import { EVENTS, type InboundConnection, type InboundContext, type InboundProtocol, TIMEOUTS, TIMERS } from '@nekit/core';
+import { ViaTrail } from '../message/via.js';
 import { ClientConnection } from './client-connection.js';
 import { RequestParser } from './request-parser.js';
 import { UpstreamPool } from './upstream-pool.js';
@@ -7,7 +8,13 @@ import { UpstreamPool } from './upstream-pool.js';
 export class HttpProtocol implements InboundProtocol {
   readonly name = 'http';
   readonly #parser = new RequestParser();
+  readonly #trail: ViaTrail;
   #pool: UpstreamPool | null = null;
+
+  /** `trail`: shared with the adapters of the same kernel. */
+  constructor(trail = new ViaTrail()) {
+    this.#trail = trail;
+  }
 
   /** Upstream connections that wait for a request. */
   get idleConnections(): number {
@@ -21,12 +28,14 @@ export class HttpProtocol implements InboundProtocol {
   }
 
   serve(connection: InboundConnection, context: InboundContext): Promise<void> {
-    this.#pool ??= new UpstreamPool(context.get(TIMERS), context.get(TIMEOUTS).httpPool);
-    return new ClientConnection(connection, context, this.#parser, this.#pool).run();
+    this.#pool ??= makePool(context);
+    return new ClientConnection(connection, context, { parser: this.#parser, pool: this.#pool, trail: this.#trail }).run();
   }
+}
 
-  /** The kernel has stopped: idle upstream connections go at once, and none is kept any more. */
-  close(): void {
-    this.#pool?.close();
-  }
+/** Idle connections go when the kernel does: nobody else would close them before their time is up. */
+function makePool(context: InboundContext): UpstreamPool {
+  const pool = new UpstreamPool(context.get(TIMERS), context.get(TIMEOUTS).httpPool);
+  context.get(EVENTS).on('kernel.stopped', () => pool.close());
+  return pool;
 }

@@ -32,7 +32,7 @@ export interface Refusal {
 }
 
 export function refusalOf(error: NetError): Refusal {
-  const status = error instanceof RequestRefused ? error.status : FAILURES[error.failure].http;
+  const status = error instanceof RequestRefused ? error.status : error.code === 'LOOP' ? 508 : FAILURES[error.failure].http;
   const reason = STATUS_CODES[status] ?? 'Error';
   const body = Buffer.from(`${status} ${reason}: ${printable(error.message)}\n`);
   const extra = error instanceof RequestRefused ? error.fields : [];

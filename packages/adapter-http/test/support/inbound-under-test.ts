@@ -113,7 +113,7 @@ export async function startInbound(options: Options = {}): Promise<InboundUnderT
   });
   const stop = (): void => {
     stopped.cancel(new NetError('aborted', 'the kernel stops', { code: 'STOPPED' }));
-    protocol.close();
+    events.emit('kernel.stopped', {});
   };
   return {
     ...target,
@@ -128,7 +128,6 @@ export async function startInbound(options: Options = {}): Promise<InboundUnderT
     close: async () => {
       stop();
       await target.close();
-      events.emit('kernel.stopped', {});
     },
   };
 }

@@ -25,7 +25,7 @@ export async function startOrigin(respond: Respond): Promise<Origin> {
     let pending = '';
     socket.on('data', (chunk: Buffer) => {
       const text = chunk.toString('latin1');
-      received[index] += text;
+      received[index] = `${received[index] ?? ''}${text}`;
       log += text;
       pending += text;
       const answer = respond(pending, socket, index);
