@@ -45,28 +45,49 @@ async function prettyStream(file: DestinationStream): Promise<DestinationStream>
 /** Failures of these kinds are worth a warning; the rest (a client that leaves, a rule that says no) is everyday life. */
 const NOTABLE: ReadonlySet<string> = new Set(['refused', 'unreachable', 'timeout', 'name', 'auth', 'protocol']);
 
-/** Only what the level shows is listened to: an event without a listener costs nothing. */
-export function logEvents(kernel: Kernel, log: Log): void {
-  const { logger } = log;
-  kernel.on('session.closed', (event) => logSession(logger, event));
-  kernel.on('kernel.warning', ({ code, message }) => logger.warn({ code }, clean(message)));
-  kernel.on('listener.failed', ({ listener, code, message }) => logger.error({ listener, code }, clean(`listener ${listener}: ${message}`)));
-  kernel.on('listener.started', ({ listener, type, endpoint }) => {
-    logger.info({ listener, type, host: endpoint.host, port: endpoint.port }, clean(`listener ${listener} (${type}) on ${formatEndpoint(endpoint)}`));
-  });
-  if (!logger.isLevelEnabled('debug')) return;
-  kernel.on('request.failed', ({ listener, source, code, message }) => {
-    logger.debug({ listener, source: formatEndpoint(source), code }, clean(`${formatEndpoint(source)} at ${listener}: ${message}`));
-  });
-  kernel.on('connection.refused', ({ listener, source, reason }) => {
-    logger.debug({ listener, source: formatEndpoint(source), reason }, clean(`${formatEndpoint(source)} at ${listener} turned away: ${reason}`));
-  });
-  kernel.on('adapter.dialing', ({ session, adapter, destination: to }) => {
-    logger.debug({ session, adapter, destination: clean(formatEndpoint(to)) }, clean(`session ${session}: ${adapter} dials ${formatEndpoint(to)}`));
-  });
-  kernel.on('adapter.failed', ({ session, adapter, code, message }) =>
-    logger.debug({ session, adapter, code }, clean(`session ${session}: ${adapter}: ${message}`)),
-  );
+/** Writes a kernel's events to its log. Only what the level shows is listened to: an event without a listener costs nothing. */
+export class EventLog {
+  readonly #kernel: Kernel;
+  readonly #logger: Logger;
+  /** Takes the handlers of level debug back. */
+  #details: (() => void)[] = [];
+
+  constructor(kernel: Kernel, log: Log) {
+    this.#kernel = kernel;
+    this.#logger = log.logger;
+    kernel.on('session.closed', (event) => logSession(log.logger, event));
+    kernel.on('kernel.warning', ({ code, message }) => log.logger.warn({ code }, clean(message)));
+    kernel.on('listener.failed', ({ listener, code, message }) => log.logger.error({ listener, code }, clean(`listener ${listener}: ${message}`)));
+    kernel.on('listener.started', ({ listener, type, endpoint }) => {
+      log.logger.info({ listener, type, host: endpoint.host, port: endpoint.port }, clean(`listener ${listener} (${type}) on ${formatEndpoint(endpoint)}`));
+    });
+    this.follow();
+  }
+
+  /** Call it when the level has changed. */
+  follow(): void {
+    const wanted = this.#logger.isLevelEnabled('debug');
+    if (wanted === this.#details.length > 0) return;
+    for (const forget of this.#details) forget();
+    this.#details = wanted ? logDetails(this.#kernel, this.#logger) : [];
+  }
+}
+
+function logDetails(kernel: Kernel, logger: Logger): (() => void)[] {
+  return [
+    kernel.on('request.failed', ({ listener, source, code, message }) => {
+      logger.debug({ listener, source: formatEndpoint(source), code }, clean(`${formatEndpoint(source)} at ${listener}: ${message}`));
+    }),
+    kernel.on('connection.refused', ({ listener, source, reason }) => {
+      logger.debug({ listener, source: formatEndpoint(source), reason }, clean(`${formatEndpoint(source)} at ${listener} turned away: ${reason}`));
+    }),
+    kernel.on('adapter.dialing', ({ session, adapter, destination: to }) => {
+      logger.debug({ session, adapter, destination: clean(formatEndpoint(to)) }, clean(`session ${session}: ${adapter} dials ${formatEndpoint(to)}`));
+    }),
+    kernel.on('adapter.failed', ({ session, adapter, code, message }) => {
+      logger.debug({ session, adapter, code }, clean(`session ${session}: ${adapter}: ${message}`));
+    }),
+  ];
 }
 
 function logSession(logger: Logger, event: KernelEvents['session.closed']): void {

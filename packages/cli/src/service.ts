@@ -1,7 +1,7 @@
 import { type ConfigSource, createKernel, formatProblem, isConfigError, type Kernel, type Problem } from '@nekit/core';
 import { banner } from './banner.js';
 import { failureLines } from './failure.js';
-import { type Log, logEvents, openLog } from './log.js';
+import { EventLog, type Log, openLog } from './log.js';
 import { asLogLevel, type LogLevel } from './options.js';
 import { prepare, type Setup, type SetupOptions, topLevel } from './setup.js';
 
@@ -27,6 +27,7 @@ class Service {
   readonly #kernel: Kernel;
   readonly #setup: Setup;
   readonly #log: Log;
+  readonly #events: EventLog;
   #exitCode = 0;
   #stopAsked = false;
   #stop: () => void = () => undefined;
@@ -37,14 +38,16 @@ class Service {
     this.#kernel = kernel;
     this.#setup = setup;
     this.#log = log;
+    this.#events = new EventLog(kernel, log);
   }
 
   async run(what: string): Promise<number> {
-    logEvents(this.#kernel, this.#log);
     const stopped = new Promise<void>((resolve) => {
       this.#stop = resolve;
     });
     process.on('SIGINT', this.#onStop).on('SIGTERM', this.#onStop).on('SIGHUP', this.#onReload).on('uncaughtException', this.#onFatal);
+    // Without a listener nothing else would keep the process alive, and the next reload may bring one.
+    const alive = setInterval(() => undefined, 2 ** 30);
     try {
       // A signal in the middle of the start ends it: plugins may take their time.
       await Promise.race([this.#kernel.start(), stopped]);
@@ -55,6 +58,7 @@ class Service {
       await this.#kernel.stop();
       process.off('SIGINT', this.#onStop).off('SIGTERM', this.#onStop).off('SIGHUP', this.#onReload).off('uncaughtException', this.#onFatal);
       this.#log.flush();
+      clearInterval(alive);
       // A plugin may have left something open that keeps the process alive.
       setTimeout(() => process.exit(), LEAVE_MS).unref();
     }
@@ -95,6 +99,7 @@ class Service {
       const source = await reread();
       const warnings = await this.#kernel.reload(source);
       this.#log.setLevel(levelOf(source));
+      this.#events.follow();
       for (const problem of warnings) logger.warn({ code: problem.code }, formatProblem(problem));
       logger.info('SIGHUP: the new config is in force');
     } catch (error) {
