@@ -91,12 +91,7 @@ export function hostOf(type: number, bytes: Uint8Array): string | null {
   return type === TYPE_DOMAIN ? hostOfName(bytes) : formatAddress(bytes);
 }
 
-/**
- * A name from a client. IDNA tools read a name as a part of a URL and stop at `/`, `?` or `#`, decode `%` and drop tabs: what would be
- * dialled then is not what was asked for, so none of these gets that far. Colons and brackets are left to the IPv6 parser.
- */
+/** The canonical host that a name means: a domain, or the address that an odd spelling stands for. null: it is neither. */
 export function hostOfName(bytes: Uint8Array): string | null {
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8');
-  if (!text.includes(':') && !/^[A-Za-z0-9._\-\u0080-\u{10ffff}]+$/u.test(text)) return null;
-  return normaliseHost(text);
+  return normaliseHost(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8'));
 }

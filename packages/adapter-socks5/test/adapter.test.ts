@@ -27,6 +27,7 @@ import {
 import t from 'tap';
 import { Socks5Adapter } from '../dist/adapter.js';
 import { parseSocks5Uri, socks5Config } from '../dist/config.js';
+import plugin from '../dist/plugin.js';
 import { makeCertificate } from './certificate.js';
 import { type Behaviour, type SocksServer, type Step, startSocksServer } from './socks-server.js';
 
@@ -388,6 +389,23 @@ t.test('config', async (t) => {
   t.throws(() => adapterFor(1, { tls: true, ca: '/nonexistent/ca.pem' }, context), { code: 'ENOENT' });
 });
 
+t.test('what the plugin registers', async (t) => {
+  const registered: string[] = [];
+  const no = (): never => {
+    throw new Error('not by this plugin');
+  };
+  plugin.setup({
+    adapter: ({ type, uri }) => registered.push(`adapter ${type} ${uri?.schemes.join() ?? ''}`),
+    protocol: ({ name }) => registered.push(`protocol ${name}`),
+    inbound: no,
+    rule: no,
+    provide: no,
+    get: no,
+  });
+  t.strictSame(registered, ['adapter socks5 socks5,socks5h,socks,socks5+tls', 'adapter socks ', 'protocol socks']);
+  t.match(plugin, { name: 'adapter-socks5', api: 1 });
+});
+
 t.test('URIs', async (t) => {
   const good: [string, Record<string, unknown>][] = [
     ['socks5://192.0.2.1:1081', { type: 'socks5', server: '192.0.2.1', port: 1081 }],
@@ -422,6 +440,19 @@ t.test('URIs', async (t) => {
       t.ok(error instanceof Error && !/secret/.test(inspect(error)), String(error));
     }
   }
+});
+
+t.test('the signal is for the dial: a stream that was handed over is not touched', async (t) => {
+  const echo = await startEcho();
+  await withServer({}, {}, async ({ dialer }) => {
+    const cancel = new CancelSource();
+    const stream = await dial(dialer, { host: '127.0.0.1', port: echo.port }, { signal: cancel });
+    cancel.cancel(new NetError('aborted', 'the client has left'));
+    await stream.write([Buffer.from('still here')]);
+    await stream.closeWrite();
+    t.equal((await collect(stream)).toString(), 'still here');
+  });
+  await echo.close();
 });
 
 t.test('through itself: a SOCKS5 server behind a SOCKS5 server', async (t) => {

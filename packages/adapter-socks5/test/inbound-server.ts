@@ -50,7 +50,7 @@ export interface InboundServer {
 
 export async function startInbound(options: InboundOptions = {}): Promise<InboundServer> {
   const { host = '127.0.0.1' } = options;
-  const { context, own, timers } = testContext({ timeouts: { handshake: 5_000, ...options.timeouts } });
+  const { context, own, timers } = testContext({ timeouts: { handshake: 60_000, ...options.timeouts } });
   const [streams, packets, failed, thrown]: [StreamRequest[], PacketRequest[], KernelEvents['request.failed'][], unknown[]] = [[], [], [], []];
   const open = new Map<net.Socket, CancelSource>();
   let serving = 0;
