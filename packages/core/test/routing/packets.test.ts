@@ -1,0 +1,279 @@
+import assert from 'node:assert/strict';
+import t from 'tap';
+import type { Adapter } from '../../dist/adapter/adapter.js';
+import { isNetError, NetError } from '../../dist/net/errors.js';
+import { Events, type SessionSummary } from '../../dist/net/events.js';
+import type { Datagram, PacketConn } from '../../dist/net/packet-conn.js';
+import { PacketQueue } from '../../dist/net/packet-queue.js';
+import type { Resolver } from '../../dist/net/resolver.js';
+import { DEFAULT_TIMEOUTS } from '../../dist/net/timeouts.js';
+import { TimerWheel } from '../../dist/net/timer-wheel.js';
+import { handlePackets } from '../../dist/routing/handle-packets.js';
+import { handleStream, routeStream } from '../../dist/routing/handle-stream.js';
+import { Router } from '../../dist/routing/router.js';
+import type { Routing } from '../../dist/routing/routing.js';
+import { SessionTable } from '../../dist/routing/session-table.js';
+import { builtinRules } from '../../dist/rule/builtin.js';
+import { buildRule, parseRuleText } from '../../dist/rule/parse.js';
+import { collect, FakeClock, pipePair, send, settle, testSession } from '../../dist/testing.js';
+
+class FakeConn implements PacketConn {
+  readonly incoming = new PacketQueue();
+  readonly sent: Datagram[] = [];
+  error: NetError | null = null;
+  closed = false;
+  receive(): ReturnType<PacketConn['receive']> {
+    return this.incoming.take();
+  }
+  send(datagrams: readonly Datagram[]): number {
+    for (const datagram of datagrams) this.sent.push({ ...datagram, bytes: Uint8Array.from(datagram.bytes) });
+    return datagrams.length;
+  }
+  close(error?: NetError): void {
+    this.closed = true;
+    this.error ??= error ?? null;
+    this.incoming.end();
+  }
+  texts(): string[] {
+    return this.sent.map((datagram) => Buffer.from(datagram.bytes).toString());
+  }
+}
+
+/** An adapter whose UDP associations the test sees. */
+function packetAdapter(tag: string, fail: NetError | null = null): Adapter & { conns: FakeConn[] } {
+  const conns: FakeConn[] = [];
+  const dialPacket = (): Promise<PacketConn> => {
+    if (fail !== null) return Promise.reject(fail);
+    const conn = new FakeConn();
+    conns.push(conn);
+    return Promise.resolve(conn);
+  };
+  return { tag, type: 'test', conns, packet: { dialPacket } };
+}
+
+const noNames: Resolver = { resolve: () => Promise.reject(new NetError('name', 'nothing resolves here')) };
+
+function scene(rules: readonly string[], adapters: readonly Adapter[], resolver: Resolver = noNames) {
+  const clock = new FakeClock();
+  const timers = new TimerWheel(clock);
+  const events = new Events();
+  const sessions = new SessionTable(clock, events);
+  const definitions = new Map(builtinRules.map((definition) => [definition.kind, definition]));
+  const routes = rules.map((text) => {
+    const { kind, payload, target, parameters } = parseRuleText(text);
+    return { rule: buildRule(kind, payload, parameters, {}, (wanted) => definitions.get(wanted)), kind, payload, target, text };
+  });
+  const timeouts = DEFAULT_TIMEOUTS;
+  const router = new Router({ routes, adapters: (tag) => adapters.find((adapter) => adapter.tag === tag), mode: 'rule', events, resolver, timeouts, timers });
+  const routing: Routing = { router, generation: 1, sessions, events, timers, timeouts };
+  const ended: SessionSummary[] = [];
+  events.on('session.closed', (event) => ended.push(event));
+  return { clock, timers, events, sessions, routing, ended };
+}
+
+void t.test('handlePackets', async (t) => {
+  const peer = (host: string, port = 53): Datagram['peer'] => Object.freeze({ host, port });
+  const open = (rules: readonly string[], adapters: readonly Adapter[], resolver?: Resolver, destination = peer('192.0.2.1')) => {
+    const made = scene(rules, adapters, resolver);
+    const client = new FakeConn();
+    const rejected: NetError[] = [];
+    const session = testSession({ id: made.sessions.nextId(), network: 'udp', destination });
+    const done = handlePackets({ session, accept: () => client, reject: (error) => rejected.push(error) }, made.routing);
+    const say = async (text: string, to: Datagram['peer']): Promise<void> => {
+      client.incoming.put({ bytes: Buffer.from(text), peer: to });
+      await settle();
+    };
+    return { ...made, client, rejected, done, say };
+  };
+
+  await t.test('peers of one adapter share one association, and any peer may answer (full cone)', async () => {
+    const direct = packetAdapter('DIRECT');
+    const { client, say, done, ended, sessions } = open(['MATCH,DIRECT'], [direct]);
+    const [one, two] = [peer('192.0.2.1'), peer('192.0.2.2')];
+    await say('to one', one);
+    await say('to two', two);
+    assert.equal(direct.conns.length, 1);
+    assert.deepEqual(
+      direct.conns[0]?.sent.map((datagram) => datagram.peer),
+      [one, two],
+    );
+    const stranger = peer('198.51.100.9', 9999);
+    direct.conns[0]?.incoming.put({ bytes: Buffer.from('hello'), peer: stranger });
+    await settle();
+    assert.deepEqual(
+      client.sent.map((datagram) => datagram.peer),
+      [stranger],
+    );
+    assert.equal(sessions.size, 1);
+    client.close();
+    await done;
+    assert.ok(direct.conns[0]?.closed);
+    await settle();
+    assert.deepEqual(
+      ended.map(({ network, up, down, error }) => ({ network, up, down, error })),
+      [{ network: 'udp', up: 12, down: 5, error: null }],
+    );
+  });
+
+  await t.test('each peer is routed on its own', async () => {
+    const [direct, proxy] = [packetAdapter('DIRECT'), packetAdapter('proxy')];
+    const { say, client, done } = open(['IP-CIDR,192.0.2.0/24,proxy', 'MATCH,DIRECT'], [direct, proxy]);
+    await say('a', peer('192.0.2.1'));
+    await say('b', peer('198.51.100.1'));
+    await say('c', peer('192.0.2.7'));
+    assert.deepEqual([proxy.conns[0]?.texts(), direct.conns[0]?.texts()], [['a', 'c'], ['b']]);
+    client.close();
+    await done;
+  });
+
+  await t.test('a target without UDP is passed over', async () => {
+    const direct = packetAdapter('DIRECT');
+    const { say, client, done } = open(
+      ['MATCH,tcp-only', 'MATCH,DIRECT'],
+      [{ tag: 'tcp-only', type: 'test', stream: { dialStream: () => Promise.reject(new Error('not here')) } }, direct],
+    );
+    await say('a', peer('192.0.2.1'));
+    assert.deepEqual(direct.conns[0]?.texts(), ['a']);
+    client.close();
+    await done;
+  });
+
+  await t.test('what comes while a peer is routed waits, within bounds, and judged addresses go with it', async () => {
+    const direct = packetAdapter('DIRECT');
+    const name = peer('name.example');
+    let answer: (addresses: readonly string[]) => void = () => {};
+    const resolver: Resolver = { resolve: () => new Promise((resolve) => (answer = resolve)) };
+    const { say, client, done } = open(['IP-CIDR,10.0.0.0/8,REJECT', 'MATCH,DIRECT'], [direct, packetAdapter('REJECT')], resolver, name);
+    for (let i = 0; i < 30; i++) await say(`${i}`, name);
+    assert.equal(direct.conns.length, 0);
+    answer(['192.0.2.55']);
+    await settle();
+    assert.equal(direct.conns[0]?.sent.length, 16);
+    assert.deepEqual(direct.conns[0]?.sent[0]?.addresses, ['192.0.2.55']);
+    client.close();
+    await done;
+  });
+
+  await t.test('idle flows end, and a later datagram opens a new one', async () => {
+    const direct = packetAdapter('DIRECT');
+    const { say, client, done, clock, sessions } = open(['MATCH,DIRECT'], [direct]);
+    await say('a', peer('192.0.2.1'));
+    await clock.advance(DEFAULT_TIMEOUTS.udpIdle + 1_000);
+    assert.equal(sessions.size, 0);
+    assert.ok(direct.conns[0]?.closed);
+    await say('b', peer('192.0.2.1'));
+    assert.deepEqual(direct.conns[1]?.texts(), ['b']);
+    client.close();
+    await done;
+  });
+
+  await t.test('a refusal is told, remembered for a second, and tried again after it', async () => {
+    const refusing = packetAdapter('DIRECT', new NetError('denied', 'no'));
+    const { say, client, done, rejected, ended, clock } = open(['MATCH,DIRECT'], [refusing]);
+    const to = peer('192.0.2.1');
+    for (let i = 0; i < 5; i++) await say('x', to);
+    assert.equal(rejected.length, 1);
+    assert.equal(ended.length, 1);
+    assert.equal(ended[0]?.error?.failure, 'denied');
+    await clock.advance(1_100);
+    await say('x', to);
+    assert.equal(ended.length, 2);
+    client.close();
+    await done;
+  });
+
+  await t.test('the number of peers and of adapters is bounded', async () => {
+    const direct = packetAdapter('DIRECT');
+    const { say, client, done } = open(['MATCH,DIRECT'], [direct]);
+    for (let i = 0; i < 1_100; i++) client.incoming.put({ bytes: Buffer.from('x'), peer: peer('192.0.2.1', 1 + i) });
+    for (let i = 0; i < 1_100; i += 200) await settle();
+    await say('still here', peer('192.0.2.1', 60_000));
+    assert.equal(direct.conns.length, 1);
+    assert.ok(direct.conns[0]?.texts().includes('still here'));
+    client.close();
+    await done;
+  });
+});
+
+void t.test('handleStream', async (t) => {
+  const streamAdapter = (tag: string, dialStream: NonNullable<Adapter['stream']>['dialStream']): Adapter => ({ tag, type: 'test', stream: { dialStream } });
+
+  await t.test('dials, accepts, relays, and reports what moved', async () => {
+    const [remote, target] = pipePair();
+    const { routing, sessions, ended } = scene(['MATCH,DIRECT'], [streamAdapter('DIRECT', () => Promise.resolve(remote))]);
+    const [client, inside] = pipePair();
+    const order: string[] = [];
+    const session = testSession({ id: sessions.nextId() });
+    const accept = (): Promise<typeof inside> => {
+      order.push('accept');
+      return Promise.resolve(inside);
+    };
+    const done = handleStream({ session, accept, reject: () => order.push('reject') }, routing);
+    const [got] = await Promise.all([collect(target), send(client, Buffer.from('up')), send(target, Buffer.from('down!')), collect(client)]);
+    await done;
+    assert.equal(got.toString(), 'up');
+    assert.deepEqual(order, ['accept']);
+    assert.deepEqual(
+      ended.map(({ up, down, rule, adapter, error }) => ({ up, down, rule, adapter, error })),
+      [{ up: 2, down: 5, rule: 'MATCH,DIRECT', adapter: 'DIRECT', error: null }],
+    );
+    assert.equal(sessions.size, 0);
+  });
+
+  await t.test('a dial that fails is a rejection with its error', async () => {
+    const { routing, ended } = scene(['MATCH,DIRECT'], [streamAdapter('DIRECT', () => Promise.reject(new NetError('refused', 'nobody there')))]);
+    const errors: NetError[] = [];
+    await handleStream({ session: testSession(), accept: () => assert.fail('accepted'), reject: (error) => errors.push(error) }, routing);
+    assert.equal(errors[0]?.failure, 'refused');
+    assert.equal(ended[0]?.error?.failure, 'refused');
+  });
+
+  await t.test('a client that left before the accept: the remote is aborted, nobody is rejected', async () => {
+    const [remote, target] = pipePair();
+    const { routing, ended } = scene(['MATCH,DIRECT'], [streamAdapter('DIRECT', () => Promise.resolve(remote))]);
+    await handleStream(
+      { session: testSession(), accept: () => Promise.reject(new NetError('aborted', 'gone')), reject: () => assert.fail('rejected') },
+      routing,
+    );
+    await assert.rejects(target.read(), isNetError);
+    assert.equal(ended[0]?.error?.failure, 'aborted');
+  });
+
+  await t.test('an adapter without TCP is a refusal', async () => {
+    const { routing } = scene([], [packetAdapter('DIRECT')]);
+    const errors: NetError[] = [];
+    await handleStream({ session: testSession(), accept: () => assert.fail('accepted'), reject: (error) => errors.push(error) }, routing);
+    assert.equal(errors[0]?.code, 'NOT_SUPPORTED');
+    await assert.rejects(routeStream(testSession(), routing), (error) => isNetError(error) && error.code === 'NOT_SUPPORTED');
+  });
+
+  await t.test('routeStream leaves the bytes to the caller and the account to us', async () => {
+    const [remote] = pipePair();
+    const { routing, sessions, ended } = scene(['MATCH,DIRECT'], [streamAdapter('DIRECT', () => Promise.resolve(remote))]);
+    const routed = await routeStream(testSession({ id: 7 }), routing);
+    assert.equal(routed.key, '1:DIRECT');
+    assert.equal(await routed.dial(), remote);
+    routed.counters[routed.slot] = 10;
+    routed.counters[routed.slot + 1] = 20;
+    assert.deepEqual(
+      sessions.list().map(({ id, up, down }) => ({ id, up, down })),
+      [{ id: 7, up: 10, down: 20 }],
+    );
+    routed.end(null);
+    routed.end(new NetError('aborted', 'twice'));
+    assert.equal(ended.length, 1);
+    assert.equal(sessions.size, 0);
+  });
+
+  await t.test('counters are handed back and start at zero', async () => {
+    const { sessions } = scene([], [packetAdapter('DIRECT')]);
+    const first = sessions.open(testSession({ id: 1 }));
+    first.counters[first.slot] = 99;
+    first.close(null);
+    const second = sessions.open(testSession({ id: 2 }));
+    assert.equal(second.counters[second.slot], 0);
+    for (let id = 3; id < 700; id++) sessions.open(testSession({ id }));
+    assert.equal(sessions.size, 698);
+    sessions.abort(new NetError('aborted', 'all'));
+  });
+});
