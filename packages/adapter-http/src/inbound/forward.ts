@@ -224,19 +224,19 @@ class Forwarding {
 /** Settles when the whole body has gone to the client's response; rejects when either side broke off. */
 function copied(message: IncomingMessage, response: ServerResponse, wire: Wire): Promise<void> {
   return new Promise((resolve, reject) => {
-    const gone = (): void => reject(wire.failure ?? new NetError('aborted', 'the client left', { code: 'CLIENT_LEFT' }));
-    const settle = (act: () => void) => (): void => {
-      wire.removeListener('close', gone);
-      act();
+    const clientGone = (): void => settle(wire.failure ?? new NetError('aborted', 'the client left', { code: 'CLIENT_LEFT' }));
+    const originGone = (): void => settle(new NetError('aborted', 'the response broke off', { code: 'HTTP_TRUNCATED' }));
+    const settle = (error: NetError | null): void => {
+      wire.removeListener('close', clientGone);
+      message.removeListener('close', originGone);
+      if (error === null) resolve();
+      else reject(error);
     };
-    wire.once('close', gone);
-    if (wire.destroyed) gone();
-    message.once('end', settle(resolve));
-    message.once('error', (error) => settle(() => reject(toNetError(error, 'the response broke off')))());
-    message.once(
-      'close',
-      settle(() => reject(new NetError('aborted', 'the response broke off', { code: 'HTTP_TRUNCATED' }))),
-    );
+    wire.once('close', clientGone);
+    message.once('close', originGone);
+    message.once('end', () => settle(null));
+    message.once('error', (error) => settle(toNetError(error, 'the response broke off')));
+    if (wire.destroyed) clientGone();
     message.pipe(response, { end: false });
   });
 }
