@@ -12,6 +12,9 @@ import { Command, run } from './command.js';
 /** Each test starts the command several times, which takes seconds each when the machine is busy. */
 const TIMEOUT_MS = 180_000;
 
+/** script(1) of util-linux runs a command on a terminal of its own. */
+const TERMINAL = 'script';
+
 interface Scope {
   teardown(run: () => unknown): void;
 }
@@ -250,13 +253,13 @@ async function eventually<T>(attempt: () => Promise<T>): Promise<T> {
 
 tap.test('on a terminal the log is for people', { timeout: TIMEOUT_MS }, async (t) => {
   const bin = fileURLToPath(new URL('../bin/nekit-kernel.js', import.meta.url));
-  // script(1) gives it a terminal; the shell in it stops the command as soon as it listens.
+  // The shell in it stops the command as soon as it listens.
   const inside = `'${process.execPath}' '${bin}' --mixed-port 0 & pid=$!; for i in $(seq 400); do sleep 0.1; grep -q runs "$OUT" && break; done; kill -INT $pid; wait $pid`;
   const folder = await mkdtemp(join(tmpdir(), 'nekit-cli-'));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   const out = join(folder, 'typescript');
   const output = await new Promise<string | null>((resolve, reject) => {
-    execFile('script', ['-qfec', inside, out], { env: { ...process.env, OUT: out, SHELL: '/bin/sh' }, timeout: 90_000 }, (error, stdout) => {
+    execFile(TERMINAL, ['-qfec', inside, out], { env: { ...process.env, OUT: out, SHELL: '/bin/sh' }, timeout: 90_000 }, (error, stdout) => {
       if (error !== null && 'code' in error && error.code === 'ENOENT') resolve(null);
       else if (error !== null) reject(new Error(`${error.message}\n${stdout}`));
       else resolve(stdout);
