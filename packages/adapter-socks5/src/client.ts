@@ -2,6 +2,7 @@ import {
   type Deadline,
   type Endpoint,
   EVENTS,
+  finish,
   type InboundConnection,
   type InboundContext,
   NetError,
@@ -11,14 +12,7 @@ import {
   TIMEOUTS,
   TIMERS,
   timeoutError,
-  toNetError,
 } from '@nekit/core';
-
-/** How long a client that was told no may take to hang up, in ms. It has nothing to say any more; the FIN only must not overtake the reply. */
-const LINGER = 2_000;
-
-/** What such a client may still send (a request pipelined behind failed authentication), in bytes. */
-const LINGER_BYTES = 64 * 1024;
 
 /** A client in its handshake: what it says, what it is told, and until when. One per connection. */
 export class Client {
@@ -98,28 +92,9 @@ export class Client {
     }
   }
 
-  /**
-   * Last words, FIN, and a short wait for the client's FIN: closing a socket that holds unread bytes sends RST, and RST makes the
-   * client lose the reply. Never rejects.
-   */
-  async end(lastWords?: Uint8Array): Promise<void> {
-    const { stream } = this.connection;
+  /** Last words and FIN, so that they arrive. Never rejects. */
+  end(lastWords?: Uint8Array): Promise<void> {
     this.#deadline.cancel();
-    const deadline = this.context.get(TIMERS).after(LINGER, () => stream.abort(timeoutError('hanging up', LINGER)));
-    try {
-      if (lastWords !== undefined) await stream.write([lastWords]);
-      const closed = stream.closeWrite();
-      closed.catch(() => {}); // the read below fails as well, and tells
-      let rest = LINGER_BYTES;
-      for (let chunks = await stream.read(); chunks !== null; chunks = await stream.read()) {
-        for (const chunk of chunks) rest -= chunk.length;
-        if (rest < 0) throw new NetError('protocol', 'the client goes on sending after a refusal', { code: 'TOO_LONG' });
-      }
-      await closed;
-    } catch (error) {
-      stream.abort(toNetError(error));
-    } finally {
-      deadline.cancel();
-    }
+    return finish(this.connection.stream, lastWords ?? null, this.context.get(TIMERS));
   }
 }

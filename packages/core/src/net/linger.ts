@@ -1,5 +1,5 @@
 import { NetError } from './errors.js';
-import type { Stream } from './stream.js';
+import { byteLength, type Stream } from './stream.js';
 import type { TimerWheel } from './timer-wheel.js';
 
 /** What a client may still send after our last word, in bytes and ms. */
@@ -16,7 +16,10 @@ export async function finish(stream: Stream, lastWord: Uint8Array | null, timers
     if (lastWord !== null) await stream.write([lastWord]);
     await stream.closeWrite();
     let read = 0;
-    for (let chunks = await stream.read(); chunks !== null && read < MAX_BYTES; chunks = await stream.read()) for (const chunk of chunks) read += chunk.length;
+    for (let chunks = await stream.read(); chunks !== null; chunks = await stream.read()) {
+      read += byteLength(chunks);
+      if (read > MAX_BYTES) throw new NetError('protocol', 'the client goes on sending after the last word', { code: 'TOO_LONG' });
+    }
   } catch (error) {
     stream.abort(error instanceof Error ? error : new NetError('aborted', 'the client left')); // it left before the word: fine
   } finally {
