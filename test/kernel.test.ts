@@ -1,13 +1,13 @@
 // The kernel as an embedder uses it, with the plugins that the command brings.
 import assert from 'node:assert/strict';
 import net from 'node:net';
-import http from '@nekit/adapter-http';
-import socks5 from '@nekit/adapter-socks5';
+import { httpPlugin } from '@nekit/adapter-http';
+import { socks5Plugin } from '@nekit/adapter-socks5';
 import { createKernel, type EventName, isConfigError, type Kernel, type KernelInput, type KernelOptions, NekitError, parseConfig } from '@nekit/core';
 import { eventually, startEcho, startTarget, type Target, within } from '@nekit/core/testing';
 import t from 'tap';
 
-const plugins = [http, socks5];
+const plugins = [httpPlugin, socks5Plugin];
 const MIXED = { name: 'mixed', type: 'mixed', listen: '127.0.0.1', port: 0 } as const;
 
 function kernelWith(config: KernelInput = {}, options: KernelOptions = {}): Kernel {

@@ -1,5 +1,5 @@
-import httpPlugin from '@nekit/adapter-http';
-import socksPlugin from '@nekit/adapter-socks5';
+import { httpPlugin } from '@nekit/adapter-http';
+import { socks5Plugin } from '@nekit/adapter-socks5';
 import { type Clock, createKernel, type Kernel, type KernelEvents, type KernelInput, type Timeouts } from '@nekit/core';
 import { eventually } from '@nekit/core/testing';
 
@@ -27,7 +27,7 @@ export interface StartOptions {
 export async function startKernel(config: KernelInput = {}, options: StartOptions = {}): Promise<TestKernel> {
   const input: KernelInput = { listeners: [{ name: 'in', type: 'mixed', port: 0 }], ...config };
   const kernel = createKernel(input, {
-    plugins: [httpPlugin, socksPlugin],
+    plugins: [httpPlugin, socks5Plugin],
     strict: true,
     timeouts: { drain: 500, ...options.timeouts },
     ...(options.clock === undefined ? {} : { clock: options.clock }),

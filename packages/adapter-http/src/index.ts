@@ -3,4 +3,4 @@ export { type HttpAdapterConfig, httpAdapterConfig } from './adapter/config.js';
 export { HttpAdapter } from './adapter/http-adapter.js';
 export { parseProxyUri } from './adapter/uri.js';
 export { HttpProtocol } from './inbound/http-protocol.js';
-export { default } from './plugin.js';
+export { default, default as httpPlugin } from './plugin.js';

@@ -198,8 +198,8 @@ class RunningKernel implements Kernel {
   async reload(source: ConfigSource | KernelInput): Promise<readonly Problem[]> {
     const before = this.#setup;
     const setup = this.#prepare(source);
-    const fixed = RESTART_KEYS.filter((key) => JSON.stringify(before.config[key]) !== JSON.stringify(setup.config[key]));
-    if (fixed.length > 0) throw new NekitError('RESTART_NEEDED', `restart needed: ${fixed.join(', ')} cannot change while the kernel runs`);
+    const fixed = Object.entries(FIXED).filter(([, read]) => JSON.stringify(read(before.config)) !== JSON.stringify(read(setup.config)));
+    if (fixed.length > 0) throw new NekitError('RESTART_NEEDED', `restart needed: ${fixed.map(([key]) => key).join(', ')} cannot change while the kernel runs`);
     if (this.#started) await this.#listeners.apply(setup.config, this.#stopSignal);
     setup.adapters.keepChoices(before.adapters);
     this.#setup = setup;
@@ -287,5 +287,9 @@ class RunningKernel implements Kernel {
   }
 }
 
-/** What was built once from the config and is not built again. */
-const RESTART_KEYS = ['plugins', 'maxConnections', 'timeouts'] as const;
+/** What is made once from the config and not again, by its key. */
+const FIXED: Readonly<Record<string, (config: KernelConfig) => unknown>> = {
+  plugins: (config) => config.plugins,
+  'max-connections': (config) => config.maxConnections,
+  timeouts: (config) => config.timeouts,
+};

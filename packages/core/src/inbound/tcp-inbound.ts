@@ -48,23 +48,25 @@ export class TcpInbound implements Inbound {
     return { host: this.#options.host, port: this.#port };
   }
 
-  start(signal: Cancel): Promise<void> {
+  async start(signal: Cancel): Promise<void> {
     const { host, port } = this.#options;
+    const { name, type } = this.#context;
     const events = this.#context.get(EVENTS);
     const server = net.createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) => this.#accept(socket, signal));
-    return new Promise((resolve, reject) => {
-      server.once('error', (error) => reject(listenError(this.#context.name, { host, port }, error)));
-      server.listen({ host, port, backlog: BACKLOG, ipv6Only: host !== '::' && host.includes(':') }, () => {
-        const address = server.address();
-        this.#port = address !== null && typeof address === 'object' ? address.port : port;
-        this.#release = this.#context.get(OWN_ENDPOINTS).add('tcp', this.#port);
-        this.#server = server;
-        server.removeAllListeners('error');
-        server.on('error', (error) => events.emit('listener.failed', { listener: this.#context.name, code: errorCode(error), message: error.message }));
-        events.emit('listener.started', { listener: this.#context.name, type: this.#context.type, endpoint: this.endpoint });
-        resolve();
-      });
-    });
+    try {
+      // A host without IPv6 has no '::', which is how "all addresses" is written.
+      await listen(server, host, port).catch((error: unknown) =>
+        host === '::' && NO_IPV6.has(errorCode(error)) ? listen(server, '0.0.0.0', port) : Promise.reject(error),
+      );
+    } catch (error) {
+      throw listenError(name, { host, port }, error);
+    }
+    const address = server.address();
+    this.#port = address !== null && typeof address === 'object' ? address.port : port;
+    this.#release = this.#context.get(OWN_ENDPOINTS).add('tcp', this.#port);
+    this.#server = server;
+    server.on('error', (error) => events.emit('listener.failed', { listener: name, code: errorCode(error), message: error.message }));
+    events.emit('listener.started', { listener: name, type, endpoint: this.endpoint });
   }
 
   stop(): Promise<void> {
@@ -148,7 +150,21 @@ function endpointOf(address: string | undefined, port: number | undefined): Endp
   return { host: normaliseAddress(address) ?? address, port };
 }
 
-function listenError(name: string, endpoint: Endpoint, error: Error): NekitError {
+const NO_IPV6: ReadonlySet<string> = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EINVAL']);
+
+/** Settles when it listens; on an error the server may be told to listen again. */
+function listen(server: net.Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onError = (error: Error): void => reject(error);
+    server.once('error', onError);
+    server.listen({ host, port, backlog: BACKLOG, ipv6Only: host !== '::' && host.includes(':') }, () => {
+      server.off('error', onError);
+      resolve();
+    });
+  });
+}
+
+function listenError(name: string, endpoint: Endpoint, error: unknown): NekitError {
   const code = errorCode(error);
   const why =
     code === 'EADDRINUSE'
@@ -157,6 +173,6 @@ function listenError(name: string, endpoint: Endpoint, error: Error): NekitError
         ? 'not permitted (ports below 1024 need root)'
         : code === 'EADDRNOTAVAIL'
           ? 'this machine has no such address'
-          : error.message;
+          : toNetError(error).message;
   return new NekitError('LISTEN_FAILED', `listener ${name} cannot listen on ${formatEndpoint(endpoint)}: ${why}`, { cause: error });
 }

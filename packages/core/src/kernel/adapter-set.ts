@@ -2,6 +2,7 @@ import type { Adapter, AdapterContext } from '../adapter/adapter.js';
 import { DirectAdapter } from '../adapter/direct.js';
 import { REJECT_DELAY, RejectAdapter, RejectDropAdapter } from '../adapter/reject.js';
 import { SelectAdapter } from '../adapter/select.js';
+import { ConfigError } from '../config/config-error.js';
 import type { AdapterConfig, KernelConfig } from '../config/types.js';
 import { NekitError, NetError } from '../net/errors.js';
 import type { Token } from '../net/token.js';
@@ -18,7 +19,7 @@ export class AdapterSet {
   readonly #registry: Registry;
   readonly #get: Get;
 
-  /** Throws NekitError: `ADAPTER_CYCLE`, `UNKNOWN_ADAPTER`, or what an adapter's `create` throws, with its name and place in front. */
+  /** Throws NekitError: `ADAPTER_CYCLE`, `UNKNOWN_ADAPTER`, or ConfigError for what an adapter's `create` throws. */
   constructor(config: Pick<KernelConfig, 'proxies' | 'groups'>, registry: Registry, get: Get) {
     this.#registry = registry;
     this.#get = get;
@@ -70,12 +71,24 @@ export class AdapterSet {
     const known = this.#registry.adapters.get(config.type) ?? this.#registry.groups.get(config.type);
     if (config.unavailable !== null || known === undefined)
       return new UnavailableAdapter(config.name, config.type, config.unavailable ?? `type "${config.type}" is not known`);
-    return known.definition.create(config.options, this.#context(config.name, config.dialerProxy));
+    const context = this.#context(config.name, config.dialerProxy);
+    try {
+      return known.definition.create(config.options, context);
+    } catch (error) {
+      if (error instanceof ConfigError || (error instanceof NekitError && error.code === 'ADAPTER_CYCLE')) throw error;
+      throw failed(config, error);
+    }
   }
 
   #context(tag: string, dialerProxy: string | null): AdapterContext {
     return { tag, base: this.#adapter(dialerProxy ?? 'DIRECT'), adapter: (other) => this.#adapter(other), get: this.#get };
   }
+}
+
+/** What a `create` throws is about its entry: a file that cannot be read, a value that only it can judge. */
+function failed({ name, where }: AdapterConfig, error: unknown): ConfigError {
+  const message = `${where === '' ? '' : `${where}: `}proxy "${name}" cannot be made: ${error instanceof Error ? error.message : String(error)}`;
+  return new ConfigError([{ severity: 'error', code: 'BAD_VALUE', message, path: [], file: null, line: null, column: null, excerpt: null }], { cause: error });
 }
 
 function builtins(get: Get): Adapter[] {
