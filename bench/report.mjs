@@ -28,8 +28,8 @@ export function digits(value, places = 2) {
   return typeof value === 'number' && Number.isFinite(value) ? value.toFixed(places) : '-';
 }
 
-export const OURS = 'nekit-kernel';
-export const YARDSTICK = 'plain-node';
+const OURS = 'nekit-kernel';
+const YARDSTICK = 'plain-node';
 const BULK_FLOOR = 0.95;
 const RATE_FLOOR = 0.8;
 const IDLE_FLOOR_KIB = 20;

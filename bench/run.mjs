@@ -1,7 +1,7 @@
 // SOCKS5 -> direct on loopback, every proxy under the same load in turns (A B C, B C A, ...). See bench/README.md.
 //
 //   npm run bench -- [--quick] [--rounds N] [--seconds N] [--peers a,b] [--only bulk,connections,idle] [--streams 1,8]
-//                    [--congestion NAME] [--idle COUNT] [--profile FOLDER] [--no-namespace]
+//                    [--congestion NAME] [--idle COUNT] [--node-flags FLAGS] [--profile FOLDER] [--no-namespace]
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { peers as knownPeers } from './peers.mjs';
 import { costs, freePort, lineOf, listening, result, start, stop, stopAll } from './processes.mjs';
-import { floors, OURS, render } from './report.mjs';
+import { floors, render } from './report.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -24,6 +24,7 @@ const { values: options } = parseArgs({
     congestion: { type: 'string' },
     idle: { type: 'string', default: '5000' },
     profile: { type: 'string' },
+    'node-flags': { type: 'string', default: '' },
     'no-namespace': { type: 'boolean', default: false },
     'in-namespace': { type: 'boolean', default: false },
   },
@@ -65,7 +66,7 @@ async function main() {
   const folder = await mkdtemp(join(os.tmpdir(), 'nekit-bench-'));
   const outcome = {
     machine: await machine(),
-    settings: { rounds, seconds, quick: options.quick },
+    settings: { rounds, seconds, quick: options.quick, nodeFlags: options['node-flags'] },
     versions: {},
     bulk: {},
     connections: {},
@@ -185,7 +186,8 @@ async function measureIdle({ load, folder, chosen, outcome }) {
 
 /** A port and a process, or neither when the proxy cannot be started. */
 async function startPeer(peer, folder, outcome) {
-  const flags = peer.name === OURS && options.profile !== undefined ? ['--cpu-prof', `--cpu-prof-dir=${options.profile}`] : [];
+  const flags = options['node-flags'].split(' ').filter((flag) => flag !== '');
+  if (options.profile !== undefined) flags.push('--cpu-prof', `--cpu-prof-dir=${options.profile}`);
   const started = await attempt(outcome, `${peer.name}, start`, async () => {
     const port = await freePort();
     const child = start(await peer.command(port, folder, flags));
