@@ -110,6 +110,7 @@ t.test('the cycle rule', async (t) => {
 t.test('the syntax rule', async (t) => {
   const honest = `// any, @decorator and enum in words are fine\nexport const a = 'x as unknown as y'; export type B = { any: string }; const c = 1 as unknown;`;
   t.same(findings(syntax, { 'p/a.ts': honest, 'p/plugin.ts': 'export default {};' }), []);
+  t.same(findings(syntax, { 'packages/x/src/index.ts': `export { default } from './plugin.js';` }), [], 'a door may hand on the default of plugin.ts');
   const offences: [text: string, message: string][] = [
     ['let a: any;', 'any'],
     ['let a = b as unknown as string;', 'as unknown as'],
@@ -130,6 +131,8 @@ t.test('the syntax rule', async (t) => {
 t.test('the shape rule', async (t) => {
   t.same(findings(shape, { 'p/socket-stream.ts': '\n'.repeat(498), 'p/a1.test.ts': '' }), []);
   t.same(findings(shape, { 'p/a.ts': '\n'.repeat(499) }), ['p/a.ts:500 500 lines; 500 are too many']);
+  t.same(findings(shape, { 'p/a.test.ts': '\n'.repeat(500) }), [], 'tests may be longer');
+  t.same(findings(shape, { 'p/a.test.ts': '\n'.repeat(999) }), ['p/a.test.ts:1000 1000 lines; 1000 are too many']);
   t.same(findings(shape, { 'p/socketStream.ts': '' }), ['p/socketStream.ts:1 file names are kebab-case']);
   t.same(findings(shape, { 'p/string-utils.ts': '' }), ['p/string-utils.ts:1 a name that says nothing']);
 });
