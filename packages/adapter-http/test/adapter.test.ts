@@ -211,7 +211,7 @@ t.test('time limits and cancelling, at every phase', async (t) => {
   for (const tls of [false, true]) {
     await t.test(tls ? 'a proxy that never shakes hands' : 'a proxy that never answers', async (t) => {
       const clock = new FakeClock();
-      const proxy = await startTarget((socket) => socket.resume());
+      const proxy = await startTarget((socket) => socket.on('end', () => socket.end()).resume());
       t.teardown(() => proxy.close());
       const { context, timers } = testContext({ clock, timeouts: { handshake: 3_000 } });
       const dialling = failure(new HttpAdapter(config({ port: proxy.port, tls }), context).dialStream(GOAL, dialOptions(GOAL)));
@@ -222,7 +222,7 @@ t.test('time limits and cancelling, at every phase', async (t) => {
       t.equal(timers.size, 0);
     });
     await t.test(`cancelled while ${tls ? 'TLS shakes hands' : 'the proxy thinks'}`, async (t) => {
-      const proxy = await startTarget((socket) => socket.resume());
+      const proxy = await startTarget((socket) => socket.on('end', () => socket.end()).resume());
       t.teardown(() => proxy.close());
       const { context, timers } = testContext();
       const signal = new CancelSource();

@@ -1,11 +1,9 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
-import { normaliseHost } from '@nekit/core';
+import { normaliseHost, tlsKeys } from '@nekit/core';
 import { z } from 'zod';
 
 /** Fields that frame the message or keep loops away: ours to write. */
 const RESERVED: ReadonlySet<string> = new Set(['connection', 'content-length', 'transfer-encoding', 'via']);
-
-const FINGERPRINT = /^(?:[0-9a-f]{2}:?){31}[0-9a-f]{2}$/i;
 
 /** A control character would end the field it is written into. */
 function isPlain(text: string): boolean {
@@ -38,15 +36,7 @@ export const httpAdapterConfig = z.object({
     .refine((text) => isPlain(text) && !text.includes(':'), { error: 'must hold no colon and no control characters (RFC 7617)' })
     .optional(),
   password: z.string().refine(isPlain, { error: 'must hold no control characters (RFC 7617)' }).optional(),
-  tls: z.boolean().default(false).describe('Speak TLS with the proxy'),
-  sni: z.string().min(1).max(255).optional().describe('Name to ask for and to expect in the certificate; default: server'),
-  'skip-cert-verify': z.boolean().default(false).describe('Take any certificate'),
-  fingerprint: z
-    .string()
-    .refine((text) => FINGERPRINT.test(text), { error: 'must be a SHA-256: 64 hexadecimal digits, colons allowed' })
-    .optional()
-    .describe("SHA-256 of the proxy's certificate, checked instead of its chain"),
-  ca: z.string().min(1).optional().describe('Certificates to trust instead of the built-in ones: PEM text, or a file with it'),
+  ...tlsKeys,
   headers: z
     .record(z.string(), z.string())
     .refine((headers) => Object.entries(headers).every(([name, value]) => isField(name, value)), {

@@ -12,13 +12,13 @@ import {
   TIMEOUTS,
   TIMERS,
   type TimerWheel,
+  TlsLayer,
   throwIfCancelled,
   timeoutError,
 } from '@nekit/core';
 import { ViaTrail, viaName } from '../message/via.js';
 import type { HttpAdapterConfig } from './config.js';
 import { type ConnectOptions, connectRequest, handshakeError, openTunnel } from './connect.js';
-import { normaliseFingerprint, TlsLayer } from './tls-layer.js';
 
 /** Streams through an HTTP proxy by CONNECT; names are sent as they are, the proxy resolves them. No UDP. */
 export class HttpAdapter implements Adapter, StreamDialer {
@@ -40,14 +40,7 @@ export class HttpAdapter implements Adapter, StreamDialer {
     this.tag = context.tag;
     this.#base = context.base;
     this.#server = { host: normaliseHost(config.server) ?? config.server, port: config.port };
-    this.#tls = config.tls
-      ? new TlsLayer({
-          name: config.sni ?? config.server,
-          skipVerify: config['skip-cert-verify'],
-          fingerprint: config.fingerprint === undefined ? null : normaliseFingerprint(config.fingerprint),
-          ca: config.ca ?? null,
-        })
-      : null;
+    this.#tls = config.tls ? new TlsLayer(config, 'the HTTP proxy', ['http/1.1']) : null;
     const hasCredentials = config.username !== undefined || config.password !== undefined;
     this.#connect = {
       credentials: hasCredentials ? `${config.username ?? ''}:${config.password ?? ''}` : null,

@@ -1,0 +1,472 @@
+import { NetError } from '@nekit/core';
+import { closedPort, eventually, FakeClock, startTarget } from '@nekit/core/testing';
+import t from 'tap';
+import type { Options } from './support/inbound-under-test.js';
+import { always, ok, startOrigin } from './support/origins.js';
+import { RawClient } from './support/raw-client.js';
+import { get, scene, status } from './support/scene.js';
+
+const VIA = '1.1 nekit-test-instance';
+
+t.test('pipelined requests are answered in order, one after the other', async (t) => {
+  let first: (() => void) | null = null;
+  const { inbound, origin, host } = await scene(t, (request, socket) => {
+    if (!request.includes('\r\n\r\n')) return null;
+    const path = /^\w+ (\S+)/.exec(request)?.[1] ?? '';
+    if (path !== '/slow') return ok(path);
+    first = () => socket.write(ok('/slow'));
+    return '';
+  });
+  const other = await startOrigin(always(ok('other')));
+  t.teardown(() => other.close());
+  const client = await RawClient.say(
+    inbound.port,
+    get(host, '', '/slow') +
+      `POST http://${host}/post HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n` +
+      get(`127.0.0.1:${other.port}`) +
+      get(host, '', '/last'),
+  );
+  await eventually(() => first !== null);
+  t.equal(origin.accepted() + other.accepted(), 1, 'the next waits');
+  t.equal(client.text, '');
+  (first as (() => void) | null)?.();
+  const text = await client.until('\r\n\r\n/last');
+  t.same(
+    [...text.matchAll(/\r\n\r\n(\/slow|\/post|other|\/last)/g)].map((match) => match[1]),
+    ['/slow', '/post', 'other', '/last'],
+  );
+  t.equal(inbound.ended.length >= 3, true, 'each is a session of its own');
+  client.close();
+});
+
+t.test('upstream connections', async (t) => {
+  await t.test('are used again, by other clients too', async (t) => {
+    const { inbound, origin, host } = await scene(t);
+    for (let i = 0; i < 4; i++) {
+      const client = await RawClient.say(inbound.port, get(host));
+      await client.until('hello');
+      client.close();
+      await eventually(() => inbound.protocol.idleConnections === 1);
+    }
+    t.equal(origin.accepted(), 1);
+    t.equal(inbound.dials(), 1);
+  });
+  await t.test('not by other users, nor after a reload', async (t) => {
+    const { inbound, origin, host } = await scene(t, always(ok('hello')), { users: { ann: 'a', bob: 'b' } });
+    for (const [credentials, connections] of [
+      ['ann:a', 1],
+      ['bob:b', 2],
+      ['ann:a', 2],
+    ] as const) {
+      const client = await RawClient.say(
+        inbound.port,
+        get(host, `Proxy-Authorization: Basic ${Buffer.from(credentials).toString('base64')}\r\nConnection: close\r\n`),
+      );
+      await client.all();
+      t.equal(origin.accepted(), connections, credentials);
+    }
+    inbound.reload();
+    const client = await RawClient.say(
+      inbound.port,
+      get(host, `Proxy-Authorization: Basic ${Buffer.from('ann:a').toString('base64')}\r\nConnection: close\r\n`),
+    );
+    await client.all();
+    t.equal(origin.accepted(), 3);
+  });
+  await t.test('are dropped when the origin speaks out of turn', async (t) => {
+    const { inbound, origin, host } = await scene(t);
+    const client = await RawClient.say(inbound.port, get(host));
+    await client.until('hello');
+    await eventually(() => inbound.protocol.idleConnections === 1);
+    origin.sockets[0]?.write(ok('poison'));
+    await eventually(() => inbound.protocol.idleConnections === 0);
+    client.clear();
+    client.send(get(host));
+    t.notMatch(await client.until('hello'), /poison/);
+    t.equal(origin.accepted(), 2);
+    client.close();
+  });
+  await t.test('are dropped when the origin ends them', async (t) => {
+    const { inbound, origin, host } = await scene(t);
+    const client = await RawClient.say(inbound.port, get(host));
+    await client.until('hello');
+    await eventually(() => inbound.protocol.idleConnections === 1);
+    origin.sockets[0]?.end();
+    await eventually(() => inbound.protocol.idleConnections === 0 && origin.connections() === 0);
+    client.close();
+  });
+  for (const [name, surplus] of [
+    ['bytes beyond Content-Length', `HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello${ok('poison')}`],
+    ['bytes behind the last chunk', `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n${ok('poison')}`],
+    ['a body behind a 304', `HTTP/1.1 304 hello\r\nContent-Length: 6\r\n\r\npoison`],
+  ] as const) {
+    await t.test(`${name} answer no other request`, async (t) => {
+      const { inbound, origin, host } = await scene(t, (request, _socket, connection) =>
+        request.includes('\r\n\r\n') ? (connection === 0 ? surplus : ok('clean')) : null,
+      );
+      const client = await RawClient.say(inbound.port, get(host));
+      await client.until('hello');
+      await eventually(() => inbound.ended.length === 1);
+      client.send(get(host));
+      t.notMatch(await client.until('clean'), /poison/);
+      t.equal(origin.accepted(), 2);
+      client.close();
+    });
+  }
+  for (const [name, fields] of [
+    ['the origin says so', 'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello'],
+    ['it speaks HTTP/1.0', 'HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello'],
+  ] as const) {
+    await t.test(`are not kept when ${name}`, async (t) => {
+      const { inbound, origin, host } = await scene(t, always(fields));
+      const client = await RawClient.say(inbound.port, get(host));
+      await client.until('hello');
+      await eventually(() => inbound.ended.length === 1 && origin.connections() === 0);
+      t.equal(inbound.protocol.idleConnections, 0);
+      t.match(client.text, /\r\nConnection: keep-alive\r\n/, 'the client’s own connection is another matter');
+      client.close();
+    });
+  }
+  await t.test('a reused one that breaks without a byte: a GET is sent again', async (t) => {
+    const { inbound, origin, host } = await scene(t, (request, socket, connection) => {
+      if (connection === 0 && request.includes('/second')) socket.resetAndDestroy();
+      return request.includes('\r\n\r\n') ? ok('hello') : null;
+    });
+    const client = await RawClient.say(inbound.port, get(host));
+    await client.until('hello');
+    await eventually(() => inbound.protocol.idleConnections === 1);
+    client.clear();
+    client.send(get(host, '', '/second'));
+    t.equal(status(await client.until('hello')), 200);
+    t.equal(origin.accepted(), 2);
+    client.close();
+  });
+  await t.test('… a POST is not', async (t) => {
+    const { inbound, origin, host } = await scene(t, (request, socket) => {
+      if (request.startsWith('POST')) socket.resetAndDestroy();
+      return request.startsWith('GET') ? ok('hello') : null;
+    });
+    const client = await RawClient.say(inbound.port, get(host));
+    await client.until('hello');
+    await eventually(() => inbound.protocol.idleConnections === 1);
+    client.clear();
+    client.send(`POST http://${host}/ HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab`);
+    t.equal(status(await client.until('502')), 502);
+    t.equal(origin.accepted(), 1);
+    client.close();
+  });
+  await t.test('… nor a GET that was answered in part, nor on a new connection', async (t) => {
+    const { inbound, origin, host } = await scene(t, (request, socket) => {
+      if (request.includes('/part')) socket.end('HTTP/1.1 200 OK\r\nX: ');
+      if (request.includes('/none')) socket.resetAndDestroy();
+      return request.includes('/first') ? ok('hello') : null;
+    });
+    const client = await RawClient.say(inbound.port, get(host, '', '/first'));
+    await client.until('hello');
+    await eventually(() => inbound.protocol.idleConnections === 1);
+    client.clear();
+    client.send(get(host, '', '/part'));
+    t.equal(status(await client.until(/502 [\s\S]*\n$/)), 502);
+    client.clear();
+    client.send(get(host, '', '/none'));
+    t.equal(status(await client.until(/502 [\s\S]*\n$/)), 502);
+    t.equal(origin.accepted(), 2);
+    client.close();
+  });
+  await t.test('wait 15 s at most; a request that cannot be repeated gets none that waited 2 s', async (t) => {
+    const clock = new FakeClock();
+    const { inbound, origin, host } = await scene(t, (request) => (/\r\n\r\n(?:ab)?$/.test(request) ? ok('hello') : null), { clock });
+    const client = await RawClient.say(inbound.port, get(host));
+    await client.until('hello');
+    await eventually(() => inbound.protocol.idleConnections === 1);
+    await clock.advance(3_000);
+    client.clear();
+    client.send(`POST http://${host}/ HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab`);
+    await client.until('hello');
+    t.equal(origin.accepted(), 2);
+    await eventually(() => inbound.protocol.idleConnections === 2);
+    await clock.advance(11_000);
+    t.equal(inbound.protocol.idleConnections, 2);
+    await clock.advance(1_100);
+    await eventually(() => inbound.protocol.idleConnections === 1);
+    await clock.advance(4_000);
+    await eventually(() => inbound.protocol.idleConnections === 0 && origin.connections() === 0);
+    client.close();
+  });
+  await t.test('no more than 8 to one endpoint wait', async (t) => {
+    const waiting: (() => void)[] = [];
+    const { inbound, origin, host } = await scene(t, (request, socket) => {
+      if (request.includes('\r\n\r\n')) waiting.push(() => socket.write(ok('hello')));
+      return request.includes('\r\n\r\n') ? '' : null;
+    });
+    const clients = await Promise.all(Array.from({ length: 12 }, () => RawClient.say(inbound.port, get(host))));
+    await eventually(() => waiting.length === 12);
+    for (const respond of waiting) respond();
+    for (const client of clients) await client.until('hello');
+    await eventually(() => inbound.protocol.idleConnections === 8 && origin.connections() === 8);
+    for (const client of clients) client.close();
+  });
+});
+
+t.test('a response that breaks off looks like it', async (t) => {
+  for (const [name, answer] of [
+    ['short of its Content-Length', 'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart'],
+    ['in the middle of a chunk', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\npart'],
+    ['before the last chunk', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n'],
+  ] as const) {
+    for (const how of ['FIN', 'RST'] as const) {
+      await t.test(`${name}, by ${how}`, async (t) => {
+        const { inbound, origin, host } = await scene(t, always(answer));
+        const client = await RawClient.say(inbound.port, get(host));
+        await client.until('part');
+        if (how === 'FIN') origin.sockets[0]?.end();
+        else origin.sockets[0]?.resetAndDestroy();
+        const text = await client.all();
+        t.ok(client.wasReset, 'a reset, not an end');
+        t.notMatch(text, /0\r\n\r\n$/);
+        await eventually(() => inbound.ended.length === 1);
+        t.ok(inbound.ended[0]?.error !== null);
+      });
+    }
+  }
+  await t.test('until close, by RST', async (t) => {
+    const { inbound, origin, host } = await scene(t, always('HTTP/1.1 200 OK\r\n\r\npart'));
+    const client = await RawClient.say(inbound.port, get(host));
+    await client.until('part');
+    origin.sockets[0]?.resetAndDestroy();
+    await client.all();
+    t.ok(client.wasReset);
+  });
+  await t.test('a chunk that is none', async (t) => {
+    const { inbound, host } = await scene(t, always('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\nzz\r\n'));
+    const client = await RawClient.say(inbound.port, get(host));
+    await client.all();
+    t.ok(client.wasReset);
+  });
+});
+
+t.test('what the client hears when there is no response', async (t) => {
+  const refuse: Options['refuse'] = (session) =>
+    session.destination.host === 'forbidden.test' ? new NetError('denied', 'the rules say no', { code: 'REJECTED' }) : null;
+  const { inbound, origin, host } = await scene(t, always(ok('hello')), { refuse });
+  const port = await closedPort();
+  const client = await RawClient.connect(inbound.port);
+  const ask = async (url: string): Promise<string> => {
+    client.clear();
+    client.send(`GET ${url} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    return client.until(/\r\n\r\n\d{3} [^\n]+\n$/);
+  };
+  t.match(
+    await ask('http://forbidden.test/'),
+    /^HTTP\/1\.1 403 Forbidden\r\nContent-Type: text\/plain; charset=utf-8\r\n[\s\S]*403 Forbidden: the rules say no\n$/,
+  );
+  t.match(await ask(`http://127.0.0.1:${port}/`), /^HTTP\/1\.1 502 /);
+  t.match(await ask('http://name.invalid/'), /^HTTP\/1\.1 502 /);
+  client.clear();
+  client.send(get(host));
+  t.match(await client.until('hello'), /^HTTP\/1\.1 200 /, 'and the connection goes on');
+  client.clear();
+  client.send(get(host, `Via: 1.0 other, ${VIA} (comment)\r\nConnection: close\r\n`));
+  t.equal(status(await client.all()), 508, 'a request that was here before');
+  const tunnel = await RawClient.say(inbound.port, `CONNECT ${host} HTTP/1.1\r\nVia: ${VIA}\r\n\r\n`);
+  t.equal(status(await tunnel.all()), 508);
+  const forbidden = await RawClient.say(inbound.port, 'CONNECT forbidden.test:443 HTTP/1.1\r\n\r\n');
+  t.equal(status(await forbidden.all()), 403);
+  const head = await RawClient.say(inbound.port, `HEAD http://forbidden.test/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+  t.match(await head.all(), /^HTTP\/1\.1 403 (?:[^\r]*\r\n)+\r\n$/, 'a HEAD gets no body');
+  t.equal(origin.accepted(), 1);
+  t.same(inbound.failed, ['LOOP', 'LOOP']);
+});
+
+t.test('time limits', async (t) => {
+  await t.test('a client that does not get on with its head: 408', async (t) => {
+    const clock = new FakeClock();
+    const { inbound } = await scene(t, undefined, { clock });
+    for (const text of ['', 'G', 'GET http://a.test/ HTTP/1.1\r\nHost: x\r\n']) {
+      const client = await RawClient.say(inbound.port, text);
+      await eventually(() => inbound.timers.size > 0);
+      await eventually(() => clock.advance(1_000).then(() => client.text !== ''));
+      t.match(client.text, /^HTTP\/1\.1 408 /);
+      t.match(await client.all(), /Connection: close/);
+      client.close();
+      await eventually(() => clock.advance(1_000).then(() => inbound.connections() === 0));
+    }
+    t.same(inbound.failed, Array(3).fill('HTTP_HEAD_TIMEOUT'));
+  });
+  await t.test('a connection without a further request ends, without a word', async (t) => {
+    const clock = new FakeClock();
+    const { inbound, host } = await scene(t, undefined, { clock });
+    const client = await RawClient.say(inbound.port, get(host));
+    await client.until('hello');
+    await eventually(() => inbound.protocol.idleConnections === 1);
+    await clock.advance(59_000);
+    t.notOk(client.ended);
+    await clock.advance(1_100);
+    const text = await client.all();
+    t.ok(text.endsWith('hello'));
+    t.notOk(client.wasReset);
+    t.same(inbound.failed, []);
+  });
+  await t.test('an origin without an answer: 504', async (t) => {
+    const clock = new FakeClock();
+    const { inbound, origin, host } = await scene(t, () => null, { clock });
+    const client = await RawClient.say(inbound.port, get(host));
+    await eventually(() => (origin.received[0] ?? '').includes('\r\n\r\n'));
+    await clock.advance(119_000);
+    t.equal(client.text, '');
+    await clock.advance(1_100);
+    t.equal(status(await client.until(/504 [\s\S]*\n$/)), 504);
+    await eventually(() => origin.connections() === 0);
+    t.match(inbound.ended[0]?.error, { failure: 'timeout', code: 'HTTP_RESPONSE_TIMEOUT' });
+    client.close();
+  });
+  await t.test('a body that stops: 408', async (t) => {
+    const clock = new FakeClock();
+    const { inbound, origin, host } = await scene(t, () => null, { clock });
+    const client = await RawClient.say(inbound.port, `POST http://${host}/ HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc`);
+    await eventually(() => (origin.received[0] ?? '').endsWith('abc'));
+    await clock.advance(60_000);
+    client.send('d');
+    await eventually(() => (origin.received[0] ?? '').endsWith('abcd'));
+    await clock.advance(119_000);
+    t.equal(client.text, '', 'each byte gives it new time');
+    await clock.advance(1_100);
+    t.equal(status(await client.all()), 408);
+    await eventually(() => origin.connections() === 0);
+  });
+  await t.test('a response that stops', async (t) => {
+    const clock = new FakeClock();
+    const { inbound, origin, host } = await scene(t, always('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart'), { clock, timeouts: { idle: 600_000 } });
+    const client = await RawClient.say(inbound.port, get(host));
+    await client.until('part');
+    await clock.advance(300_000);
+    t.equal(origin.connections(), 1);
+    await clock.advance(301_000);
+    await client.all();
+    t.ok(client.wasReset);
+    await eventually(() => origin.connections() === 0);
+  });
+});
+
+t.test('a client that leaves', async (t) => {
+  for (const [name, leave] of [
+    ['by FIN', (client: RawClient) => client.close()],
+    ['by RST', (client: RawClient) => client.reset()],
+  ] as const) {
+    await t.test(`${name} while the origin thinks`, async (t) => {
+      const { inbound, origin, host } = await scene(t, () => null);
+      const client = await RawClient.say(inbound.port, get(host));
+      await eventually(() => (origin.received[0] ?? '').includes('\r\n\r\n'));
+      leave(client);
+      await eventually(() => origin.connections() === 0 && inbound.connections() === 0 && inbound.ended.length === 1);
+      t.equal(inbound.ended[0]?.error?.failure, 'aborted');
+      t.same(inbound.failed, []);
+    });
+    await t.test(`${name} in the middle of its body`, async (t) => {
+      const { inbound, origin, host } = await scene(t, () => null);
+      const client = await RawClient.say(inbound.port, `POST http://${host}/ HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc`);
+      await eventually(() => (origin.received[0] ?? '').endsWith('abc'));
+      leave(client);
+      await eventually(() => origin.connections() === 0 && inbound.connections() === 0);
+    });
+    await t.test(`${name} in the middle of the response`, async (t) => {
+      const { inbound, origin, host } = await scene(t, always('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart'));
+      const client = await RawClient.say(inbound.port, get(host));
+      await client.until('part');
+      leave(client);
+      await eventually(() => origin.connections() === 0 && inbound.connections() === 0);
+    });
+    await t.test(`${name} in the middle of its head`, async (t) => {
+      const { inbound } = await scene(t);
+      const client = await RawClient.say(inbound.port, 'GET http://a');
+      await eventually(() => inbound.connections() === 1);
+      leave(client);
+      await eventually(() => inbound.connections() === 0);
+    });
+  }
+  await t.test('a last request that is ended at once gets its response', async (t) => {
+    const { inbound, host } = await scene(t);
+    const client = await RawClient.say(inbound.port, get(host, 'Connection: close\r\n'));
+    client.end();
+    t.match(await client.all(), /\r\nConnection: close\r\n[\s\S]*hello$/);
+  });
+});
+
+t.test('bodies flow, and wait', async (t) => {
+  const size = 20_000_000;
+  await t.test('a download that the client does not take stops at the origin', async (t) => {
+    const body = Buffer.alloc(size, 'x');
+    const { inbound, origin, host } = await scene(t, (request, socket) => {
+      if (!request.includes('\r\n\r\n')) return null;
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n`);
+      socket.write(body);
+      return '';
+    });
+    const client = await RawClient.connect(inbound.port);
+    client.socket.pause();
+    client.send(get(host));
+    await eventually(() => (inbound.connections() === 1 && (origin.sockets[0]?.writableLength ?? 0) > 0) || false);
+    let before = -1;
+    await eventually(() => {
+      const written = (origin.sockets[0]?.bytesWritten ?? 0) - (origin.sockets[0]?.writableLength ?? 0);
+      const still = written === before;
+      before = written;
+      return still;
+    });
+    t.ok((origin.sockets[0]?.writableLength ?? 0) > 0, 'not all of it fits into what may wait on the way');
+    client.socket.resume();
+    await eventually(() => client.text.length > size, 20_000);
+    t.ok(client.text.endsWith('x'.repeat(1000)));
+    client.close();
+  });
+  await t.test('an upload arrives intact', async (t) => {
+    let received = 0;
+    const target = await startTarget((socket) => {
+      socket.on('data', (chunk: Buffer) => {
+        received += chunk.length;
+        if (chunk.includes('END')) socket.write(ok('taken'));
+      });
+    });
+    t.teardown(() => target.close());
+    const { inbound } = await scene(t);
+    const client = await RawClient.say(inbound.port, `PUT http://127.0.0.1:${target.port}/ HTTP/1.1\r\nHost: x\r\nContent-Length: ${size + 3}\r\n\r\n`);
+    client.socket.write(Buffer.alloc(size, 'y'));
+    client.send('END');
+    await client.until('taken', 20_000);
+    t.ok(received > size + 3);
+    client.close();
+  });
+  await t.test('an early answer does not wait for the body', async (t) => {
+    const { inbound, origin, host } = await scene(t, (request) => (request.includes('PUT') ? 'HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno' : null));
+    const client = await RawClient.say(inbound.port, `PUT http://${host}/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nabc`);
+    t.match(await client.all(), /^HTTP\/1\.1 413 Too Large\r\n[\s\S]*\r\nConnection: close\r\n[\s\S]*no$/);
+    t.notOk(client.wasReset);
+    await eventually(() => origin.connections() === 0 && inbound.connections() === 0);
+  });
+  await t.test('events that come one by one are passed on one by one', async (t) => {
+    const { inbound, origin, host } = await scene(t, always('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'));
+    const client = await RawClient.say(inbound.port, get(host));
+    await client.until('\r\n\r\n');
+    for (const word of ['one', 'two']) {
+      origin.sockets[0]?.write(`3\r\n${word}\r\n`);
+      await client.until(`3\r\n${word}\r\n`);
+    }
+    client.close();
+  });
+});
+
+t.test('when the kernel stops, nothing is left', async (t) => {
+  const { inbound, origin, host } = await scene(t, (request) => (request.includes('/wait') ? null : request.includes('\r\n\r\n') ? ok('hello') : null));
+  const idle = await RawClient.say(inbound.port, get(host));
+  await idle.until('hello');
+  await eventually(() => inbound.protocol.idleConnections === 1);
+  const waiting = await RawClient.say(inbound.port, get(host, '', '/wait'));
+  const tunnel = await RawClient.say(inbound.port, `CONNECT ${host} HTTP/1.1\r\n\r\n`);
+  const halfway = await RawClient.say(inbound.port, 'GET http://');
+  await tunnel.until('\r\n\r\n');
+  await eventually(() => inbound.connections() === 4 && origin.connections() === 2);
+  inbound.stop();
+  await eventually(() => inbound.connections() === 0 && origin.connections() === 0 && inbound.timers.size === 0);
+  t.equal(inbound.protocol.idleConnections, 0);
+  for (const client of [idle, waiting, tunnel, halfway]) client.close();
+});
