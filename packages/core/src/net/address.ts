@@ -47,41 +47,64 @@ function ipv4Bytes(value: number): Uint8Array {
   return Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value);
 }
 
+/** One pass over the text; groups behind a "::" are moved to the end when it is known how many there are. */
 function parseIPv6(text: string): Uint8Array | null {
   const zone = text.indexOf('%');
   if (zone !== -1 && !zoneIsClean(text, zone)) return null;
-  const body = zone === -1 ? text : text.slice(0, zone);
-  const halves = body.split('::', 3);
-  if (halves.length > 2) return null;
-  const head = groups(halves[0] ?? '', halves.length === 1);
-  const tail = halves.length === 2 ? groups(halves[1] ?? '', true) : [];
-  if (head === null || tail === null) return null;
-  const missing = 16 - head.length - tail.length;
-  if (halves.length === 2 ? missing < 2 : missing !== 0) return null;
+  const end = zone === -1 ? text.length : zone;
   const bytes = new Uint8Array(16);
-  bytes.set(head, 0);
-  bytes.set(tail, 16 - tail.length);
-  return bytes;
+  let filled = 0;
+  let gap = -1;
+  let at = 0;
+  while (at < end) {
+    if (text.charCodeAt(at) === COLON) {
+      // A colon leads, or follows a group: only as one of two.
+      if (text.charCodeAt(at + 1) !== COLON || gap !== -1) return null;
+      gap = filled;
+      at += 2;
+      continue;
+    }
+    const start = at;
+    let value = 0;
+    for (; at < end; at++) {
+      const digit = hexDigit(text.charCodeAt(at));
+      if (digit === -1) break;
+      value = value * 16 + digit;
+    }
+    if (text.charCodeAt(at) === DOT) return filled <= 12 ? withIPv4(bytes, filled, gap, text.slice(start, end)) : null;
+    if (at === start || at - start > 4 || filled === 16) return null;
+    bytes[filled++] = value >> 8;
+    bytes[filled++] = value & 0xff;
+    if (at === end) break;
+    if (text.charCodeAt(at) !== COLON || at + 1 === end) return null;
+    if (text.charCodeAt(at + 1) !== COLON) at++;
+  }
+  return spread(bytes, filled, gap);
 }
 
-/** The bytes of `a:b:c`; a dotted quad may stand last. */
-function groups(text: string, mayEndInIPv4: boolean): number[] | null {
-  const bytes: number[] = [];
-  if (text === '') return bytes;
-  const parts = text.split(':', 9);
-  for (let i = 0; i < parts.length; i++) {
-    const part = parts[i] ?? '';
-    if (part.includes('.')) {
-      const quad = mayEndInIPv4 && i === parts.length - 1 ? parseIPv4(part) : null;
-      if (quad === null) return null;
-      bytes.push(...quad);
-    } else {
-      if (!/^[0-9a-fA-F]{1,4}$/.test(part)) return null;
-      const value = Number.parseInt(part, 16);
-      bytes.push(value >> 8, value & 0xff);
-    }
-    if (bytes.length > 16) return null;
-  }
+const COLON = 0x3a;
+const DOT = 0x2e;
+
+function hexDigit(code: number): number {
+  if (code >= 0x30 && code <= 0x39) return code - 0x30;
+  const letter = code | 0x20;
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : -1;
+}
+
+/** A dotted quad may stand last. */
+function withIPv4(bytes: Uint8Array, filled: number, gap: number, quad: string): Uint8Array | null {
+  const value = ipv4ToNumber(quad);
+  if (value === -1) return null;
+  bytes.set(ipv4Bytes(value), filled);
+  return spread(bytes, filled + 4, gap);
+}
+
+/** Opens the gap that "::" stands for: at least one group. */
+function spread(bytes: Uint8Array, filled: number, gap: number): Uint8Array | null {
+  if (gap === -1) return filled === 16 ? bytes : null;
+  if (filled > 14) return null;
+  bytes.copyWithin(16 - (filled - gap), gap, filled);
+  bytes.fill(0, gap, 16 - (filled - gap));
   return bytes;
 }
 

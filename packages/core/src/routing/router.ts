@@ -132,6 +132,7 @@ export class Router {
   /** From one rule to the next, until one decides or has to wait. */
   #walk(session: Session, facts: SessionFacts, from: number, trace: Trace | null): Decision | Pending {
     const entries = this.#entries;
+    const silent = trace === null && !this.#events.wants('rule.missed'); // nobody wants to know of misses
     if (this.#byRules) {
       for (let index = from; index < entries.length; index++) {
         const entry = entries[index];
@@ -143,6 +144,7 @@ export class Router {
         } catch (error) {
           verdict = this.#fail(index, error);
         }
+        if (verdict === false && silent) continue;
         if (isPromise(verdict)) return new Pending(index, verdict, begin);
         const decision = this.#settle(session, facts, index, verdict, begin, trace);
         if (decision !== null) return decision;

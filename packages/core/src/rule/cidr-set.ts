@@ -70,8 +70,9 @@ export class CidrSet {
   has(address: string): boolean {
     const value = ipv4ToNumber(address);
     if (value !== -1) return this.#v4.length > 0 && this.#hasV4(value);
-    if (this.#v6.length === 0 && this.#v4.length === 0) return false;
-    const bytes = address.includes(':') ? parseAddress(address) : null;
+    if (!address.includes(':')) return false;
+    if (this.#v6.length === 0 && !address.startsWith('::')) return false; // no IPv4-mapped one, as sockets give them
+    const bytes = parseAddress(address);
     if (bytes === null) return false;
     if (isMapped(bytes)) return this.#hasV4(word(bytes, 12));
     return this.#v6.length > 0 && this.#hasV6(word(bytes, 0), word(bytes, 4), word(bytes, 8), word(bytes, 12));

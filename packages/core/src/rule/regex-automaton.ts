@@ -5,8 +5,10 @@ const MAX_POSITIONS = 2000;
 const MAX_EDGES = 20_000;
 
 /** What ^ and $ read: a character in front of the name and one behind it. */
-const START = 1n << BigInt(ALPHABET.length);
-const END = START << 1n;
+const START_BIT = ALPHABET.length;
+const END_BIT = ALPHABET.length + 1;
+const START = 1n << BigInt(START_BIT);
+const END = 1n << BigInt(END_BIT);
 
 interface Part {
   readonly nullable: boolean;
@@ -26,12 +28,16 @@ export class RegexAutomaton {
   readonly #edges: number[][] = [];
   #edgeCount = 0;
   readonly #whole: Part;
-  readonly #accepting: ReadonlySet<number>;
+  /** A row for each character: which positions read it. */
+  readonly #reads: readonly Uint8Array[];
+  readonly #accepting: Uint8Array;
 
   /** Throws a plain Error for what is no regular language (look-arounds, \\b) or too large. */
   constructor(root: RegexNode) {
     this.#whole = this.#add(root);
-    this.#accepting = new Set(this.#whole.last);
+    this.#accepting = new Uint8Array(this.#masks.length);
+    for (const position of this.#whole.last) this.#accepting[position] = 1;
+    this.#reads = Array.from({ length: ALPHABET.length + 2 }, (_, bit) => Uint8Array.from(this.#masks, (mask) => Number((mask >> BigInt(bit)) & 1n)));
   }
 
   test(name: string): boolean {
@@ -39,7 +45,11 @@ export class RegexAutomaton {
     const seen = new Uint32Array(this.#masks.length).fill(0xffff_ffff);
     let active: number[] = [];
     for (let i = -1; i <= name.length; i++) {
-      const read = i === -1 ? START : i === name.length ? END : characterBit(name[i] ?? '');
+      const read = this.#reads[i === -1 ? START_BIT : i === name.length ? END_BIT : ALPHABET.indexOf(name.charAt(i))];
+      if (read === undefined) {
+        active = [];
+        continue;
+      }
       const next: number[] = [];
       // A match may begin anywhere, so the first positions are always in reach.
       if (this.#enter(this.#whole.first, read, i, seen, next)) return true;
@@ -50,10 +60,10 @@ export class RegexAutomaton {
   }
 
   /** true: a match ends here. */
-  #enter(positions: readonly number[], read: bigint, at: number, seen: Uint32Array, next: number[]): boolean {
+  #enter(positions: readonly number[], read: Uint8Array, at: number, seen: Uint32Array, next: number[]): boolean {
     for (const position of positions) {
-      if (seen[position] === at + 1 || ((this.#masks[position] ?? 0n) & read) === 0n) continue;
-      if (this.#accepting.has(position)) return true;
+      if (read[position] !== 1 || seen[position] === at + 1) continue;
+      if (this.#accepting[position] === 1) return true;
       seen[position] = at + 1;
       next.push(position);
     }
@@ -133,9 +143,4 @@ export class RegexAutomaton {
 
 function tooLarge(): Error {
   return new Error('it is too large when its repetitions are written out');
-}
-
-function characterBit(character: string): bigint {
-  const index = ALPHABET.indexOf(character);
-  return index === -1 ? 0n : 1n << BigInt(index);
 }
