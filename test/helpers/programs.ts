@@ -40,16 +40,25 @@ export interface Outcome {
   readonly stderr: string;
 }
 
+export interface RunOptions {
+  readonly stdin?: Uint8Array;
+  readonly ms?: number;
+  /** Ends the program when it settles. */
+  readonly until?: Promise<unknown>;
+}
+
 /** Runs a program to its end. It is killed after `ms` (60,000). */
-export function run(command: string, args: readonly string[], options: { readonly stdin?: Uint8Array; readonly ms?: number } = {}): Promise<Outcome> {
-  const child = spawn(command, args, { env, stdio: 'pipe' });
+export function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+  const child = spawn(command, args, { env, stdio: 'pipe', detached: true });
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];
   child.stdout.on('data', (part: Buffer) => stdout.push(part));
   child.stderr.on('data', (part: Buffer) => stderr.push(part));
   child.stdin.on('error', () => {}); // it may end before it has read all
   child.stdin.end(options.stdin);
-  const late = setTimeout(() => child.kill('SIGKILL'), options.ms ?? 60_000);
+  const late = setTimeout(() => signalGroup(child, 'SIGKILL'), options.ms ?? 60_000);
+  const end = (): void => void stop(child);
+  void options.until?.then(end, end);
   return new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (code, signal) => {
@@ -103,19 +112,21 @@ async function accepts(port: number, child: ChildProcess, ms: number): Promise<b
 }
 
 async function stop(child: ChildProcess): Promise<void> {
-  const { pid } = child;
-  if (pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-  const signal = (name: NodeJS.Signals): void => {
-    try {
-      process.kill(-pid, name);
-    } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
-    }
-  };
-  signal('SIGTERM');
-  const late = setTimeout(() => signal('SIGKILL'), 3_000);
+  signalGroup(child, 'SIGTERM');
+  const late = setTimeout(() => signalGroup(child, 'SIGKILL'), 3_000);
   await gone;
   clearTimeout(late);
-  signal('SIGKILL'); // whoever of the group is left
+  signalGroup(child, 'SIGKILL'); // whoever is left
+}
+
+/** The program and what it forked. */
+function signalGroup({ pid }: ChildProcess, signal: NodeJS.Signals): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, signal);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+  }
 }
