@@ -5,6 +5,8 @@ export interface H2cProxy {
   readonly port: number;
   /** Connections from clients that are open now. */
   connections(): number;
+  /** Connections that ever came. */
+  accepted(): number;
   close(): Promise<void>;
 }
 
@@ -25,9 +27,11 @@ const WINDOW = 1024 * 1024;
 /** An HTTP/2 proxy (cleartext, CONNECT only) on 127.0.0.1, as RFC 9113 section 8.5 wants it. Plain Node, nothing of ours: it is the other side. */
 export function startH2cProxy({ intercept = () => false }: H2cProxyOptions = {}): Promise<H2cProxy> {
   const sockets = new Set<net.Socket>();
+  let accepted = 0;
   const server = http2.createServer({ settings: { initialWindowSize: WINDOW } });
   server.on('session', (session) => session.setLocalWindowSize(WINDOW));
   server.on('connection', (socket: net.Socket) => {
+    accepted++;
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
   });
@@ -47,6 +51,7 @@ export function startH2cProxy({ intercept = () => false }: H2cProxyOptions = {})
       resolve({
         port: address.port,
         connections: () => sockets.size,
+        accepted: () => accepted,
         close: () =>
           new Promise((done) => {
             for (const socket of sockets) socket.destroy();
@@ -76,6 +81,8 @@ function connect(stream: ServerHttp2Stream, authority: string): void {
   });
   stream.once('close', () => {
     if (stream.rstCode === http2.constants.NGHTTP2_NO_ERROR) return;
-    socket.resetAndDestroy();
+    // Not while FIN is on its way: libuv refuses that (EINVAL), and Node then never closes the socket.
+    if (socket.writableEnded && !socket.writableFinished) socket.once('finish', () => socket.resetAndDestroy());
+    else socket.resetAndDestroy();
   });
 }
