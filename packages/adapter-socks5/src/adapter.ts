@@ -7,11 +7,11 @@ import {
   type PacketDialer,
   type Stream,
   type StreamDialer,
+  TlsLayer,
 } from '@nekit/core';
 import type { Socks5Config } from './config.js';
 import { dialAssociation } from './packet-dialer.js';
 import { ServerConnector, type Socks5Server } from './server-connection.js';
-import { readAuthorities } from './tls-client.js';
 import { COMMAND_CONNECT } from './wire.js';
 
 /** Carries connections, and with `udp: true` datagrams, through a SOCKS5 server. Names are sent as names: the server resolves them. */
@@ -21,7 +21,7 @@ export class Socks5Adapter implements Adapter {
   readonly stream?: StreamDialer;
   readonly packet?: PacketDialer;
 
-  /** Throws where `ca` names a file that cannot be read. */
+  /** Throws NekitError `BAD_CA`. */
   constructor(type: string, config: Socks5Config, context: AdapterContext) {
     this.tag = context.tag;
     this.type = type;
@@ -43,14 +43,6 @@ function serverOf(config: Socks5Config): Socks5Server {
   return {
     endpoint: { host: server, port: config.port },
     credentials: username === '' ? null : { username, password: config.password ?? '' },
-    tls: config.tls
-      ? {
-          server,
-          sni: config.sni ?? null,
-          skipVerify: config['skip-cert-verify'],
-          fingerprint: config.fingerprint?.replaceAll(':', '').toLowerCase() ?? null,
-          ca: config.ca === undefined ? null : readAuthorities(config.ca),
-        }
-      : null,
+    tls: config.tls ? new TlsLayer(config, 'the SOCKS5 server') : null,
   };
 }

@@ -1,4 +1,4 @@
-import { normaliseHost, parsePort } from '@nekit/core';
+import { normaliseHost, parsePort, tlsKeys } from '@nekit/core';
 import { z } from 'zod';
 import { MAX_TEXT } from './wire.js';
 
@@ -17,15 +17,7 @@ export const socks5Config = z
     port: z.int().min(1).max(65535),
     username: credential.optional(),
     password: credential.optional(),
-    tls: z.boolean().default(false).describe('Speak TLS to the server'),
-    sni: z.string().optional().describe('Name for SNI and for the check of the certificate; default: server'),
-    'skip-cert-verify': z.boolean().default(false).describe('Take any certificate'),
-    fingerprint: z
-      .string()
-      .regex(/^(?:[0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$/, 'must be a SHA-256 fingerprint: 64 hexadecimal digits')
-      .optional()
-      .describe("SHA-256 of the server's certificate, which then needs no authority"),
-    ca: z.string().optional().describe('Certificate authorities to trust instead of the built-in ones: PEM text or a path to it'),
+    ...tlsKeys,
     udp: z.boolean().default(false).describe('Whether the server carries UDP (UDP ASSOCIATE)'),
   })
   .refine((config) => (config.password ?? '') === '' || (config.username ?? '') !== '', { path: ['password'], message: 'needs a username' });

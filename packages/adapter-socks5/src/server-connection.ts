@@ -8,18 +8,18 @@ import {
   TIMEOUTS,
   TIMERS,
   type TimerWheel,
+  type TlsLayer,
   timeoutError,
   toNetError,
 } from '@nekit/core';
 import { type Credentials, type Handshaken, shakeHands } from './client-handshake.js';
-import { startTls, type TlsConfig } from './tls-client.js';
 import { encodeEndpoint } from './wire.js';
 
 /** Where the SOCKS5 server is, and how it wants to be spoken to. */
 export interface Socks5Server {
   readonly endpoint: Endpoint;
   readonly credentials: Credentials | null;
-  readonly tls: TlsConfig | null;
+  readonly tls: TlsLayer | null;
 }
 
 /** Opens connections to one SOCKS5 server through the base adapter, up to the end of the handshake. */
@@ -68,7 +68,7 @@ export class ServerConnector {
 
   async #shakeHands(stream: Stream, command: number, address: Uint8Array): Promise<Handshaken> {
     const { tls, credentials } = this.server;
-    const inner = tls === null ? stream : await startTls(stream, tls);
+    const inner = tls === null ? stream : await tls.secure(stream);
     return shakeHands(inner, command, address, credentials);
   }
 }

@@ -386,7 +386,7 @@ t.test('config', async (t) => {
   const schema: unknown = socks5Config.toJSONSchema();
   t.match(schema, { type: 'object', properties: { server: { type: 'string' }, port: { type: 'integer' } } });
   const { context } = testContext();
-  t.throws(() => adapterFor(1, { tls: true, ca: '/nonexistent/ca.pem' }, context), { code: 'ENOENT' });
+  t.throws(() => adapterFor(1, { tls: true, ca: '/nonexistent/ca.pem' }, context), { code: 'BAD_CA' });
 });
 
 t.test('what the plugin registers', async (t) => {

@@ -1,5 +1,6 @@
 /** The public door of @nekit/core. */
 export * from './adapter/adapter.js';
+export * from './adapter/tls.js';
 export * from './config/check.js';
 export * from './config/config-error.js';
 export * from './config/define-config.js';
