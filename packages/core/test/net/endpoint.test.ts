@@ -5,6 +5,16 @@ import t from 'tap';
 import { closest } from '../../dist/net/closest.js';
 import { formatEndpoint, normaliseHost, parseEndpoint, parsePort } from '../../dist/net/endpoint.js';
 
+/** What the URL standard makes of a host, without the final dot, or null. Not by URL.canParse: once hot, that of Node 20 takes no umlauts. */
+function urlHost(host: string): string | null {
+  try {
+    return new URL(`http://${host}/`).hostname.replace(/\.$/, '');
+  } catch (error) {
+    assert.ok(error instanceof TypeError);
+    return null;
+  }
+}
+
 void t.test('normaliseHost: names', async () => {
   const long = `${'a'.repeat(63)}.${'b'.repeat(63)}.${'c'.repeat(63)}.${'d'.repeat(61)}`;
   for (const [text, host] of [
@@ -80,7 +90,7 @@ void t.test('normaliseHost agrees with the URL standard, and what it gives is ca
     fc.assert(
       fc.property(texts, (text) => {
         const ours = normaliseHost(text);
-        const url = URL.canParse(`http://${text}/`) ? new URL(`http://${text}/`).hostname.replace(/\.$/, '') : null;
+        const url = urlHost(text);
         if (ours !== null) assert.equal(url, ours, text);
         else if (url !== null) {
           const labels = url.split('.');
