@@ -49,6 +49,10 @@ export class ForwardInbound implements Inbound {
     this.#target = target;
   }
 
+  get endpoint(): Endpoint {
+    return { host: this.#config.listen, port: this.#port };
+  }
+
   start(signal: Cancel): Promise<void> {
     const { listen, port } = this.#config;
     const { name, type } = this.#context;

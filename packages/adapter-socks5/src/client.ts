@@ -20,13 +20,11 @@ export class Client {
   readonly connection: InboundConnection;
   readonly context: InboundContext;
   readonly #deadline: Deadline;
-  readonly #forgetSignal: () => void;
 
   constructor(connection: InboundConnection, context: InboundContext) {
     this.connection = connection;
     this.context = context;
     this.reader = new StreamReader(connection.stream);
-    this.#forgetSignal = connection.signal.onCancel((reason) => connection.stream.abort(reason));
     const ms = context.get(TIMEOUTS).handshake;
     this.#deadline = context.get(TIMERS).after(ms, () => connection.stream.abort(timeoutError("the client's SOCKS handshake", ms)));
   }
@@ -39,7 +37,6 @@ export class Client {
   /** Nothing here touches the connection any more. */
   release(): void {
     this.#deadline.cancel();
-    this.#forgetSignal();
   }
 
   say(bytes: Uint8Array): Promise<void> {

@@ -31,8 +31,7 @@ export const URI_SCHEMES = ['socks5', 'socks5h', 'socks', 'socks5+tls'] as const
  * The name is always resolved by the server, so `socks5h` means nothing else than `socks5`. Errors do not repeat the URI: it may hold a password.
  */
 export function parseSocks5Uri(uri: string): Record<string, unknown> {
-  if (!URL.canParse(uri)) throw new Error('not a URI: socks5://[user:password@]host[:port] is expected');
-  const url = new URL(uri);
+  const url = urlOf(uri);
   const scheme = url.protocol.slice(0, -1);
   if (!URI_SCHEMES.some((known) => known === scheme)) throw new Error(`${scheme}:// is none of ${URI_SCHEMES.join(', ')}`);
   const server = normaliseHost(decode(url.hostname, 'host'));
@@ -45,6 +44,15 @@ export function parseSocks5Uri(uri: string): Record<string, unknown> {
   if (scheme === 'socks5+tls') entry.tls = true;
   for (const [key, value] of url.searchParams) setParameter(entry, key, value);
   return entry;
+}
+
+/** Not by URL.canParse: in Node 20 it gives wrong answers for some names once it is optimised. */
+function urlOf(uri: string): URL {
+  try {
+    return new URL(uri);
+  } catch (error) {
+    throw new Error('not a URI: socks5://[user:password@]host[:port] is expected', { cause: error });
+  }
 }
 
 function setParameter(entry: Record<string, unknown>, key: string, value: string): void {

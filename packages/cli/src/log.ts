@@ -49,13 +49,13 @@ const NOTABLE: ReadonlySet<string> = new Set(['refused', 'unreachable', 'timeout
 export class EventLog {
   readonly #kernel: Kernel;
   readonly #logger: Logger;
+  #forgetSessions: (() => void) | null = null;
   /** Takes the handlers of level debug back. */
   #details: (() => void)[] = [];
 
   constructor(kernel: Kernel, log: Log) {
     this.#kernel = kernel;
     this.#logger = log.logger;
-    kernel.on('session.closed', (event) => logSession(log.logger, event));
     kernel.on('kernel.warning', ({ code, message }) => log.logger.warn({ code }, clean(message)));
     kernel.on('listener.failed', ({ listener, code, message }) => log.logger.error({ listener, code }, clean(`listener ${listener}: ${message}`)));
     kernel.on('listener.started', ({ listener, type, endpoint }) => {
@@ -66,6 +66,12 @@ export class EventLog {
 
   /** Call it when the level has changed. */
   follow(): void {
+    if (!this.#logger.isLevelEnabled('warn')) {
+      this.#forgetSessions?.();
+      this.#forgetSessions = null;
+    } else {
+      this.#forgetSessions ??= this.#kernel.on('session.closed', (event) => logSession(this.#logger, event));
+    }
     const wanted = this.#logger.isLevelEnabled('debug');
     if (wanted === this.#details.length > 0) return;
     for (const forget of this.#details) forget();

@@ -74,18 +74,21 @@ class Forwarding {
   }
 
   async run(): Promise<void> {
-    const forget = this.#client.cancel.onCancel((reason) => this.#exchange?.abort(toNetError(reason)));
+    const abort = (reason: Error): void => this.#exchange?.abort(toNetError(reason));
+    const forgetClient = this.#client.cancel.onCancel(abort);
+    const forgetSession = this.#options.routed.signal.onCancel(abort);
     try {
       const { exchange, answer } = await this.#ask();
       if (answer.kind === 'upgrade') await this.#tunnel(exchange, answer.response);
       else await this.#respond(exchange, answer.response);
     } catch (thrown) {
-      const error = toNetError(this.#client.cancel.reason ?? thrown);
+      const error = toNetError(this.#client.cancel.reason ?? this.#options.routed.signal.reason ?? thrown);
       this.#exchange?.abort(error);
       throw error;
     } finally {
       this.#over = true;
-      forget();
+      forgetClient();
+      forgetSession();
       this.#deadline?.cancel();
     }
   }
@@ -106,8 +109,11 @@ class Forwarding {
       }
     }
     const stream = await routed.dial();
-    if (this.#client.cancel.reason !== null) stream.abort(this.#client.cancel.reason);
-    throwIfCancelled(this.#client.cancel);
+    const gone = this.#client.cancel.reason ?? routed.signal.reason;
+    if (gone !== null) {
+      stream.abort(gone);
+      throw gone;
+    }
     const exchange = this.#begin(newUpstream(stream, key));
     return { exchange, answer: await this.#final(exchange) };
   }

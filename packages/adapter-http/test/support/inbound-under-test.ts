@@ -87,7 +87,7 @@ export async function startInbound(options: Options = {}): Promise<InboundUnderT
     route: async (session) => {
       const refused = options.refuse?.(session) ?? null;
       if (refused !== null) throw refused;
-      return { ...counted(session), key: `direct:${generation}`, slot: 0, dial: () => dial(session) };
+      return { ...counted(session), key: `direct:${generation}`, slot: 0, signal: session.signal, dial: () => dial(session) };
     },
     nextId: () => ++ids,
     get: (wanted) => context.get(wanted),

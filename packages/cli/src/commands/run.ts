@@ -8,7 +8,7 @@ export async function run(args: readonly string[]): Promise<number> {
   const logLevel = values['log-level'];
   if (logLevel !== undefined && asLogLevel(logLevel) === null) throw new UsageError('--log-level must be silent, error, warning, info or debug');
   const mixedPort = parsePort('--mixed-port', values['mixed-port']);
-  const { serve } = await import('../service.js'); // not before the command line is known to be right
+  const { serve } = await import('../run-kernel.js'); // not before the command line is known to be right
   return serve({
     config: values.config,
     plugins: splitNames(values.plugins),

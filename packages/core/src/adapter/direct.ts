@@ -28,6 +28,7 @@ export class DirectAdapter implements Adapter {
   async #dialStream(destination: Endpoint, options: DialOptions): Promise<Stream> {
     const { get } = this.#context;
     const found = options.addresses ?? (await this.#resolve(destination.host, options));
+    if (found.length === 0) throw new NetError('name', `${destination.host} does not resolve`);
     const addresses = sortAddresses(found, this.#version);
     if (addresses.length === 0)
       throw new NetError('unreachable', `${destination.host} has no address of the family that ip-version asks for`, { code: 'NO_ADDRESS' });
@@ -52,7 +53,8 @@ export class DirectAdapter implements Adapter {
     return Promise.resolve(
       new UdpConn({
         own: get(OWN_ENDPOINTS),
-        resolve: async (host) => sortAddresses(await get(RESOLVER).resolve(host, 0, options.signal), this.#version)[0] ?? null,
+        resolve: (host) => get(RESOLVER).resolve(host, 0, options.signal),
+        sort: (addresses) => sortAddresses(addresses, this.#version),
       }),
     );
   }

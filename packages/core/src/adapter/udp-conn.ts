@@ -16,8 +16,10 @@ const MAX_NAMES = 64;
 
 export interface UdpConnOptions {
   readonly own: OwnEndpoints;
-  /** The address to use for a name, or null. Rejects with a NetError. */
-  resolve(host: string): Promise<string | null>;
+  /** Addresses of a name. Rejects with a NetError. */
+  resolve(host: string): Promise<readonly string[]>;
+  /** Those that may be used, the one to use first. */
+  sort(addresses: readonly string[]): readonly string[];
 }
 
 /** UDP sockets of the host, one per family, made when first needed: the same local port for all peers (RFC 4787, endpoint-independent). */
@@ -64,8 +66,11 @@ export class UdpConn implements PacketConn {
   #send({ bytes, peer, addresses }: Datagram): boolean {
     if (this.#closed) return false;
     if (addressFamily(peer.host) !== 0) return this.#sendTo(peer.host, peer.port, Buffer.from(bytes));
-    const judged = addresses?.[0];
-    if (judged !== undefined) return this.#sendTo(judged, peer.port, Buffer.from(bytes));
+    if (addresses !== undefined) {
+      // Judged: exactly these, and none at all if the name did not resolve. Asking again could give what the rules have not seen.
+      const [judged] = this.#options.sort(addresses);
+      return judged !== undefined && this.#sendTo(judged, peer.port, Buffer.from(bytes));
+    }
     const queue = this.#waiting.get(peer.host);
     if (queue !== undefined) {
       if (queue.length >= MAX_WAITING) return false;
@@ -79,7 +84,8 @@ export class UdpConn implements PacketConn {
   }
 
   async #resolveAndSend(host: string): Promise<void> {
-    const address = await this.#options.resolve(host).catch(() => null); // UDP loses what it cannot deliver; counted below
+    const found = await this.#options.resolve(host).catch(() => []); // UDP loses what it cannot deliver; counted below
+    const address = this.#options.sort(found)[0] ?? null;
     const queue = this.#waiting.get(host) ?? [];
     this.#waiting.delete(host);
     for (const { bytes, port } of queue) if (address === null || this.#closed || !this.#sendTo(address, port, bytes)) this.dropped++;

@@ -7,6 +7,8 @@ import type { HandlePackets, HandleStream, RoutedStream } from '../routing/strea
 
 /** Where sessions come from. */
 export interface Inbound {
+  /** Where it listens, with the port that was really taken. Absent where it has none. */
+  readonly endpoint?: Endpoint;
   /** Settles when it listens. Rejects with NekitError `LISTEN_FAILED` and leaves nothing open. */
   start(signal: Cancel): Promise<void>;
   /** Stops listening; what is under way goes on (the kernel drains and aborts it). */
@@ -54,7 +56,7 @@ export interface InboundConnection {
   readonly local: Endpoint;
   /** Port of the listener (IN-PORT). */
   readonly port: number;
-  /** Fires when the client's connection breaks, or when the kernel stops. Sessions take it as their signal. */
+  /** Fires when the client's connection breaks, or when the kernel stops; the stream is aborted with it. Sessions take it as their signal. */
   readonly signal: CancelSource;
   /** null: this client needs no credentials (none configured, or its address is in skip-auth-prefixes). */
   readonly users: Users | null;

@@ -52,7 +52,7 @@ export class TcpInbound implements Inbound {
     const { host, port } = this.#options;
     const { name, type } = this.#context;
     const events = this.#context.get(EVENTS);
-    const server = net.createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) => this.#accept(socket, signal));
+    const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(socket, signal));
     try {
       // A host without IPv6 has no '::', which is how "all addresses" is written.
       await listen(server, host, port).catch((error: unknown) =>
@@ -83,8 +83,10 @@ export class TcpInbound implements Inbound {
     const events = this.#context.get(EVENTS);
     const listener = this.#context.name;
     const source = endpointOf(socket.remoteAddress, socket.remotePort);
-    const local = endpointOf(socket.localAddress, socket.localPort);
-    if (source === null || local === null) return void socket.destroy(); // gone already
+    if (source === null) {
+      socket.destroy(); // gone already
+      return;
+    }
     const number = this.#options.access.admits(source.host) ? this.#options.limit.enter() : 'address';
     if (number === null || number === 'address') {
       socket.on('error', () => socket.destroy());
@@ -100,10 +102,10 @@ export class TcpInbound implements Inbound {
       if (events.wants('connection.closed')) events.emit('connection.closed', { listener, connection: number });
     });
     const stream = streamFromSocket(socket, (error) => gone.cancel(error));
-    void this.#serve(stream, source, local, gone);
+    void this.#serve(stream, source, () => endpointOf(socket.localAddress, socket.localPort) ?? this.endpoint, gone);
   }
 
-  async #serve(stream: Stream, source: Endpoint, local: Endpoint, signal: CancelSource): Promise<void> {
+  async #serve(stream: Stream, source: Endpoint, local: () => Endpoint, signal: CancelSource): Promise<void> {
     const { users } = this.#options;
     const abort = (reason: Error): void => stream.abort(reason);
     const forget = signal.onCancel(abort);
@@ -113,7 +115,9 @@ export class TcpInbound implements Inbound {
         const connection = {
           stream: chosen.stream,
           source,
-          local,
+          get local() {
+            return local();
+          },
           port: this.#port,
           signal,
           users: users === null || this.#skipAuth.includes(source.host) ? null : users,

@@ -39,7 +39,7 @@ export class ListenerSet {
     return this.#running.map(({ config, inbound }) => ({
       name: config.name,
       type: config.type,
-      endpoint: inbound instanceof TcpInbound ? inbound.endpoint : null,
+      endpoint: inbound.endpoint ?? null,
     }));
   }
 

@@ -15,10 +15,14 @@ export interface Cancel {
 
 const NOTHING = (): void => {};
 
+/** Up to so many listeners are kept in an array, which is cheaper to make than a Set; each connection makes several of these. */
+const FEW = 8;
+
 /** The side that fires. Give others only its `Cancel` face. */
 export class CancelSource implements Cancel {
   #reason: Error | null = null;
-  #listeners: Set<(reason: Error) => void> | null = null;
+  #few: ((reason: Error) => void)[] | null = null;
+  #many: Set<(reason: Error) => void> | null = null;
   #controller: AbortController | null = null;
   #release: () => void = NOTHING;
 
@@ -36,9 +40,10 @@ export class CancelSource implements Cancel {
     this.#reason = reason;
     this.release();
     this.#controller?.abort(reason);
-    const listeners = this.#listeners;
-    this.#listeners = null;
-    if (listeners !== null) for (const run of listeners) run(reason);
+    const listeners = [...(this.#few ?? []), ...(this.#many ?? [])];
+    this.#few = null;
+    this.#many = null;
+    for (const run of listeners) run(reason);
   }
 
   onCancel(run: (reason: Error) => void): () => void {
@@ -47,9 +52,14 @@ export class CancelSource implements Cancel {
       return NOTHING;
     }
     const listener = (reason: Error): void => run(reason); // one entry per call, even for the same function
-    this.#listeners ??= new Set();
-    this.#listeners.add(listener);
-    return () => this.#listeners?.delete(listener);
+    this.#few ??= [];
+    if (this.#few.length < FEW) {
+      this.#few.push(listener);
+    } else {
+      this.#many ??= new Set();
+      this.#many.add(listener);
+    }
+    return () => this.#forget(listener);
   }
 
   toAbortSignal(): AbortSignal {
@@ -64,6 +74,12 @@ export class CancelSource implements Cancel {
   release(): void {
     this.#release();
     this.#release = NOTHING;
+  }
+
+  #forget(listener: (reason: Error) => void): void {
+    const index = this.#few?.indexOf(listener) ?? -1;
+    if (index !== -1) this.#few?.splice(index, 1);
+    else this.#many?.delete(listener);
   }
 }
 

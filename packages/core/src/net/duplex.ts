@@ -34,6 +34,7 @@ class DuplexStream implements Stream {
     duplex.on('drain', () => this.#drained());
     duplex.on('error', (error) => this.#fail(toNetError(error)));
     duplex.on('close', () => this.#closed());
+    if (duplex.destroyed) this.#closed(); // its 'close' may have come already
   }
 
   read(): Promise<Chunks | null> {

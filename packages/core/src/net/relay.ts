@@ -1,6 +1,5 @@
 import { NetError, toNetError } from './errors.js';
-import type { RelayOptions, Stream, Totals } from './stream.js';
-import { byteLength } from './stream.js';
+import { byteLength, type Chunks, type RelayOptions, type Stream, type Totals } from './stream.js';
 import type { TimerWheel } from './timer-wheel.js';
 
 /**
@@ -21,21 +20,35 @@ export async function relay(a: Stream, b: Stream, options: RelayOptions, timers:
   };
   const forget = signal.onCancel(stop);
   const deadline = timers.after(silenceMs, () => stop(new NetError('timeout', `no byte for ${silenceMs / 1000} s`, { code: 'IDLE_TIMEOUT' })));
-  const pump = async (from: Stream, to: Stream, counter: number): Promise<void> => {
-    try {
-      for (let chunks = await from.read(); chunks !== null; chunks = await from.read()) {
-        const length = byteLength(chunks);
-        await to.write(chunks);
-        counters[counter] = (counters[counter] ?? 0) + length;
-        deadline.at = timers.now() + silenceMs;
-      }
-      silenceMs = options.halfCloseMs;
-      deadline.move(silenceMs);
-      await to.closeWrite();
-    } catch (reason) {
-      stop(toNetError(reason));
-    }
+  const ended = (): void => {
+    silenceMs = options.halfCloseMs;
+    deadline.move(silenceMs);
   };
+  /** Callbacks rather than a loop that awaits: its frame would keep the last chunks alive for as long as the next read waits. */
+  const pump = (from: Stream, to: Stream, counter: number): Promise<void> =>
+    new Promise((resolve) => {
+      const fail = (reason: unknown): void => {
+        stop(toNetError(reason));
+        resolve();
+      };
+      const next = (): void => {
+        from.read().then(take, fail);
+      };
+      const take = (chunks: Chunks | null): void => {
+        if (chunks === null) {
+          ended();
+          to.closeWrite().then(resolve, fail);
+          return;
+        }
+        const length = byteLength(chunks);
+        to.write(chunks).then(() => {
+          counters[counter] = (counters[counter] ?? 0) + length;
+          deadline.at = timers.now() + silenceMs;
+          next();
+        }, fail);
+      };
+      next();
+    });
   await Promise.all([pump(a, b, slot), pump(b, a, slot + 1)]);
   deadline.cancel();
   forget();

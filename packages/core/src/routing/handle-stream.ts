@@ -62,6 +62,7 @@ export async function routeStream(session: Session, routing: Routing): Promise<R
     key: `${routing.generation}:${record.chain().join('>')}`,
     counters: record.counters,
     slot: record.slot,
+    signal: record.cancel,
     dial: () => dialStream(record, way, routing),
     end: (error) => {
       if (error === null) reportAccepted(record, routing);

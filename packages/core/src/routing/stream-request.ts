@@ -1,3 +1,4 @@
+import type { Cancel } from '../net/cancel.js';
 import type { NetError } from '../net/errors.js';
 import type { PacketConn } from '../net/packet-conn.js';
 import type { Session } from '../net/session.js';
@@ -32,6 +33,8 @@ export type HandlePackets = (request: PacketRequest) => Promise<void>;
 export interface RoutedStream {
   /** Names the adapter that carries it; another one after a reload. Streams of one key and one destination are alike. */
   readonly key: string;
+  /** Fires when the client has left, or when this session is to be ended. */
+  readonly signal: Cancel;
   /** A new stream to the session's destination through the adapter. Rejects with a NetError. */
   dial(): Promise<Stream>;
   /** Bytes so far, up at `slot`, down at `slot + 1`; the inbound adds to them. */

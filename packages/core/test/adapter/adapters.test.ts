@@ -40,6 +40,11 @@ void t.test('direct: TCP', async (t) => {
     await echo.close();
   });
 
+  await t.test('a name that was judged as nowhere is not looked up again', async () => {
+    const { adapter } = direct({ resolver: { resolve: () => Promise.reject(new Error('must not be asked')) } });
+    await assert.rejects(adapter.stream.dialStream({ host: 'gone.example', port: 80 }, { ...dialOptions(), addresses: [] }), fails('name'));
+  });
+
   await t.test('Happy Eyeballs: a dead first address costs no more than its head start', async () => {
     const echo = await startEcho('127.0.0.1');
     // 127.0.0.2 refuses (the target listens on 127.0.0.1 only): the next one is tried at once
@@ -166,6 +171,7 @@ void t.test('direct: UDP', async (t) => {
     assert.equal(asked, 1);
     conn.send([{ bytes: Buffer.from('3'), peer: { host: 'judged.example', port: target.port }, addresses: ['127.0.0.1'] }]);
     await eventually(async () => (await next(conn)).text === 're: 3');
+    assert.equal(conn.send([{ bytes: Buffer.from('4'), peer: { host: 'judged.example', port: target.port }, addresses: [] }]), 0, 'judged as nowhere');
     assert.equal(asked, 1);
     conn.close();
     await target.close();

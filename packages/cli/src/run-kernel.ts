@@ -5,25 +5,25 @@ import { EventLog, type Log, openLog } from './log.js';
 import { asLogLevel, type LogLevel } from './options.js';
 import { prepare, type Setup, type SetupOptions, topLevel } from './setup.js';
 
-export interface ServiceOptions extends SetupOptions {
+export interface RunOptions extends SetupOptions {
   readonly strict: boolean;
 }
 
 /** Runs a kernel until SIGINT or SIGTERM, and resolves to the exit code. Rejects if it cannot start. */
-export async function serve(options: ServiceOptions): Promise<number> {
+export async function serve(options: RunOptions): Promise<number> {
   const setup = await prepare(options);
   const kernel = createKernel(setup.source, { plugins: setup.plugins, strict: options.strict });
   const log = await openLog(levelOf(setup.source), process.stdout.isTTY);
   tell(kernel.warnings);
-  return new Service(kernel, setup, log).run(describe(options));
+  return new KernelProcess(kernel, setup, log).run(describe(options));
 }
 
-function describe({ config, proxies = [] }: ServiceOptions): string {
+function describe({ config, proxies = [] }: RunOptions): string {
   return config ?? (proxies.length === 0 ? 'no config, everything direct' : 'no config, everything through --proxy');
 }
 
 /** A kernel with this process's signals. */
-class Service {
+class KernelProcess {
   readonly #kernel: Kernel;
   readonly #setup: Setup;
   readonly #log: Log;
