@@ -132,6 +132,7 @@ t.test('curl', { skip: unlessInstalled('curl') }, async (t) => {
 
   await t.test('a password', (t) => passwords(t, origin));
   await t.test('refusals and failures', (t) => failures(t, entry, origin));
+  await t.test('a loop through another proxy', loop);
   t.same(entry.warned, [], 'no warning of the kernel');
 });
 
@@ -199,4 +200,29 @@ async function failures(t: Test, entry: TestKernel, origin: Origin): Promise<voi
   );
   const spoken = await curl('-x', `http://127.0.0.1:${entry.port}`, `http://blocked.test:${origin.port}/`);
   t.match(spoken.stdout.toString(), /^403 Forbidden: .+\n$/, 'the refusal says why');
+}
+
+/** Two kernels that send everything to each other: the first that sees its own name in Via says so. */
+async function loop(t: Test): Promise<void> {
+  const port = await closedPort();
+  const server = '127.0.0.1';
+  const one = await startKernel({ 'max-connections': 100, proxies: [{ name: 'other', type: 'http', server, port }], rules: ['MATCH,other'] });
+  const other = await startKernel({
+    'max-connections': 100,
+    listeners: [{ name: 'in', type: 'mixed', port }],
+    proxies: [{ name: 'one', type: 'http', server, port: one.port }],
+    rules: ['MATCH,one'],
+  });
+  t.teardown(async () => {
+    await one.stop();
+    await other.stop();
+  });
+  for (const args of [
+    ['-w', '%{http_code}', '-o', '/dev/null'],
+    ['-p', '-w', '%{http_connect}'],
+  ]) {
+    const { stdout } = await curl('-x', `http://127.0.0.1:${one.port}`, ...args, 'http://x.test/');
+    t.equal(stdout.toString(), '508', args.join(' '));
+  }
+  t.ok(one.closed.length + other.closed.length <= 6, 'without going round');
 }

@@ -89,7 +89,12 @@ t.test(`${total} connections, seed ${seed}`, { timeout: full ? 800_000 : 110_000
   };
 
   const warm = await runUpTo(warmUp);
-  const end = await runUpTo(total);
+  const heaps = [warm.heap];
+  let end = warm;
+  for (let step = 1; step <= 4; step++) {
+    end = await runUpTo(warmUp + Math.round(((total - warmUp) * step) / 4));
+    heaps.push(end.heap);
+  }
   t.comment(`${started} connections, ${end.ended} sessions, codes ${JSON.stringify(end.codes)}, without a session ${JSON.stringify(end.failed)}`);
   t.comment(
     `heap ${kib(before.heap)} at the start, ${kib(warm.heap)} after ${warmUp}, ${kib(end.heap)} at the end; RSS ${kib(warm.rss)}, then ${kib(end.rss)}`,
