@@ -74,9 +74,11 @@ export async function startInbound(options: InboundOptions = {}): Promise<Inboun
   const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     const signal = new CancelSource();
     open.set(socket, signal);
+    const stream = streamFromSocket(socket, (error) => signal.cancel(error));
+    signal.onCancel((reason) => stream.abort(reason)); // as core's listeners do
     socket.on('close', () => open.delete(socket));
     const connection: InboundConnection = {
-      stream: streamFromSocket(socket, (error) => signal.cancel(error)),
+      stream,
       source: { host: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 },
       local: options.local ?? { host: socket.localAddress ?? '', port: socket.localPort ?? 0 },
       port: 1080,

@@ -74,7 +74,7 @@ function connect(address: string, port: number, options: ConnectOptions, signal:
       family: addressFamily(address),
       allowHalfOpen: true,
       noDelay: true,
-     
+
       autoSelectFamily: false,
     });
     const fail = (error: NetError): void => {

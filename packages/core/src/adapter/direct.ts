@@ -25,26 +25,25 @@ export class DirectAdapter implements Adapter {
     if (options.udp) this.packet = { dialPacket: (dial) => this.#dialPacket(dial) };
   }
 
-  async #dialStream(destination: Endpoint, options: DialOptions): Promise<Stream> {
-    const { get } = this.#context;
-    const found = options.addresses ?? (await this.#resolve(destination.host, options));
-    if (found.length === 0) throw new NetError('name', `${destination.host} does not resolve`);
-    const addresses = sortAddresses(found, this.#version);
-    if (addresses.length === 0)
-      throw new NetError('unreachable', `${destination.host} has no address of the family that ip-version asks for`, { code: 'NO_ADDRESS' });
-    return connectToAny(addresses, destination.port, {
-      clock: get(CLOCK),
-      timers: get(TIMERS),
-      own: get(OWN_ENDPOINTS),
-      signal: options.signal,
-      timeoutMs: get(TIMEOUTS).connect,
-    });
+  #dialStream(destination: Endpoint, options: DialOptions): Promise<Stream> {
+    const { host, port } = destination;
+    if (options.addresses !== undefined) return this.#connect(host, port, options.addresses, options);
+    if (addressFamily(host) !== 0) return this.#connect(host, port, [host], options);
+    return this.#resolveAndConnect(host, port, options);
   }
 
-  #resolve(host: string, options: DialOptions): readonly string[] | Promise<readonly string[]> {
-    if (addressFamily(host) !== 0) return [host];
+  async #resolveAndConnect(host: string, port: number, options: DialOptions): Promise<Stream> {
     const family = this.#version === 'ipv4' ? 4 : this.#version === 'ipv6' ? 6 : 0;
-    return this.#context.get(RESOLVER).resolve(host, family, options.signal);
+    return this.#connect(host, port, await this.#context.get(RESOLVER).resolve(host, family, options.signal), options);
+  }
+
+  #connect(host: string, port: number, found: readonly string[], { signal }: DialOptions): Promise<Stream> {
+    const { get } = this.#context;
+    if (found.length === 0) return Promise.reject(new NetError('name', `${host} does not resolve`));
+    const addresses = sortAddresses(found, this.#version);
+    if (addresses.length === 0)
+      return Promise.reject(new NetError('unreachable', `${host} has no address of the family that ip-version asks for`, { code: 'NO_ADDRESS' }));
+    return connectToAny(addresses, port, { clock: get(CLOCK), timers: get(TIMERS), own: get(OWN_ENDPOINTS), signal, timeoutMs: get(TIMEOUTS).connect });
   }
 
   #dialPacket(options: DialOptions): Promise<PacketConn> {

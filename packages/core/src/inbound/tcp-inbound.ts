@@ -4,7 +4,8 @@ import { type Cancel, CancelSource, timeoutError } from '../net/cancel.js';
 import { type Endpoint, formatEndpoint } from '../net/endpoint.js';
 import { errorCode, NekitError, NetError, toNetError } from '../net/errors.js';
 import { reset, streamFromSocket } from '../net/socket-stream.js';
-import type { Stream } from '../net/stream.js';
+import type { Chunks, Stream } from '../net/stream.js';
+import { PrefixedStream } from '../net/stream-reader.js';
 import { EVENTS, OWN_ENDPOINTS, TIMEOUTS, TIMERS } from '../net/tokens.js';
 import { type AccessList, AddressList } from './access.js';
 import { chooseProtocol } from './choose-protocol.js';
@@ -142,11 +143,24 @@ export class TcpInbound implements Inbound {
     const ms = this.#context.get(TIMEOUTS).handshake;
     const deadline = this.#context.get(TIMERS).after(ms, () => stream.abort(timeoutError('the first byte', ms)));
     try {
-      return await chooseProtocol(stream, protocols);
+      const first = await stream.read();
+      if (first === null) return null;
+      // Nearly always the first byte tells; what takes more comes back in front.
+      const protocol = protocols.find((candidate) => candidate.takes(first[0] ?? NO_BYTES) === true);
+      const whole = putBack(stream, first);
+      return protocol === undefined ? await chooseProtocol(whole, protocols) : { protocol, stream: whole };
     } finally {
       deadline.cancel();
     }
   }
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+function putBack(stream: Stream, chunks: Chunks): Stream {
+  if (stream.unread === undefined) return new PrefixedStream(stream, chunks);
+  stream.unread(chunks);
+  return stream;
 }
 
 function endpointOf(address: string | undefined, port: number | undefined): Endpoint | null {

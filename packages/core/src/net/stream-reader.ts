@@ -9,8 +9,9 @@ import type { Chunks, NativeEnd, Stream } from './stream.js';
  */
 export class StreamReader {
   readonly #stream: Stream;
-  #chunks: Uint8Array[] = [];
-  #length = 0;
+  /** What was read; its first `#at` bytes are taken. */
+  #bytes: Uint8Array = EMPTY;
+  #at = 0;
   #ended = false;
 
   constructor(stream: Stream) {
@@ -19,36 +20,36 @@ export class StreamReader {
 
   /** Bytes that were read and not yet taken. */
   get buffered(): number {
-    return this.#length;
+    return this.#bytes.length - this.#at;
   }
 
   /** Takes exactly `length` bytes. */
   async exactly(length: number): Promise<Uint8Array> {
-    while (this.#length < length) await this.#fill();
+    while (this.buffered < length) await this.#fill();
     return this.#take(length);
   }
 
   /** Takes one byte. */
   async byte(): Promise<number> {
-    while (this.#length === 0) await this.#fill();
-    return this.#take(1)[0] ?? 0;
+    while (this.buffered === 0) await this.#fill();
+    return this.#bytes[this.#at++] ?? 0;
   }
 
   /** Looks at the first bytes, at least `length` of them, without taking any; fewer only if the stream ends first. */
   async peek(length: number): Promise<Uint8Array> {
-    while (this.#length < length && !this.#ended) await this.#pull();
-    return this.#flat();
+    while (this.buffered < length && !this.#ended) await this.#pull();
+    return this.#rest();
   }
 
   /** Takes everything up to and including `pattern`, at most `limit` bytes of it. */
   async until(pattern: Uint8Array, limit: number): Promise<Uint8Array> {
     let searched = 0;
     for (;;) {
-      const flat = this.#flat();
-      const found = Buffer.from(flat.buffer, flat.byteOffset, flat.length).indexOf(pattern, Math.max(0, searched - pattern.length + 1));
+      const rest = this.#rest();
+      const found = Buffer.from(rest.buffer, rest.byteOffset, rest.length).indexOf(pattern, Math.max(0, searched - pattern.length + 1));
       if (found !== -1 && found + pattern.length <= limit) return this.#take(found + pattern.length);
-      if (found !== -1 || flat.length >= limit) throw new NetError('protocol', `more than ${limit} bytes before the end of the message`, { code: 'TOO_LONG' });
-      searched = flat.length;
+      if (found !== -1 || rest.length >= limit) throw new NetError('protocol', `more than ${limit} bytes before the end of the message`, { code: 'TOO_LONG' });
+      searched = rest.length;
       await this.#fill();
     }
   }
@@ -56,16 +57,16 @@ export class StreamReader {
   /** Puts bytes in front of what is unread. */
   unread(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
-    this.#chunks.unshift(bytes);
-    this.#length += bytes.length;
+    this.#bytes = this.buffered === 0 ? bytes : Buffer.concat([bytes, this.#rest()]);
+    this.#at = 0;
   }
 
   /** The same stream, its `native` included, with what was read too far in front. The reader is spent. No read may be pending. */
   release(): Stream {
-    const unread = this.#chunks;
-    this.#chunks = [];
-    this.#length = 0;
-    if (unread.length === 0) return this.#stream;
+    if (this.buffered === 0) return this.#stream;
+    const unread = [this.#rest()];
+    this.#bytes = EMPTY;
+    this.#at = 0;
     if (this.#stream.unread === undefined) return new PrefixedStream(this.#stream, unread);
     this.#stream.unread(unread);
     return this.#stream;
@@ -82,29 +83,28 @@ export class StreamReader {
       this.#ended = true;
       return false;
     }
-    for (const chunk of chunks) {
-      this.#chunks.push(chunk);
-      this.#length += chunk.length;
-    }
+    const only = chunks[0];
+    if (this.buffered === 0 && chunks.length === 1 && only !== undefined) this.#bytes = only;
+    else this.#bytes = Buffer.concat([this.#rest(), ...chunks]);
+    this.#at = 0;
     return true;
   }
 
-  /** All that is unread as one array (copied only when it lies in several). */
-  #flat(): Uint8Array {
-    if (this.#chunks.length !== 1) this.#chunks = this.#length === 0 ? [] : [Buffer.concat(this.#chunks, this.#length)];
-    return this.#chunks[0] ?? new Uint8Array(0);
+  #rest(): Uint8Array {
+    return this.#at === 0 ? this.#bytes : this.#bytes.subarray(this.#at);
   }
 
   #take(length: number): Uint8Array {
-    const flat = this.#flat();
-    this.#chunks = flat.length === length ? [] : [flat.subarray(length)];
-    this.#length -= length;
-    return flat.subarray(0, length);
+    const taken = this.#bytes.subarray(this.#at, this.#at + length);
+    this.#at += length;
+    return taken;
   }
 }
 
+const EMPTY = new Uint8Array(0);
+
 /** A stream with bytes in front that were read from it before. It changes no byte, so it hands on what the stream can do. */
-class PrefixedStream implements Stream {
+export class PrefixedStream implements Stream {
   readonly #stream: Stream;
   #unread: Chunks | null;
   readonly native?: NativeEnd;

@@ -38,22 +38,23 @@ export function takeWay(record: SessionRecord, decision: Decision): Way {
   return { adapter: decision.adapter, options: decision.addresses === null ? base : { ...base, addresses: decision.addresses } };
 }
 
-/** Runs one dial with its events. Rejects with a NetError only. */
-export async function dialWith<T>(record: SessionRecord, adapter: Adapter, { events, timers }: Routing, dial: () => Promise<T>): Promise<T> {
+/** Runs one dial with its events. */
+export function dialWith<T>(record: SessionRecord, adapter: Adapter, { events, timers }: Routing, dial: () => Promise<T>): Promise<T> {
+  if (!events.wants('adapter.dialing') && !events.wants('adapter.ready') && !events.wants('adapter.failed')) return dial();
   const session = record.session.id;
   const begin = timers.now();
-  if (events.wants('adapter.dialing'))
-    events.emit('adapter.dialing', { session, adapter: adapter.tag, type: adapter.type, destination: record.session.destination });
-  try {
-    const made = await dial();
-    if (events.wants('adapter.ready')) events.emit('adapter.ready', { session, adapter: adapter.tag, ms: timers.now() - begin });
-    return made;
-  } catch (thrown) {
-    const error = toNetError(thrown);
-    if (events.wants('adapter.failed'))
+  events.emit('adapter.dialing', { session, adapter: adapter.tag, type: adapter.type, destination: record.session.destination });
+  return dial().then(
+    (made) => {
+      events.emit('adapter.ready', { session, adapter: adapter.tag, ms: timers.now() - begin });
+      return made;
+    },
+    (thrown: unknown) => {
+      const error = toNetError(thrown);
       events.emit('adapter.failed', { session, adapter: adapter.tag, code: error.code, message: error.message, ms: timers.now() - begin });
-    throw error;
-  }
+      throw error;
+    },
+  );
 }
 
 /** The error for an adapter that cannot carry this kind of traffic. */
