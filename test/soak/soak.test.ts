@@ -97,7 +97,7 @@ t.test(`${total} connections, seed ${seed}`, { timeout: full ? 800_000 : 110_000
   }
   t.comment(`${started} connections, ${end.ended} sessions, codes ${JSON.stringify(end.codes)}, without a session ${JSON.stringify(end.failed)}`);
   t.comment(
-    `heap ${kib(before.heap)} at the start, ${kib(warm.heap)} after ${warmUp}, ${kib(end.heap)} at the end; RSS ${kib(warm.rss)}, then ${kib(end.rss)}`,
+    `heap ${kib(before.heap)} at the start, ${heaps.map(kib).join(', ')} from ${warmUp} to ${total} connections; RSS ${kib(warm.rss)}, then ${kib(end.rss)}`,
   );
   t.equal(stuck, 0, 'every connection ended by itself or by a timeout of the kernel');
   t.equal(end.sessions, 0, 'no session is left');
