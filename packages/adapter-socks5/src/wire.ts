@@ -21,7 +21,6 @@ export const METHOD_UNACCEPTABLE = 0xff;
 export const PASSWORD_VERSION = 0x01;
 
 export const COMMAND_CONNECT = 0x01;
-export const COMMAND_BIND = 0x02;
 export const COMMAND_ASSOCIATE = 0x03;
 
 export const TYPE_IPV4 = 0x01;

@@ -99,7 +99,13 @@ export async function startSocksServer(behaviour: Behaviour = {}): Promise<Socks
 function secured(raw: net.Socket, certificate: Certificate, sni: (string | false)[], serve: (socket: net.Socket) => void): void {
   const socket = new tls.TLSSocket(duplexFromStream(streamFromSocket(raw)), { isServer: true, key: certificate.key, cert: certificate.cert });
   socket.on('error', () => socket.destroy());
+  // A client that was cancelled between our accept and its own 'connect' leaves with FIN, without a word.
+  const left = (): void => {
+    raw.destroy();
+  };
+  raw.once('end', left);
   socket.once('secure', () => {
+    raw.off('end', left);
     const name: unknown = 'servername' in socket ? socket.servername : false;
     sni.push(typeof name === 'string' ? name : false);
     serve(socket);

@@ -34,7 +34,7 @@ function codeOf(error: unknown): unknown {
 }
 
 function stackOf(error: unknown): string[] {
-  if ((process.env['NEKIT_DEBUG'] ?? '') === '' || !(error instanceof Error)) return [];
+  if ((process.env.NEKIT_DEBUG ?? '') === '' || !(error instanceof Error)) return [];
   const cause = error.cause instanceof Error ? [`caused by ${error.cause.stack ?? error.cause.message}`] : [];
   return [error.stack ?? error.message, ...cause];
 }

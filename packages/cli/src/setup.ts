@@ -70,7 +70,7 @@ async function readConfig(file: string): Promise<ConfigSource> {
 }
 
 async function load(source: ConfigSource | null, options: SetupOptions): Promise<Plugin[]> {
-  const written = topLevel(source)['plugins'];
+  const written = topLevel(source).plugins;
   const configured: readonly unknown[] = Array.isArray(written) ? written : [];
   const names = [...BUNDLED, ...configured.filter((name) => typeof name === 'string'), ...(options.plugins ?? [])];
   try {
@@ -103,13 +103,13 @@ function withPlace(error: unknown, source: ConfigSource, configured: readonly un
 function withOptions(source: ConfigSource | null, options: SetupOptions, entries: readonly Record<string, unknown>[]): ConfigSource {
   const base = source ?? configFromObject({ 'mixed-port': DEFAULT_PORT });
   const first = entries[0];
-  const rules = topLevel(base)['rules'];
+  const rules = topLevel(base).rules;
   const noRules = !Array.isArray(rules) || rules.length === 0;
   return withOverrides(base, {
     set: {
       ...(options.mixedPort === null || options.mixedPort === undefined ? {} : listen(options.mixedPort)),
       ...(options.logLevel === null || options.logLevel === undefined ? {} : { 'log-level': options.logLevel }),
-      ...(first !== undefined && noRules ? { rules: [{ type: 'MATCH', to: first['name'] }] } : {}),
+      ...(first !== undefined && noRules ? { rules: [{ type: 'MATCH', to: first.name }] } : {}),
     },
     append: {
       ...(entries.length === 0 ? {} : { proxies: entries }),
@@ -129,7 +129,7 @@ function namesIn(source: ConfigSource | null): Set<string> {
   for (const key of ['proxies', 'proxy-groups']) {
     const entries: unknown = top[key];
     if (!Array.isArray(entries)) continue;
-    for (const entry of entries as readonly unknown[]) if (isRecord(entry) && typeof entry['name'] === 'string') names.add(entry['name']);
+    for (const entry of entries as readonly unknown[]) if (isRecord(entry) && typeof entry.name === 'string') names.add(entry.name);
   }
   return names;
 }

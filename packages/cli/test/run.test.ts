@@ -125,7 +125,7 @@ tap.test('without a config: HTTP and SOCKS, a log line per session, a clean end'
   ]);
   t.equal(sessions.length, 3, 'one line per session');
   t.match(
-    command.lines((line) => String(line['msg']).startsWith('SIGTERM')),
+    command.lines((line) => String(line.msg).startsWith('SIGTERM')),
     [{ level: 'info' }],
   );
 });

@@ -149,7 +149,7 @@ export function jsonSchemaOf(definition: Pick<AdapterDefinition<unknown>, 'type'
 
 /** The names in a group's `proxies`. */
 function members(section: Section, entry: unknown, path: Path): { name: string; path: Path }[] {
-  const names: unknown = section === 'proxy-groups' && isRecord(entry) ? entry['proxies'] : undefined;
+  const names: unknown = section === 'proxy-groups' && isRecord(entry) ? entry.proxies : undefined;
   if (!Array.isArray(names)) return [];
   return names.flatMap((name, index) => (typeof name === 'string' ? [{ name, path: [...path, 'proxies', index] }] : []));
 }

@@ -77,7 +77,7 @@ class ListenerChecker {
       this.#problems.error('BAD_VALUE', 'a listener is a set of keys, as { name: lan, type: mixed, listen: 0.0.0.0, port: 7891 }', path);
       return null;
     }
-    const type = entry['type'];
+    const type = entry.type;
     const inbound = typeof type === 'string' ? this.#registry.inbounds.get(type)?.definition : undefined;
     return inbound === undefined ? this.#protocol(entry, path) : this.#inbound(entry, inbound, path);
   }
@@ -86,7 +86,7 @@ class ListenerChecker {
   #protocol(entry: Readonly<Record<string, unknown>>, path: Path): Placed | null {
     const shaped = this.#shape(entry, LISTENER_SCHEMA, path);
     const parsed = LISTENER.safeParse(shaped);
-    const type = isRecord(shaped) && typeof shaped['type'] === 'string' ? shaped['type'] : null;
+    const type = isRecord(shaped) && typeof shaped.type === 'string' ? shaped.type : null;
     const known = type === null || this.#isListenerType(type, [...path, 'type']);
     if (!parsed.success) {
       for (const finding of findingsOf(parsed.error, shaped, path)) this.#problems.error('BAD_VALUE', finding.message, finding.path);
@@ -112,8 +112,8 @@ class ListenerChecker {
     const shaped = this.#shape(Object.fromEntries(own), schema, path);
     try {
       const options = definition.config.parse(shaped);
-      const port = isRecord(shaped) && typeof shaped['port'] === 'number' ? shaped['port'] : 0;
-      const host = isRecord(shaped) && typeof shaped['listen'] === 'string' ? shaped['listen'] : '127.0.0.1';
+      const port = isRecord(shaped) && typeof shaped.port === 'number' ? shaped.port : 0;
+      const host = isRecord(shaped) && typeof shaped.listen === 'string' ? shaped.listen : '127.0.0.1';
       return { config: { ...this.#shared, name, type: String(type), host, port, options, where: this.#problems.where(path) }, path };
     } catch (error) {
       for (const finding of findingsOf(error, shaped, path)) this.#problems.error('BAD_VALUE', finding.message, finding.path);

@@ -9,10 +9,10 @@ export interface Finding {
 
 /** `base` is the path of the value that was parsed. An error without `issues` is one finding about the whole. */
 export function findingsOf(error: unknown, value: unknown, base: Path): Finding[] {
-  const issues: unknown = isRecord(error) ? error['issues'] : undefined;
+  const issues: unknown = isRecord(error) ? error.issues : undefined;
   if (!Array.isArray(issues) || issues.length === 0) return [{ path: base, message: error instanceof Error ? error.message : String(error) }];
   return issues.filter(isRecord).map((issue) => {
-    const inner = pathOf(issue['path']);
+    const inner = pathOf(issue.path);
     return { path: [...base, ...inner], message: describe(issue, inner, valueAt(value, inner)) };
   });
 }
@@ -29,8 +29,8 @@ function valueAt(value: unknown, path: Path): unknown {
 
 function describe(issue: Readonly<Record<string, unknown>>, path: Path, value: unknown): string {
   const name = path.length === 0 ? '' : `"${String(path.at(-1))}" `;
-  const message = typeof issue['message'] === 'string' ? issue['message'] : 'is not valid';
-  if (value === undefined && path.length > 0 && issue['code'] !== 'custom') return `${name}is missing`;
+  const message = typeof issue.message === 'string' ? issue.message : 'is not valid';
+  if (value === undefined && path.length > 0 && issue.code !== 'custom') return `${name}is missing`;
   const wanted = expected(issue);
   if (wanted !== null) return name === '' ? `this must be ${wanted}` : `${name}must be ${wanted}`;
   return name === '' ? message : `${name.trimEnd()}: ${message}`;
@@ -40,15 +40,15 @@ function describe(issue: Readonly<Record<string, unknown>>, path: Path, value: u
 function expected(issue: Readonly<Record<string, unknown>>): string | null {
   const { code, message } = issue;
   if (typeof message === 'string' && !/^(?:Invalid (?:input|option)|Too (?:small|big))\b/.test(message)) return null; // written by the schema's author
-  if (code === 'invalid_type') return NOUNS[String(issue['expected'])] ?? String(issue['expected']);
-  if (code === 'invalid_value' && Array.isArray(issue['values'])) {
-    const values = issue['values'].map((value) => JSON.stringify(value));
+  if (code === 'invalid_type') return NOUNS[String(issue.expected)] ?? String(issue.expected);
+  if (code === 'invalid_value' && Array.isArray(issue.values)) {
+    const values = issue.values.map((value) => JSON.stringify(value));
     return values.length === 1 ? `${values[0]}` : `one of ${values.join(', ')}`;
   }
   if (code === 'too_big' || code === 'too_small') return bound(issue, code === 'too_big' ? 'maximum' : 'minimum');
-  if (code === 'invalid_union' && issue['message'] === 'Invalid input' && Array.isArray(issue['errors'])) {
-    const first = issue['errors'].flatMap((errors: unknown) =>
-      Array.isArray(errors) && errors.length > 0 && isRecord(errors[0]) && pathOf(errors[0]['path']).length === 0 ? [expected(errors[0])] : [],
+  if (code === 'invalid_union' && issue.message === 'Invalid input' && Array.isArray(issue.errors)) {
+    const first = issue.errors.flatMap((errors: unknown) =>
+      Array.isArray(errors) && errors.length > 0 && isRecord(errors[0]) && pathOf(errors[0].path).length === 0 ? [expected(errors[0])] : [],
     );
     const wanted = [...new Set(first.filter((text) => text !== null))];
     return wanted.length > 0 ? wanted.join(' or ') : null;
@@ -70,7 +70,7 @@ function bound(issue: Readonly<Record<string, unknown>>, which: 'maximum' | 'min
   const limit = issue[which];
   if (typeof limit !== 'number' && typeof limit !== 'bigint') return null;
   const word = which === 'maximum' ? 'at most' : 'at least';
-  const unit = issue['origin'] === 'string' ? ' characters long' : issue['origin'] === 'array' ? ' entries long' : '';
+  const unit = issue.origin === 'string' ? ' characters long' : issue.origin === 'array' ? ' entries long' : '';
   if (unit === ' characters long' && which === 'minimum' && Number(limit) === 1) return 'given (it is empty)';
   return `${word} ${limit}${unit}`;
 }

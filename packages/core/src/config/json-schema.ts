@@ -60,7 +60,7 @@ function list(top: SchemaNode, key: string, items: SchemaNode): SchemaNode {
 
 function descriptionOf(top: SchemaNode, key: string): SchemaNode | null {
   const property = own(propertiesOf(top), key);
-  return isRecord(property) && typeof property['description'] === 'string' ? { description: property['description'] } : null;
+  return isRecord(property) && typeof property.description === 'string' ? { description: property.description } : null;
 }
 
 /** Entries whose `type` says which other keys there are. `plain` types have core's keys only. */

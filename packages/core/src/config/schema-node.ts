@@ -32,12 +32,12 @@ function follow(reference: string, root: SchemaNode): unknown {
 export function fits(value: unknown, node: SchemaNode): boolean {
   const types = typesOf(node);
   if (types.length > 0 && !types.some((type) => isOfType(value, type))) return false;
-  if (Object.hasOwn(node, 'const') && node['const'] !== value) return false;
+  if (Object.hasOwn(node, 'const') && node.const !== value) return false;
   const values = own(node, 'enum');
   if (Array.isArray(values) && !values.includes(value)) return false;
   if (!isRecord(value)) return true;
   return Object.entries(propertiesOf(node)).every(
-    ([key, property]) => !isRecord(property) || !Object.hasOwn(property, 'const') || own(value, key) === property['const'],
+    ([key, property]) => !isRecord(property) || !Object.hasOwn(property, 'const') || own(value, key) === property.const,
   );
 }
 

@@ -35,7 +35,7 @@ export function configFromObject(value: unknown): ConfigSource {
 
 /** True for what `loadConfig`, `parseConfig` and `configFromObject` return. */
 export function isConfigSource(config: unknown): config is ConfigSource {
-  return isRecord(config) && typeof config['locate'] === 'function' && typeof config['text'] === 'function' && Array.isArray(config['problems']);
+  return isRecord(config) && typeof config.locate === 'function' && typeof config.text === 'function' && Array.isArray(config.problems);
 }
 
 /**

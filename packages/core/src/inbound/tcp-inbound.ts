@@ -55,12 +55,13 @@ export class TcpInbound implements Inbound {
     const events = this.#context.get(EVENTS);
     const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(socket, signal));
     try {
-      // A host without IPv6 has no '::', which is how "all addresses" is written.
-      await listen(server, host, port).catch((error: unknown) =>
-        host === '::' && NO_IPV6.has(errorCode(error)) ? listen(server, '0.0.0.0', port) : Promise.reject(error),
-      );
+      await listen(server, host, port);
     } catch (error) {
-      throw listenError(name, { host, port }, error);
+      // A host without IPv6 has no '::', which is how "all addresses" is written.
+      if (host !== '::' || !NO_IPV6.has(errorCode(error))) throw listenError(name, { host, port }, error);
+      await listen(server, '0.0.0.0', port).catch((again: unknown) => {
+        throw listenError(name, { host: '0.0.0.0', port }, again);
+      });
     }
     const address = server.address();
     this.#port = address !== null && typeof address === 'object' ? address.port : port;

@@ -93,5 +93,7 @@ async function importDefault(entry: string, label: string, options: LoadOptions)
 }
 
 function hint(error: unknown): string {
-  return /^(?:ERR_)?MODULE_NOT_FOUND$/.test(errorCode(error)) ? '; something it needs is missing: install it again' : '';
+  // Loader hooks (of test runners, of transpilers) hand errors between threads and lose their code on the way.
+  const missing = /^(?:ERR_)?MODULE_NOT_FOUND$/.test(errorCode(error)) || (error instanceof Error && /^Cannot find (?:package|module) /.test(error.message));
+  return missing ? '; something it needs is missing: install it again' : '';
 }

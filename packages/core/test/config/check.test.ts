@@ -414,7 +414,7 @@ t.test('objects of embedders', (t) => {
   ]);
 
   const loop: Record<string, unknown> = { name: 'h', type: 'handmade' };
-  loop['child'] = loop;
+  loop.child = loop;
   t.not(checkConfig(configFromObject({ proxies: [loop] }), registry).config, null, 'an object that holds itself is no endless loop');
   const polluting: unknown = JSON.parse('{ "hosts": { "__proto__": { "x": 1 } }, "__proto__": { "mode": "direct" } }');
   t.equal(checkConfig(configFromObject(polluting), registry).config?.mode ?? 'rule', 'rule');
@@ -460,7 +460,7 @@ t.test('control characters of a file do not reach the terminal', (t) => {
   t.end();
 });
 
-t.test('no secret is in any problem, whatever is wrong with the file', async (t) => {
+t.test('no secret is in any problem, whatever is wrong with the file', async (_t) => {
   const secret = fc.stringMatching(/^[A-Za-z0-9+/=_!%&*@#-]{6,24}$/).map((text) => `sEcr3t${text}`);
   const style = fc.constantFrom<(text: string) => string>(
     (text) => JSON.stringify(text),

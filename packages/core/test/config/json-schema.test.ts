@@ -42,7 +42,7 @@ const BAD: readonly [text: string, at: string][] = [
 ];
 
 t.test('the schema is one, and files pass it as they pass the check', (t) => {
-  t.equal(schema['$schema'], 'https://json-schema.org/draft/2020-12/schema');
+  t.equal(schema.$schema, 'https://json-schema.org/draft/2020-12/schema');
   t.ok(ajv.validateSchema(schema));
   for (const text of GOOD) {
     const source = parseConfig(text, 'c.yaml');
