@@ -63,6 +63,30 @@ void t.test('streamFromSocket', async (t) => {
     await close();
   });
 
+  await t.test('an abort while the FIN is on its way closes the socket all the same', async () => {
+    for (let i = 0; i < 50; i++) {
+      const { client, server, close } = await sockets();
+      client.on('error', () => client.destroy());
+      const closed = new Promise<void>((resolve) => server.once('close', () => resolve()));
+      const stream = streamFromSocket(server);
+      const finishing = stream.closeWrite();
+      stream.abort(new NetError('aborted', 'in the same turn'));
+      await assert.rejects(finishing, isNetError);
+      await within(closed, 5_000, "the socket's close");
+      await close();
+    }
+  });
+
+  await t.test('a socket that is closed already fails at once', async () => {
+    const { client, server, close } = await sockets();
+    const closed = new Promise<void>((resolve) => client.once('close', () => resolve()));
+    client.destroy();
+    server.destroy();
+    await within(closed);
+    await assert.rejects(within(streamFromSocket(client).read()), isNetError);
+    await close();
+  });
+
   await t.test('reads ahead no more than its bound', async () => {
     const { client, server, close } = await sockets();
     streamFromSocket(server);
