@@ -212,6 +212,22 @@ void t.test('reload', async (t) => {
     await kernel.stop();
   });
 
+  await t.test('several at once take effect one after the other, and none after stop', async () => {
+    const kernel = kernelWith();
+    await kernel.start();
+    const named = (name: string): KernelInput => ({ listeners: [{ ...MIXED, name }] });
+    await Promise.all([kernel.reload(named('one')), kernel.reload(named('two'))]);
+    assert.deepEqual(
+      kernel.listeners().map(({ name }) => name),
+      ['two'],
+    );
+    const late = kernel.reload(named('three'));
+    await Promise.all([late.catch(() => undefined), kernel.stop()]);
+    assert.deepEqual(kernel.listeners(), []);
+    await assert.rejects(kernel.reload(named('four')), (error) => error instanceof NekitError && error.code === 'STOPPED');
+    assert.deepEqual(kernel.listeners(), []);
+  });
+
   await t.test('a choice in a group is kept while the group has the member', async () => {
     const config: KernelInput = { 'proxy-groups': [{ name: 'pick', type: 'select', proxies: ['DIRECT', 'REJECT'] }], rules: ['MATCH,pick'] };
     const kernel = kernelWith(config);
@@ -297,6 +313,18 @@ void t.test('events tell a session from wish to end', () =>
     });
   }),
 );
+
+void t.test('connection.closed comes before kernel.stopped', async () => {
+  const kernel = kernelWith();
+  const names: EventName[] = [];
+  for (const name of ['connection.accepted', 'connection.closed', 'kernel.stopped'] as const) kernel.on(name, () => names.push(name));
+  await kernel.start();
+  const idle = net.connect({ port: portOf(kernel), host: '127.0.0.1' });
+  idle.on('error', () => idle.destroy());
+  await eventually(() => names.length === 1);
+  await within(kernel.stop());
+  assert.deepEqual(names, ['connection.accepted', 'connection.closed', 'kernel.stopped']);
+});
 
 void t.test('the leaf is named through groups, a race included', () =>
   withEcho(async (echo) => {
@@ -392,6 +420,7 @@ void t.test('limits and access', async (t) => {
     });
     assert.equal((await kernel.explain({ destination: { host: 'a.example', port: 80 } })).adapter, 'exotic');
     assert.ok(kernel.warnings.some((problem) => problem.message.includes('vmess')));
+    assert.equal((await kernel.explain({ destination: { host: 'a.example', port: 80 }, network: 'udp' })).adapter, 'exotic', 'UDP does not leak past it');
     await running(kernel, async () => {
       assert.equal((await socks(portOf(kernel), { host: 'a.example', port: 80 })).rep, 2);
     });

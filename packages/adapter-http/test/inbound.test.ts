@@ -200,7 +200,7 @@ t.test('bodies of responses', async (t) => {
       'HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nConnection: x\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx',
       /x$/,
     ),
-    `HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n${head}\r\nx`,
+    `HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nVia: ${VIA}\r\n\r\nHTTP/1.1 102 Processing\r\nVia: ${VIA}\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n${head}\r\nx`,
   );
   t.ok(origin.accepted() > 1);
 });

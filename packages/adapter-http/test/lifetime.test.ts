@@ -470,3 +470,95 @@ t.test('when the kernel stops, nothing is left', async (t) => {
   t.equal(inbound.protocol.idleConnections, 0);
   for (const client of [idle, waiting, tunnel, halfway]) client.close();
 });
+
+t.test('bytes of fields and reason phrases go through as they are (RFC 9110 section 5.5)', async (t) => {
+  const seen: string[] = [];
+  const { inbound, host } = await scene(t, (request) => {
+    if (!request.endsWith('ab')) return null;
+    seen.push(request);
+    return 'HTTP/1.1 200 \xc3\xa9\r\nContent-Disposition: attachment; filename="\xc3\xa9.txt"\r\nX: \xe9\xff\r\nContent-Length: 1\r\n\r\na';
+  });
+  const client = await RawClient.say(inbound.port, `POST http://${host}/ HTTP/1.1\r\nHost: x\r\nX-N: \xe9\xc3\xa9\r\nContent-Length: 2\r\n\r\nab`);
+  const text = await client.until('\r\n\r\na');
+  t.match(text, 'HTTP/1.1 200 \xc3\xa9\r\n');
+  t.match(text, 'filename="\xc3\xa9.txt"\r\nX: \xe9\xff\r\n');
+  t.match(seen[0], 'X-N: \xe9\xc3\xa9\r\n');
+  client.close();
+});
+
+t.test('a malformed body is refused at once, with an idle upstream connection at hand, too, and the origin sees nothing of it', async (t) => {
+  const { inbound, origin, host } = await scene(t);
+  for (const body of [
+    'Transfer-Encoding: chunked\r\n\r\nzz\r\n',
+    'Transfer-Encoding: \xa0chunked\r\n\r\n0\r\n\r\n',
+    'Transfer-Encoding: chunked\r\n\r\n3;a="\nb"\r\nabc\r\n0\r\n\r\n',
+  ]) {
+    const warm = await RawClient.say(inbound.port, get(host));
+    await warm.until('hello');
+    warm.close();
+    await eventually(() => inbound.protocol.idleConnections === 1);
+    const client = await RawClient.say(inbound.port, `POST http://${host}/ HTTP/1.1\r\nHost: x\r\n${body}`);
+    t.equal(status(await client.until('\r\n\r\n')), 400, JSON.stringify(body));
+    client.close();
+  }
+  t.notMatch(origin.log(), 'POST');
+});
+
+t.test('what an origin may not send is refused: a coding behind a no-break space, another major version', async (t) => {
+  for (const answer of ['HTTP/1.1 200 OK\r\nTransfer-Encoding: \xa0chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n', 'HTTP/2.0 200 OK\r\nContent-Length: 1\r\n\r\na']) {
+    await t.test(JSON.stringify(answer), async (t) => {
+      const { inbound, host } = await scene(t, always(answer));
+      const client = await RawClient.say(inbound.port, get(host));
+      t.equal(status(await client.until('\r\n\r\n')), 502);
+      t.equal(inbound.protocol.idleConnections, 0);
+      client.close();
+    });
+  }
+});
+
+t.test('interim responses carry our Via and no length, a 204 no length', async (t) => {
+  const { inbound, host } = await scene(
+    t,
+    always('HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\nVia: 1.1 o\r\nLink: x\r\n\r\nHTTP/1.1 204 No Content\r\nContent-Length: 0\r\nX: y\r\n\r\n'),
+  );
+  const client = await RawClient.say(inbound.port, get(host));
+  const text = await client.until('X: y');
+  t.match(text, `HTTP/1.1 103 Early Hints\r\nVia: 1.1 o\r\nLink: x\r\nVia: ${VIA}\r\n\r\n`);
+  t.notMatch(text, /Content-Length/);
+  client.close();
+});
+
+t.test('empty lines in front are overlooked, the preface of HTTP/2 is not', async (t) => {
+  const { inbound, host } = await scene(t);
+  t.equal(inbound.protocol.takes(Buffer.from('\r\n')), undefined);
+  t.equal(inbound.protocol.takes(Buffer.from('\r\nGET')), true);
+  t.equal(inbound.protocol.takes(Buffer.of(5)), false);
+  const client = await RawClient.say(inbound.port, `\r\n${get(host)}`);
+  t.equal(status(await client.until('hello')), 200);
+  client.close();
+  const other = await RawClient.say(inbound.port, 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+  t.equal(status(await other.until('\r\n\r\n')), 505);
+  other.close();
+});
+
+t.test('a listener that stops lets go of who waits between two requests, and takes no further ones', async (t) => {
+  let answer: (() => void) | null = null;
+  const { inbound, origin, host } = await scene(t, (request, socket) => {
+    if (!request.includes('\r\n\r\n')) return null;
+    if (!request.includes('/slow')) return ok('quick');
+    answer = () => socket.write(ok('slow'));
+    return '';
+  });
+  const idle = await RawClient.say(inbound.port, get(host));
+  await idle.until('quick');
+  const busy = await RawClient.say(inbound.port, get(host, '', '/slow') + get(host, '', '/never'));
+  await eventually(() => answer !== null);
+  inbound.retire();
+  await eventually(() => idle.ended);
+  (answer as (() => void) | null)?.();
+  await busy.until('slow');
+  await eventually(() => busy.ended);
+  t.notMatch(origin.log(), '/never');
+  idle.close();
+  busy.close();
+});

@@ -8,6 +8,7 @@ import {
   type InboundContext,
   type KernelEvents,
   NetError,
+  never,
   type OwnEndpoints,
   type PacketRequest,
   type StreamRequest,
@@ -83,6 +84,7 @@ export async function startInbound(options: InboundOptions = {}): Promise<Inboun
       local: options.local ?? { host: socket.localAddress ?? '', port: socket.localPort ?? 0 },
       port: 1080,
       signal,
+      retired: never,
       users: options.users ?? null,
     };
     serving++;

@@ -411,7 +411,15 @@ t.test('any Stream will do: nothing here needs a socket', async (t) => {
   const [client, ours]: [Stream, Stream] = pipePair();
   const { context } = testContext();
   const served = socksProtocol.serve(
-    { stream: ours, source: { host: '192.0.2.7', port: 1 }, local: { host: '192.0.2.8', port: 2 }, port: 2, signal: new CancelSource(), users: null },
+    {
+      stream: ours,
+      source: { host: '192.0.2.7', port: 1 },
+      local: { host: '192.0.2.8', port: 2 },
+      port: 2,
+      signal: new CancelSource(),
+      retired: new CancelSource(),
+      users: null,
+    },
     {
       name: 'pipe',
       type: 'socks',

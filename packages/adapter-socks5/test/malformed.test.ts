@@ -164,7 +164,15 @@ t.test('inbound: malformed clients', async (t) => {
     const targets: Endpoint[] = [];
     const users = auth ? USERS : null;
     const serving = socksProtocol.serve(
-      { stream: ours, source: { host: '127.0.0.1', port: 50_000 }, local: { host: '127.0.0.1', port: 1080 }, port: 1080, signal: new CancelSource(), users },
+      {
+        stream: ours,
+        source: { host: '127.0.0.1', port: 50_000 },
+        local: { host: '127.0.0.1', port: 1080 },
+        port: 1080,
+        signal: new CancelSource(),
+        retired: new CancelSource(),
+        users,
+      },
       {
         name: 'fuzz',
         type: 'socks',

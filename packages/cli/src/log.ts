@@ -20,9 +20,15 @@ export async function openLog(level: LogLevel, pretty: boolean): Promise<Log> {
   const file = destination({ dest: 1, sync: pretty, maxLength: MAX_BUFFER });
   let broken = false;
   file.on('error', () => {
-    broken = true; // nobody reads our output any more (a closed pipe): the proxy goes on in silence
+    broken = true; // nobody reads our output any more, or the disk is full: the proxy goes on in silence
+    file.destroy(); // what is left cannot be written, and at the end of the process it would be tried for ever
   });
-  const stream: DestinationStream = pretty ? await prettyStream(file) : file;
+  const sink: DestinationStream = {
+    write(line) {
+      if (!broken) file.write(line);
+    },
+  };
+  const stream: DestinationStream = pretty ? await prettyStream(sink) : sink;
   const options = { level: PINO_LEVEL[level], base: null, timestamp: stdTimeFunctions.isoTime, formatters: { level: (label: string) => ({ level: label }) } };
   const logger = pino(options, stream);
   return {

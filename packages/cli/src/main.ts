@@ -4,6 +4,7 @@ import { version } from './version.js';
 
 /** Runs the command and sets the exit code. Never rejects: every failure is a clear line on stderr. */
 export async function main(args: readonly string[]): Promise<void> {
+  process.stdout.on('error', outputFailed);
   try {
     process.exitCode = await dispatch(args);
   } catch (error) {
@@ -11,6 +12,13 @@ export async function main(args: readonly string[]): Promise<void> {
     process.stderr.write(`${lines.join('\n')}\n`);
     process.exitCode = exitCode;
   }
+}
+
+/** A reader that has seen enough (EPIPE) is no failure; a full disk is. */
+function outputFailed(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE') return;
+  process.exitCode = 1;
+  process.stderr.write(`nekit-kernel: the output cannot be written: ${error.code ?? error.message}\n`);
 }
 
 async function dispatch(args: readonly string[]): Promise<number> {

@@ -58,7 +58,8 @@ export interface Kernel extends EventSource {
   stop(): Promise<void>;
   /**
    * Puts a new config in place of the old one, for new sessions; those under way go on as they are. Rejects with ConfigError, or with
-   * NekitError `RESTART_NEEDED` for what cannot change while it runs; the old config is then still in force.
+   * NekitError `RESTART_NEEDED` for what cannot change while it runs, or `STOPPED`; the old config is then still in force. Several calls take effect one
+   * after the other.
    */
   reload(config: ConfigSource | KernelInput): Promise<readonly Problem[]>;
   /** Which way a connection would take, and why. Works before `start`. */
@@ -96,6 +97,7 @@ class RunningKernel implements Kernel {
   readonly #timers: TimerWheel;
   readonly #host: PluginHost;
   readonly #sessions: SessionTable;
+  readonly #limit: ConnectionLimit;
   readonly #listeners: ListenerSet;
   readonly #routing: Routing;
   readonly #stopSignal = new CancelSource();
@@ -105,6 +107,8 @@ class RunningKernel implements Kernel {
   #generation = 1;
   #started = false;
   #stopping: Promise<void> | null = null;
+  /** One after the other; `stop` waits for the last. */
+  #reloads: Promise<void> = Promise.resolve();
 
   constructor(config: ConfigSource | KernelInput, options: KernelOptions) {
     const kernel = this;
@@ -155,8 +159,8 @@ class RunningKernel implements Kernel {
       events: this.#events,
       timers: this.#timers,
     };
-    const limit = new ConnectionLimit(this.#setup.config.maxConnections);
-    this.#listeners = new ListenerSet(this.#host.registry, limit, (name, type) => ({
+    this.#limit = new ConnectionLimit(this.#setup.config.maxConnections);
+    this.#listeners = new ListenerSet(this.#host.registry, this.#limit, (name, type) => ({
       name,
       type,
       handleStream: (request) => handleStream(request, this.#routing),
@@ -195,7 +199,17 @@ class RunningKernel implements Kernel {
     return this.#stopping;
   }
 
-  async reload(source: ConfigSource | KernelInput): Promise<readonly Problem[]> {
+  reload(source: ConfigSource | KernelInput): Promise<readonly Problem[]> {
+    const reloading = this.#reloads.then(() => this.#reload(source));
+    this.#reloads = reloading.then(
+      () => undefined,
+      () => undefined, // its caller is told
+    );
+    return reloading;
+  }
+
+  async #reload(source: ConfigSource | KernelInput): Promise<readonly Problem[]> {
+    if (this.#stopping !== null) throw new NekitError('STOPPED', 'the kernel has stopped; make a new one');
     const before = this.#setup;
     const setup = this.#prepare(source);
     const fixed = Object.entries(FIXED).filter(([, read]) => JSON.stringify(read(before.config)) !== JSON.stringify(read(setup.config)));
@@ -265,27 +279,31 @@ class RunningKernel implements Kernel {
 
   async #stop(): Promise<void> {
     this.#started = true;
+    await this.#reloads;
     await this.#listeners.stop();
-    if (this.#sessions.size > 0) await this.#drain();
+    if (this.#sessions.size > 0) await this.#atMost(this.#sessions.empty(), this.#setup.config.timeouts.drain);
     const reason = new NetError('aborted', 'the kernel stops', { code: 'STOPPED' });
     this.#sessions.abort(reason);
     this.#stopSignal.cancel(reason);
+    await this.#atMost(this.#limit.empty(), CLOSE_MS); // sockets tell that they are closed a turn later
     await this.#host.stop();
     this.#setup.adapters.close();
     this.#events.emit('kernel.stopped', {});
   }
 
-  /** Until no session is left, or the grace time is over. */
-  #drain(): Promise<void> {
+  #atMost(promise: Promise<void>, ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const deadline = this.#timers.after(this.#setup.config.timeouts.drain, resolve);
-      void this.#sessions.empty().then(() => {
+      const deadline = this.#timers.after(ms, resolve);
+      void promise.then(() => {
         deadline.cancel();
         resolve();
       });
     });
   }
 }
+
+/** How long closed connections may take to say so, in ms. */
+const CLOSE_MS = 1_000;
 
 /** What is made once from the config and not again, by its key. */
 const FIXED: Readonly<Record<string, (config: KernelConfig) => unknown>> = {

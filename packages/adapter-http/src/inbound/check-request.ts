@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import { parseEndpoint } from '@nekit/core';
 import { type Framing, NO_BODY } from '../message/body-meter.js';
-import { listOf, valuesOf } from '../message/fields.js';
+import { listOf, trimOws, valuesOf } from '../message/fields.js';
 import { badRequest, RequestRefused } from './refusal.js';
 
 /** How the request's body is framed. Throws a fatal RequestRefused where two readers could disagree. */
@@ -17,7 +17,8 @@ export function checkFraming(request: IncomingMessage): Framing {
   if (codings.length > 0) {
     if (lengths.length > 0) throw badRequest('HTTP_FRAMING', 'Content-Length and Transfer-Encoding exclude each other');
     if (httpVersion === '1.0') throw badRequest('HTTP_FRAMING', 'HTTP/1.0 has no Transfer-Encoding');
-    if (codings.length > 1 || codings[0]?.trim().toLowerCase() !== 'chunked') throw badRequest('HTTP_FRAMING', 'the only Transfer-Encoding is "chunked", once');
+    if (codings.length > 1 || trimOws(codings[0] ?? '').toLowerCase() !== 'chunked')
+      throw badRequest('HTTP_FRAMING', 'the only Transfer-Encoding is "chunked", once');
     return { kind: 'chunked' };
   }
   const length = lengths[0];

@@ -25,7 +25,7 @@ import {
   toNetError,
 } from '@nekit/core';
 import type { Framing } from '../message/body-meter.js';
-import { isHttpRequest } from '../message/head.js';
+import { isHttp2Preface, isHttpRequest } from '../message/head.js';
 import { cameThrough, type ViaTrail, viaName } from '../message/via.js';
 import { Wire } from '../message/wire.js';
 import { AfterRead } from './after-read.js';
@@ -76,7 +76,7 @@ export class ClientConnection {
     this.#wire = new Wire((chunks) => connection.stream.write(chunks));
     this.#timers = context.get(TIMERS);
     this.#timeouts = context.get(TIMEOUTS);
-    this.#heads = new RequestHeads(connection.stream, this.#reader, this.#timers, this.#timeouts);
+    this.#heads = new RequestHeads(connection, this.#reader, this.#timers, this.#timeouts);
     this.#via = viaName(context.get(INSTANCE_ID));
     this.#wire.once('close', () => this.#heard({ kind: 'error', error: new Error('the parser gave up') }));
     parser.attach(this.#wire, (parsed) => this.#heard(parsed));
@@ -99,6 +99,7 @@ export class ClientConnection {
       return false;
     }
     if (next.kind === 'none') return this.#turnAway(next.error, next.rest);
+    if (isHttp2Preface(next.bytes)) return this.#turnAway(new RequestRefused(505, 'HTTP_VERSION', 'HTTP/1.1 is spoken here', { fatal: true }));
     const parsed = await this.#parse(next.bytes);
     if (!isHttpRequest(next.bytes)) return this.#turnAway(badRequest('HTTP_BAD_REQUEST', 'the protocol of this port is HTTP'));
     switch (parsed.kind) {

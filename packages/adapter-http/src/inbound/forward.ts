@@ -12,7 +12,7 @@ import {
   throwIfCancelled,
   toNetError,
 } from '@nekit/core';
-import { endToEnd, type Fields, formatHead, trailerPairs } from '../message/fields.js';
+import { endToEnd, type Fields, formatHead, trailerPairs, without } from '../message/fields.js';
 import type { Wire } from '../message/wire.js';
 import { type Answer, Exchange } from './exchange.js';
 import { isIdempotent, type OutgoingHead } from './outgoing-request.js';
@@ -96,6 +96,7 @@ class Forwarding {
   /** Up to the final head; once more, on a new connection, if a reused one broke before it gave a byte. */
   async #ask(): Promise<{ exchange: Exchange; answer: Exclude<Answer, { kind: 'interim' }> }> {
     const { routed, key, pool } = this.#options;
+    this.#mustGoOn();
     const repeatable = isIdempotent(this.#head.method) && this.#head.framing.kind === 'none';
     const idle = pool.take(key, repeatable ? Number.POSITIVE_INFINITY : FRESH_MS);
     if (idle !== null) {
@@ -109,13 +110,20 @@ class Forwarding {
       }
     }
     const stream = await routed.dial();
-    const gone = this.#client.cancel.reason ?? routed.signal.reason;
-    if (gone !== null) {
-      stream.abort(gone);
-      throw gone;
+    try {
+      this.#mustGoOn();
+    } catch (reason) {
+      stream.abort(toNetError(reason));
+      throw reason;
     }
     const exchange = this.#begin(newUpstream(stream, key));
     return { exchange, answer: await this.#final(exchange) };
+  }
+
+  /** What is wrong with the request's body, or a client that left, may have come before there was anything to abort. */
+  #mustGoOn(): void {
+    throwIfCancelled(this.#client.cancel);
+    throwIfCancelled(this.#options.routed.signal);
   }
 
   #begin(upstream: Upstream): Exchange {
@@ -159,7 +167,10 @@ class Forwarding {
     if (this.#client.request.httpVersion === '1.0') return; // RFC 9110 section 15.2: never to such a client
     // Through Node, which has to know that the client was told to go on.
     if (statusCode === 100) this.#client.response.writeContinue();
-    else this.#client.wire.write(formatHead(`HTTP/1.1 ${statusCode} ${statusMessage}`, endToEnd(rawHeaders)));
+    else {
+      const fields = [...without(endToEnd(rawHeaders), 'content-length'), 'Via', `1.1 ${this.#options.via}`];
+      this.#client.wire.write(formatHead(`HTTP/1.1 ${statusCode} ${statusMessage}`, fields));
+    }
   }
 
   async #respond(exchange: Exchange, message: IncomingMessage): Promise<void> {
@@ -222,7 +233,8 @@ class Forwarding {
   }
 
   #responseFields(message: IncomingMessage): string[] {
-    const fields: Fields = endToEnd(message.rawHeaders);
+    const kept: Fields = endToEnd(message.rawHeaders);
+    const fields = message.statusCode === 204 || message.statusCode === 101 ? without(kept, 'content-length') : kept; // RFC 9110 section 8.6
     return [...fields, 'Via', `${message.httpVersion} ${this.#options.via}`];
   }
 }

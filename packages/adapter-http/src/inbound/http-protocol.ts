@@ -4,6 +4,9 @@ import { ClientConnection } from './client-connection.js';
 import { RequestParser } from './request-parser.js';
 import { UpstreamPool } from './upstream-pool.js';
 
+const CR = 0x0d;
+const LF = 0x0a;
+
 /** HTTP/1.1 as a proxy speaks it: CONNECT, and requests in absolute form. One per kernel, which owns its idle upstream connections. */
 export class HttpProtocol implements InboundProtocol {
   readonly name = 'http';
@@ -21,9 +24,11 @@ export class HttpProtocol implements InboundProtocol {
     return this.#pool?.size ?? 0;
   }
 
-  /** A method's first letter. */
-  takes(first: Uint8Array): boolean {
-    const letter = (first[0] ?? 0) | 0x20;
+  /** A method's first letter, behind empty lines if need be (RFC 9112 section 2.2). */
+  takes(first: Uint8Array): boolean | undefined {
+    const start = first.find((byte) => byte !== CR && byte !== LF);
+    if (start === undefined) return undefined;
+    const letter = start | 0x20;
     return letter >= 0x61 && letter <= 0x7a;
   }
 

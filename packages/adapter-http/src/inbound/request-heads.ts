@@ -1,4 +1,4 @@
-import { type NetError, type Stream, type StreamReader, type Timeouts, type TimerWheel, toNetError } from '@nekit/core';
+import { type InboundConnection, type NetError, type Stream, type StreamReader, type Timeouts, type TimerWheel, toNetError } from '@nekit/core';
 import { readHead } from '../message/head.js';
 import { AfterRead } from './after-read.js';
 import { badRequest, RequestRefused } from './refusal.js';
@@ -18,14 +18,14 @@ export type NextHead =
 
 /** Cuts request heads out of a connection, within the time limits: none may take long, and none may be long in coming. */
 export class RequestHeads {
-  readonly #stream: Stream;
+  readonly #connection: InboundConnection;
   readonly #reader: StreamReader;
   readonly #timers: TimerWheel;
   readonly #timeouts: Timeouts;
   #first = true;
 
-  constructor(stream: Stream, reader: StreamReader, timers: TimerWheel, timeouts: Timeouts) {
-    this.#stream = stream;
+  constructor(connection: InboundConnection, reader: StreamReader, timers: TimerWheel, timeouts: Timeouts) {
+    this.#connection = connection;
     this.#reader = reader;
     this.#timers = timers;
     this.#timeouts = timeouts;
@@ -43,6 +43,10 @@ export class RequestHeads {
       if (begun) expire(new RequestRefused(408, 'HTTP_HEAD_TIMEOUT', `no complete request within ${handshake / 1000} s`, { fatal: true }));
       else expire(new RequestRefused(408, 'HTTP_IDLE', 'no further request', { fatal: true }));
     });
+    // Who waits between two requests when the listener stops is let go: what the listener allowed may not hold any more.
+    const forget = this.#connection.retired.onCancel(() => {
+      if (!begun) expire(new RequestRefused(408, 'HTTP_IDLE', 'the listener has stopped', { fatal: true }));
+    });
     const reading = this.#read(pending, () => {
       if (!begun) deadline.move(handshake);
       begun = true;
@@ -52,9 +56,10 @@ export class RequestHeads {
       this.#first = false;
       return bytes === null ? { kind: 'end' } : { kind: 'head', bytes };
     } catch (thrown) {
-      return { kind: 'none', error: headError(thrown), rest: new AfterRead(this.#stream, this.#reader, reading) };
+      return { kind: 'none', error: headError(thrown), rest: new AfterRead(this.#connection.stream, this.#reader, reading) };
     } finally {
       deadline.cancel();
+      forget();
     }
   }
 

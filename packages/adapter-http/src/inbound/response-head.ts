@@ -2,15 +2,16 @@
 import type { IncomingMessage } from 'node:http';
 import { NetError } from '@nekit/core';
 import { type Framing, NO_BODY } from '../message/body-meter.js';
-import { listOf, valuesOf } from '../message/fields.js';
+import { listOf, trimOws, valuesOf } from '../message/fields.js';
 
 /** How the response's body is framed. Throws NetError `HTTP_BAD_RESPONSE` where two readers could disagree. */
 export function responseFraming(method: string, response: IncomingMessage): Framing {
   const { httpVersion, rawHeaders } = response;
   const status = response.statusCode ?? 0;
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') throw badResponse(`it is of HTTP/${httpVersion}`);
   const codings = valuesOf(rawHeaders, 'transfer-encoding');
   const lengths = valuesOf(rawHeaders, 'content-length');
-  if (codings.length > 0 && (httpVersion !== '1.1' || codings.length > 1 || codings[0]?.trim().toLowerCase() !== 'chunked'))
+  if (codings.length > 0 && (httpVersion !== '1.1' || codings.length > 1 || trimOws(codings[0] ?? '').toLowerCase() !== 'chunked'))
     throw badResponse('its Transfer-Encoding is not "chunked"');
   if (lengths.length > 1 || (lengths.length > 0 && codings.length > 0)) throw badResponse('it says twice how long it is');
   const text = lengths[0];

@@ -13,12 +13,17 @@ export function valuesOf(fields: Fields, name: string): string[] {
   return values;
 }
 
+/** Without optional white space around it: SP and HTAB, nothing else (RFC 9110 section 5.6.3). */
+export function trimOws(text: string): string {
+  return text.replace(/^[ \t]+|[ \t]+$/g, '');
+}
+
 /** The members of a comma-separated field, all lines together, in lower case. */
 export function listOf(fields: Fields, name: string): string[] {
   const members: string[] = [];
   for (const value of valuesOf(fields, name)) {
     for (const member of value.split(',')) {
-      const text = member.trim().toLowerCase();
+      const text = trimOws(member).toLowerCase();
       if (text !== '') members.push(text);
     }
   }
@@ -44,6 +49,11 @@ const END_TO_END: ReadonlySet<string> = new Set([
   'expect',
   'forwarded',
   'host',
+  'if-match',
+  'if-modified-since',
+  'if-none-match',
+  'if-range',
+  'if-unmodified-since',
   'location',
   'origin',
   'range',

@@ -47,6 +47,11 @@ export function isHttpRequest(head: Uint8Array): boolean {
   return words.length === 2 || (words.length === 3 && words[1] !== '' && (words[2] ?? '').startsWith('HTTP/'));
 }
 
+/** What a client with prior knowledge of HTTP/2 begins with (RFC 9113 section 3.4); Node's parser only stops at it. */
+export function isHttp2Preface(head: Uint8Array): boolean {
+  return firstLine(head).startsWith('PRI * HTTP/2');
+}
+
 function firstLine(head: Uint8Array): string {
   return Buffer.from(head.subarray(0, head.indexOf(CR))).toString('latin1');
 }

@@ -18,6 +18,7 @@ export class Wire extends Duplex {
   constructor(send: (chunks: Chunks) => Promise<void>) {
     super({ allowHalfOpen: true, highWaterMark: HIGH_WATER_MARK });
     this.#send = send;
+    this.setDefaultEncoding('latin1'); // heads come as strings, and a byte of a field is a byte (RFC 9110 section 5.5)
     this.on('error', (error) => {
       this.#failure = toNetError(error);
     });

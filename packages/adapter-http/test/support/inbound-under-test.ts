@@ -36,6 +36,8 @@ export interface InboundUnderTest extends Target {
   readonly thrown: unknown[];
   /** Dials that were made. */
   dials(): number;
+  /** As a listener does that a reload has taken away. */
+  retire(): void;
   /** Another adapter from here on. */
   reload(): void;
   /** As the kernel does when it stops. */
@@ -96,13 +98,14 @@ export async function startInbound(options: Options = {}): Promise<InboundUnderT
     options.users === undefined
       ? null
       : { check: (name, password) => options.users !== undefined && Object.hasOwn(options.users, name) && options.users[name] === password };
+  const retired = new CancelSource();
   const target = await startTarget((socket) => {
     const signal = new CancelSource(stopped);
     const stream = streamFromSocket(socket, (error) => signal.cancel(error));
     signal.onCancel((reason) => stream.abort(reason));
     socket.once('close', () => signal.release());
     const source = { host: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 };
-    const connection: InboundConnection = { stream, source, local: { host: '127.0.0.1', port: target.port }, port: target.port, signal, users };
+    const connection: InboundConnection = { stream, source, local: { host: '127.0.0.1', port: target.port }, port: target.port, signal, retired, users };
     protocol.serve(connection, inbound).then(
       () => stream.abort(new NetError('aborted', 'the connection is done', { code: 'DONE' })),
       (error: unknown) => {
@@ -123,6 +126,7 @@ export async function startInbound(options: Options = {}): Promise<InboundUnderT
     failed,
     thrown,
     dials: () => dials,
+    retire: () => retired.cancel(new NetError('aborted', 'the listener has stopped', { code: 'RETIRED' })),
     reload: () => generation++,
     stop,
     close: async () => {

@@ -35,7 +35,7 @@ export interface ListenerConfig {
   readonly users: readonly Credentials[] | null;
   /** Clients in these networks need no credentials (CIDR). */
   readonly skipAuthPrefixes: readonly string[];
-  /** Clients outside of these are turned away; loopback always passes. Empty: everybody. */
+  /** Clients outside of these are turned away, unless it listens on a loopback address. Empty: everybody. */
   readonly allowedIps: readonly string[];
   readonly disallowedIps: readonly string[];
   /** For a registered inbound: its entry, parsed by its schema. undefined for TCP protocols. */

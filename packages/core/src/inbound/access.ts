@@ -29,7 +29,7 @@ export class AddressList {
   }
 }
 
-/** `lan-allowed-ips` and `lan-disallowed-ips`: who is in the second list, or not in a non-empty first one, is turned away. Loopback always passes. */
+/** `lan-allowed-ips` and `lan-disallowed-ips`: who is in the second list, or not in a non-empty first one, is turned away. */
 export class AccessList {
   readonly #allowed: AddressList;
   readonly #disallowed: AddressList;
@@ -40,7 +40,6 @@ export class AccessList {
   }
 
   admits(address: string): boolean {
-    if (address.startsWith('127.') || address === '::1') return true;
     return !this.#disallowed.includes(address) && (this.#allowed.empty || this.#allowed.includes(address));
   }
 }

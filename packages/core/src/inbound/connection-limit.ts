@@ -3,6 +3,7 @@ export class ConnectionLimit {
   readonly max: number;
   #open = 0;
   #count = 0;
+  #whenEmpty: (() => void)[] = [];
 
   constructor(max: number) {
     this.max = max;
@@ -21,5 +22,15 @@ export class ConnectionLimit {
 
   leave(): void {
     this.#open--;
+    if (this.#open > 0) return;
+    const waiting = this.#whenEmpty;
+    this.#whenEmpty = [];
+    for (const resolve of waiting) resolve();
+  }
+
+  /** Settles when no connection is open, now or later. */
+  empty(): Promise<void> {
+    if (this.#open === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#whenEmpty.push(resolve));
   }
 }

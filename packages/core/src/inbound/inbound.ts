@@ -58,6 +58,8 @@ export interface InboundConnection {
   readonly port: number;
   /** Fires when the client's connection breaks, or when the kernel stops; the stream is aborted with it. Sessions take it as their signal. */
   readonly signal: CancelSource;
+  /** Fires when the listener stops (a reload, the end): finish what was asked for, and take no further requests. */
+  readonly retired: Cancel;
   /** null: this client needs no credentials (none configured, or its address is in skip-auth-prefixes). */
   readonly users: Users | null;
 }

@@ -15,6 +15,8 @@ import type { Inbound, InboundContext, InboundProtocol, Users } from './inbound.
 /** One for all: an error costs a stack trace, and nobody reads this one. */
 const DONE = new NetError('aborted', 'the connection is done', { code: 'DONE' });
 
+const RETIRED = new NetError('aborted', 'the listener has stopped', { code: 'RETIRED' });
+
 /** Connections that the kernel has accepted and we have not. */
 const BACKLOG = 1024;
 
@@ -34,6 +36,7 @@ export class TcpInbound implements Inbound {
   readonly #options: TcpInboundOptions;
   readonly #context: InboundContext;
   readonly #skipAuth: AddressList;
+  readonly #retired = new CancelSource();
   #server: net.Server | null = null;
   #release: () => void = () => {};
   #port = 0;
@@ -76,6 +79,7 @@ export class TcpInbound implements Inbound {
     this.#server = null;
     if (server === null) return Promise.resolve();
     this.#release();
+    this.#retired.cancel(RETIRED);
     this.#context.get(EVENTS).emit('listener.stopped', { listener: this.#context.name });
     server.close(); // its callback waits for all connections; those are the kernel's to drain
     return Promise.resolve();
@@ -122,6 +126,7 @@ export class TcpInbound implements Inbound {
           },
           port: this.#port,
           signal,
+          retired: this.#retired,
           users: users === null || this.#skipAuth.includes(source.host) ? null : users,
         };
         await chosen.protocol.serve(connection, this.#context);

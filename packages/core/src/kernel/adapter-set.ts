@@ -107,10 +107,14 @@ class UnavailableAdapter implements Adapter {
   readonly tag: string;
   readonly type: string;
   readonly stream: NonNullable<Adapter['stream']>;
+  /** It refuses UDP as well: passed over, datagrams would go by another way than the one that was asked for. */
+  readonly packet: NonNullable<Adapter['packet']>;
 
   constructor(tag: string, type: string, why: string) {
     this.tag = tag;
     this.type = type;
-    this.stream = { dialStream: () => Promise.reject(new NetError('denied', `${tag} is not available: ${why}`, { code: 'ADAPTER_UNAVAILABLE' })) };
+    const refuse = (): Promise<never> => Promise.reject(new NetError('denied', `${tag} is not available: ${why}`, { code: 'ADAPTER_UNAVAILABLE' }));
+    this.stream = { dialStream: refuse };
+    this.packet = { dialPacket: refuse };
   }
 }

@@ -91,12 +91,17 @@ export class ListenerSet {
         protocols,
         users: config.users === null ? null : new UserList(config.users),
         skipAuthPrefixes: config.skipAuthPrefixes,
-        access: new AccessList(config.allowedIps, config.disallowedIps),
+        // The lists are about the LAN: where only this machine can come they say nothing, as in Clash without allow-lan.
+        access: isLoopback(config.host) ? new AccessList([], []) : new AccessList(config.allowedIps, config.disallowedIps),
         limit: this.#limit,
       },
       context,
     );
   }
+}
+
+function isLoopback(host: string): boolean {
+  return host.startsWith('127.') || host === '::1' || host === 'localhost';
 }
 
 function keyOf({ where: _where, ...rest }: ListenerConfig): string {
