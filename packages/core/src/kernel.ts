@@ -4,74 +4,32 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Adapter } from './adapter/adapter.js';
-import { checkConfig } from './config/check.js';
-import { ConfigError } from './config/config-error.js';
 import type { KernelInput } from './config/define-config.js';
 import type { Problem } from './config/problem.js';
-import { type ConfigSource, configFromObject, isConfigSource } from './config/source.js';
+import type { ConfigSource } from './config/source.js';
 import type { KernelConfig } from './config/types.js';
 import { ConnectionLimit } from './inbound/connection-limit.js';
-import { AdapterSet } from './kernel/adapter-set.js';
+import type { Kernel, KernelOptions } from './kernel/api.js';
 import { builtinTypes } from './kernel/builtin-types.js';
 import { type ListenerInfo, ListenerSet } from './kernel/listener-set.js';
-import { buildRoutes } from './kernel/routes.js';
+import { buildSetup, checkInput, type Setup } from './kernel/setup.js';
 import { CancelSource } from './net/cancel.js';
 import { type Clock, systemClock } from './net/clock.js';
 import { NekitError, NetError } from './net/errors.js';
-import { type EventSource, Events } from './net/events.js';
+import { Events } from './net/events.js';
 import { OwnEndpoints } from './net/own-endpoints.js';
 import type { Resolver } from './net/resolver.js';
-import { SystemResolver } from './net/system-resolver.js';
 import { DEFAULT_TIMEOUTS, type Timeouts } from './net/timeouts.js';
 import { TimerWheel } from './net/timer-wheel.js';
 import { CLOCK, EVENTS, INSTANCE_ID, OWN_ENDPOINTS, RESOLVER, TIMEOUTS, TIMERS } from './net/tokens.js';
 import { PluginHost, provided } from './plugin/host.js';
-import type { Plugin } from './plugin/plugin.js';
 import type { Registry } from './plugin/registry.js';
 import { type ExplainInput, type Explanation, explain } from './routing/explain.js';
 import { handlePackets } from './routing/handle-packets.js';
 import { handleStream, routeStream } from './routing/handle-stream.js';
-import { Router } from './routing/router.js';
 import type { Routing } from './routing/routing.js';
 import { type SessionInfo, SessionTable } from './routing/session-table.js';
 import { builtinRules } from './rule/builtin.js';
-
-export interface KernelOptions {
-  readonly plugins?: readonly Plugin[];
-  /** Unknown keys are errors. */
-  readonly strict?: boolean;
-  /** Over those of the config. */
-  readonly timeouts?: Partial<Timeouts>;
-  /** For tests. */
-  readonly clock?: Clock;
-}
-
-/** A proxy kernel. Several may run in one process; they share nothing. */
-export interface Kernel extends EventSource {
-  /** The types that core and the plugins brought, for `checkConfig` and `jsonSchema`. */
-  readonly registry: Registry;
-  /** What was found wrong with the config without being an error. */
-  readonly warnings: readonly Problem[];
-  /** Starts plugins, then listeners. Rejects with NekitError `LISTEN_FAILED` or PluginError, and then nothing is left open. Once only. */
-  start(): Promise<void>;
-  /** Closes the listeners, lets sessions finish for `timeouts.drain`, then aborts what is left. Never rejects; later calls wait for the first. */
-  stop(): Promise<void>;
-  /**
-   * Puts a new config in place of the old one, for new sessions; those under way go on as they are. Rejects with ConfigError, or with
-   * NekitError `RESTART_NEEDED` for what cannot change while it runs, or `STOPPED`; the old config is then still in force. Several calls take effect one
-   * after the other.
-   */
-  reload(config: ConfigSource | KernelInput): Promise<readonly Problem[]>;
-  /** Which way a connection would take, and why. Works before `start`. */
-  explain(input: ExplainInput): Promise<Explanation>;
-  sessions(): readonly SessionInfo[];
-  listeners(): readonly ListenerInfo[];
-  adapters(): readonly Adapter[];
-  /** Sets a group's choice. Throws NekitError `UNKNOWN_ADAPTER`, `NOT_SELECTABLE` or `UNKNOWN_MEMBER`. */
-  select(group: string, member: string): void;
-  /** Ends one session. */
-  closeSession(id: number): void;
-}
 
 /** Of this package, for plugins' ranges. */
 export const CORE_VERSION: string = (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version;
@@ -79,15 +37,6 @@ export const CORE_VERSION: string = (JSON.parse(readFileSync(new URL('../package
 /** Throws ConfigError with every problem, or PluginError. Opens nothing. */
 export function createKernel(config: ConfigSource | KernelInput, options: KernelOptions = {}): Kernel {
   return new RunningKernel(config, options);
-}
-
-/** What a config becomes; swapped as a whole. */
-interface Setup {
-  readonly config: KernelConfig;
-  readonly adapters: AdapterSet;
-  readonly router: Router;
-  readonly resolver: SystemResolver;
-  readonly problems: readonly Problem[];
 }
 
 class RunningKernel implements Kernel {
@@ -142,9 +91,9 @@ class RunningKernel implements Kernel {
       },
       events: this.#events,
     });
-    this.#setup = this.#prepare(config, (first) => {
-      this.#timeouts = first.timeouts;
-    });
+    const checked = checkInput(config, this.#host.registry, options.strict ?? false, options.timeouts ?? {});
+    this.#timeouts = checked.config.timeouts;
+    this.#setup = buildSetup(checked, this.#parts());
     this.#routing = {
       get router() {
         return kernel.#setup.router;
@@ -211,9 +160,10 @@ class RunningKernel implements Kernel {
   async #reload(source: ConfigSource | KernelInput): Promise<readonly Problem[]> {
     if (this.#stopping !== null) throw new NekitError('STOPPED', 'the kernel has stopped; make a new one');
     const before = this.#setup;
-    const setup = this.#prepare(source);
-    const fixed = Object.entries(FIXED).filter(([, read]) => JSON.stringify(read(before.config)) !== JSON.stringify(read(setup.config)));
+    const checked = checkInput(source, this.#host.registry, this.#options.strict ?? false, this.#options.timeouts ?? {});
+    const fixed = Object.entries(FIXED).filter(([, read]) => JSON.stringify(read(before.config)) !== JSON.stringify(read(checked.config)));
     if (fixed.length > 0) throw new NekitError('RESTART_NEEDED', `restart needed: ${fixed.map(([key]) => key).join(', ')} cannot change while the kernel runs`);
+    const setup = buildSetup(checked, this.#parts());
     if (this.#started) await this.#listeners.apply(setup.config, this.#stopSignal);
     setup.adapters.keepChoices(before.adapters);
     this.#setup = setup;
@@ -250,31 +200,8 @@ class RunningKernel implements Kernel {
     this.#sessions.abort(new NetError('aborted', 'closed by the user', { code: 'CLOSED' }), id);
   }
 
-  #prepare(input: ConfigSource | KernelInput, checked: (config: KernelConfig) => void = () => {}): Setup {
-    const source = isConfigSource(input) ? input : configFromObject(input);
-    const { config: parsed, problems } = checkConfig(source, this.#host.registry, { strict: this.#options.strict ?? false });
-    if (parsed === null) throw new ConfigError(problems);
-    const config = { ...parsed, timeouts: { ...parsed.timeouts, ...this.#options.timeouts } };
-    checked(config);
-    const resolver = new SystemResolver({
-      hosts: config.hosts,
-      ipv6: config.ipv6,
-      clock: this.#clock,
-      timers: this.#timers,
-      timeoutMs: config.timeouts.resolve,
-    });
-    const adapters = new AdapterSet(config, this.#host.registry, (wanted) => this.#host.get(wanted));
-    const router = new Router({
-      routes: buildRoutes(config.rules, this.#host.registry),
-      adapters: (tag) => adapters.get(tag),
-      mode: config.mode,
-      hosts: config.hosts,
-      resolver,
-      timers: this.#timers,
-      timeouts: config.timeouts,
-      events: this.#events,
-    });
-    return { config, adapters, router, resolver, problems };
+  #parts(): Parameters<typeof buildSetup>[1] {
+    return { host: this.#host, clock: this.#clock, timers: this.#timers, events: this.#events };
   }
 
   async #stop(): Promise<void> {

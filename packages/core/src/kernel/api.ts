@@ -1,0 +1,49 @@
+import type { Adapter } from '../adapter/adapter.js';
+import type { KernelInput } from '../config/define-config.js';
+import type { Problem } from '../config/problem.js';
+import type { ConfigSource } from '../config/source.js';
+import type { Clock } from '../net/clock.js';
+import type { EventSource } from '../net/events.js';
+import type { Timeouts } from '../net/timeouts.js';
+import type { Plugin } from '../plugin/plugin.js';
+import type { Registry } from '../plugin/registry.js';
+import type { ExplainInput, Explanation } from '../routing/explain.js';
+import type { SessionInfo } from '../routing/session-table.js';
+import type { ListenerInfo } from './listener-set.js';
+
+export interface KernelOptions {
+  readonly plugins?: readonly Plugin[];
+  /** Unknown keys are errors. */
+  readonly strict?: boolean;
+  /** Over those of the config. */
+  readonly timeouts?: Partial<Timeouts>;
+  /** For tests. */
+  readonly clock?: Clock;
+}
+
+/** A proxy kernel. Several may run in one process; they share nothing. */
+export interface Kernel extends EventSource {
+  /** The types that core and the plugins brought, for `checkConfig` and `jsonSchema`. */
+  readonly registry: Registry;
+  /** What was found wrong with the config without being an error. */
+  readonly warnings: readonly Problem[];
+  /** Starts plugins, then listeners. Rejects with NekitError `LISTEN_FAILED` or PluginError, and then nothing is left open. Once only. */
+  start(): Promise<void>;
+  /** Closes the listeners, lets sessions finish for `timeouts.drain`, then aborts what is left. Never rejects; later calls wait for the first. */
+  stop(): Promise<void>;
+  /**
+   * Puts a new config in place of the old one, for new sessions; those under way go on as they are. Rejects with ConfigError, or with
+   * NekitError `RESTART_NEEDED` for what cannot change while it runs, or `STOPPED`; the old config is then still in force. Several calls take effect one
+   * after the other.
+   */
+  reload(config: ConfigSource | KernelInput): Promise<readonly Problem[]>;
+  /** Which way a connection would take, and why. Works before `start`. */
+  explain(input: ExplainInput): Promise<Explanation>;
+  sessions(): readonly SessionInfo[];
+  listeners(): readonly ListenerInfo[];
+  adapters(): readonly Adapter[];
+  /** Sets a group's choice. Throws NekitError `UNKNOWN_ADAPTER`, `NOT_SELECTABLE` or `UNKNOWN_MEMBER`. */
+  select(group: string, member: string): void;
+  /** Ends one session. */
+  closeSession(id: number): void;
+}
