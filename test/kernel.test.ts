@@ -142,6 +142,18 @@ void t.test('start and stop', async (t) => {
     await taken.close();
   });
 
+  await t.test('stopped while a plugin still starts: no port is opened afterwards', async () => {
+    let started = (): void => {};
+    const slow = { name: 'slow', api: 1, setup: () => undefined, start: () => new Promise<void>((resolve) => (started = resolve)) };
+    const kernel = kernelWith({}, { plugins: [...plugins, slow] });
+    const starting = kernel.start();
+    const failed = assert.rejects(starting);
+    const stopping = kernel.stop();
+    started();
+    await within(Promise.all([failed, stopping]));
+    assert.deepEqual(kernel.listeners(), []);
+  });
+
   await t.test('start is once only; stop without start and twice is fine', async () => {
     const kernel = kernelWith();
     await kernel.start();

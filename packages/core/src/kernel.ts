@@ -134,13 +134,20 @@ class RunningKernel implements Kernel {
     if (this.#started) throw new NekitError('ALREADY_STARTED', 'a kernel is started once; make a new one');
     this.#started = true;
     await this.#host.start();
+    const opening = this.#reloads.then(() => this.#open());
+    this.#reloads = opening.catch(() => undefined); // `stop` waits for it; the error is ours to throw
     try {
-      await this.#listeners.apply(this.#setup.config, this.#stopSignal);
+      await opening;
     } catch (error) {
       await this.stop();
       throw error;
     }
     this.#events.emit('kernel.started', {});
+  }
+
+  #open(): Promise<void> {
+    if (this.#stopping !== null) throw new NekitError('STOPPED', 'the kernel was stopped while it started');
+    return this.#listeners.apply(this.#setup.config, this.#stopSignal);
   }
 
   stop(): Promise<void> {

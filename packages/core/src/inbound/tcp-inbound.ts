@@ -4,8 +4,8 @@ import { type Cancel, CancelSource, timeoutError } from '../net/cancel.js';
 import { type Endpoint, formatEndpoint } from '../net/endpoint.js';
 import { errorCode, NekitError, NetError, toNetError } from '../net/errors.js';
 import { reset, streamFromSocket } from '../net/socket-stream.js';
-import type { Chunks, Stream } from '../net/stream.js';
-import { PrefixedStream } from '../net/stream-reader.js';
+import type { Stream } from '../net/stream.js';
+import { putBack } from '../net/stream-reader.js';
 import { EVENTS, OWN_ENDPOINTS, TIMEOUTS, TIMERS } from '../net/tokens.js';
 import { type AccessList, AddressList } from './access.js';
 import { chooseProtocol } from './choose-protocol.js';
@@ -36,7 +36,8 @@ export class TcpInbound implements Inbound {
   readonly #options: TcpInboundOptions;
   readonly #context: InboundContext;
   readonly #skipAuth: AddressList;
-  readonly #retired = new CancelSource();
+  /** One for each start: after a reload that failed the listener is started again. */
+  #retired = new CancelSource();
   #server: net.Server | null = null;
   #release: () => void = () => {};
   #port = 0;
@@ -70,6 +71,7 @@ export class TcpInbound implements Inbound {
     this.#port = address !== null && typeof address === 'object' ? address.port : port;
     this.#release = this.#context.get(OWN_ENDPOINTS).add('tcp', this.#port);
     this.#server = server;
+    this.#retired = new CancelSource();
     server.on('error', (error) => events.emit('listener.failed', { listener: name, code: errorCode(error), message: error.message }));
     events.emit('listener.started', { listener: name, type, endpoint: this.endpoint });
   }
@@ -113,6 +115,7 @@ export class TcpInbound implements Inbound {
 
   async #serve(stream: Stream, source: Endpoint, local: () => Endpoint, signal: CancelSource): Promise<void> {
     const { users } = this.#options;
+    const retired = this.#retired;
     const abort = (reason: Error): void => stream.abort(reason);
     const forget = signal.onCancel(abort);
     try {
@@ -126,7 +129,7 @@ export class TcpInbound implements Inbound {
           },
           port: this.#port,
           signal,
-          retired: this.#retired,
+          retired,
           users: users === null || this.#skipAuth.includes(source.host) ? null : users,
         };
         await chosen.protocol.serve(connection, this.#context);
@@ -162,12 +165,6 @@ export class TcpInbound implements Inbound {
 }
 
 const NO_BYTES = new Uint8Array(0);
-
-function putBack(stream: Stream, chunks: Chunks): Stream {
-  if (stream.unread === undefined) return new PrefixedStream(stream, chunks);
-  stream.unread(chunks);
-  return stream;
-}
 
 function endpointOf(address: string | undefined, port: number | undefined): Endpoint | null {
   if (address === undefined || port === undefined) return null;

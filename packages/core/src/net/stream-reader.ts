@@ -67,9 +67,7 @@ export class StreamReader {
     const unread = [this.#rest()];
     this.#bytes = EMPTY;
     this.#at = 0;
-    if (this.#stream.unread === undefined) return new PrefixedStream(this.#stream, unread);
-    this.#stream.unread(unread);
-    return this.#stream;
+    return putBack(this.#stream, unread);
   }
 
   async #fill(): Promise<void> {
@@ -103,8 +101,15 @@ export class StreamReader {
 
 const EMPTY = new Uint8Array(0);
 
+/** The stream with bytes in front that were read from it: the same one if it can take them back. */
+export function putBack(stream: Stream, chunks: Chunks): Stream {
+  if (stream.unread === undefined) return new PrefixedStream(stream, chunks);
+  stream.unread(chunks);
+  return stream;
+}
+
 /** A stream with bytes in front that were read from it before. It changes no byte, so it hands on what the stream can do. */
-export class PrefixedStream implements Stream {
+class PrefixedStream implements Stream {
   readonly #stream: Stream;
   #unread: Chunks | null;
   readonly native?: NativeEnd;

@@ -180,6 +180,25 @@ void t.test('TcpInbound', async (t) => {
     await close();
   });
 
+  await t.test('tells its connections when it stops, and is itself again when it starts again', async () => {
+    const reasons: (Error | null)[] = [];
+    const look = ({ retired }: InboundConnection): Promise<void> => {
+      reasons.push(retired.reason);
+      return new Promise((resolve) => retired.onCancel(() => resolve()));
+    };
+    const { inbound, connect, close } = await open([letter('a', look)]);
+    for (const round of [1, 2]) {
+      const socket = await connect();
+      socket.write('a');
+      await eventually(() => reasons.length === round);
+      await inbound.stop();
+      await closed(socket);
+      await inbound.start(never);
+    }
+    assert.deepEqual(reasons, [null, null]);
+    await close();
+  });
+
   await t.test('a client that says nothing is cut off after the handshake timeout', async () => {
     const { connect, close } = await open([letter('a'), letter('b')], {}, 50);
     await closed(await connect());
