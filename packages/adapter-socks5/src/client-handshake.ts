@@ -8,7 +8,17 @@
  * One step waits for the other: servers that read a whole buffer per step lose what is sent ahead.
  */
 import { type Failure, NetError, type Stream, StreamReader } from '@nekit/core';
-import { METHOD_NONE, METHOD_PASSWORD, METHOD_UNACCEPTABLE, PASSWORD_VERSION, REP_SUCCEEDED, readEndpoint, VERSION_5, type WireEndpoint } from './wire.js';
+import {
+  endpointAt,
+  METHOD_NONE,
+  METHOD_PASSWORD,
+  METHOD_UNACCEPTABLE,
+  measureAddressed,
+  PASSWORD_VERSION,
+  REP_SUCCEEDED,
+  VERSION_5,
+  type WireEndpoint,
+} from './wire.js';
 
 export interface Credentials {
   /** UTF-8, 1 to 255 bytes. */
@@ -75,9 +85,9 @@ async function readReply(reader: StreamReader): Promise<WireEndpoint> {
   const [version, rep] = await reader.exactly(2);
   if (version !== VERSION_5) throw protocolError(`its reply starts with ${hex(version)} instead of 05`);
   if (rep !== REP_SUCCEEDED) throw replyError(rep ?? 0);
-  const type = (await reader.exactly(2))[1] ?? 0;
-  const bound = await readEndpoint(reader, type);
-  if (bound === null) throw protocolError(`its reply has the unknown address type ${hex(type)}`);
+  const rest = await reader.message((first) => measureAddressed(first, 1));
+  const bound = endpointAt(rest, 1);
+  if (bound === null) throw protocolError(`its reply has the unknown address type ${hex(rest[1])}`);
   return bound;
 }
 

@@ -9,6 +9,7 @@ import {
   type Session,
   type Stream,
   StreamReader,
+  type StreamRequest,
   TIMEOUTS,
   TIMERS,
   timeoutError,
@@ -66,32 +67,51 @@ export class Client {
   }
 
   /** Hands a CONNECT on, and waits for its end. `granted` and `refusal` are the replies of the client's version. */
-  async connect(session: Session, granted: Uint8Array, refusal: (error: NetError) => Uint8Array): Promise<void> {
-    let answered = false;
-    const ending: Promise<void>[] = [];
-    const reject = (error: NetError): void => {
-      if (answered) return;
-      answered = true;
-      ending.push(this.end(refusal(error)));
-    };
-    const accept = async (): Promise<Stream> => {
-      if (answered) throw new NetError('aborted', 'the request was answered before', { code: 'ANSWERED' });
-      answered = true;
-      await this.say(granted);
-      this.release();
-      return this.reader.release();
-    };
-    try {
-      await this.context.handleStream({ session, accept, reject });
-    } finally {
-      if (!answered) reject(new NetError('aborted', 'nobody answered the request'));
-      await Promise.all(ending);
-    }
+  connect(session: Session, granted: Uint8Array, refusal: (error: NetError) => Uint8Array): Promise<void> {
+    const request = new ConnectRequest(this, session, granted, refusal);
+    return this.context.handleStream(request).then(() => request.ended());
   }
 
   /** Last words and FIN, so that they arrive. Never rejects. */
   end(lastWords?: Uint8Array): Promise<void> {
     this.#deadline.cancel();
     return finish(this.connection.stream, lastWords ?? null, this.context.get(TIMERS));
+  }
+}
+
+/** A CONNECT. Who handles it does not reject. */
+class ConnectRequest implements StreamRequest {
+  readonly session: Session;
+  readonly #client: Client;
+  readonly #granted: Uint8Array;
+  readonly #refusal: (error: NetError) => Uint8Array;
+  #answered = false;
+  /** The refusal on its way. */
+  #ending: Promise<void> | undefined;
+
+  constructor(client: Client, session: Session, granted: Uint8Array, refusal: (error: NetError) => Uint8Array) {
+    this.session = session;
+    this.#client = client;
+    this.#granted = granted;
+    this.#refusal = refusal;
+  }
+
+  async accept(): Promise<Stream> {
+    if (this.#answered) throw new NetError('aborted', 'the request was answered before', { code: 'ANSWERED' });
+    this.#answered = true;
+    await this.#client.say(this.#granted);
+    return this.#client.reader.release();
+  }
+
+  reject(error: NetError): void {
+    if (this.#answered) return;
+    this.#answered = true;
+    this.#ending = this.#client.end(this.#refusal(error));
+  }
+
+  /** Settles when the client has its answer: nobody stays without one. */
+  ended(): Promise<void> | undefined {
+    if (!this.#answered) this.reject(new NetError('aborted', 'nobody answered the request'));
+    return this.#ending;
   }
 }

@@ -15,7 +15,8 @@ export const socksProtocol: InboundProtocol = {
 async function serve(connection: InboundConnection, context: InboundContext): Promise<void> {
   const client = new Client(connection, context);
   try {
-    const version = await client.reader.byte();
+    const version = (await client.reader.peek(1))[0];
+    if (version === undefined) throw new NetError('aborted', 'the client left without a word', { code: 'UNEXPECTED_END' });
     if (version === VERSION_5) await serve5(client);
     else if (version === VERSION_4) await serve4(client);
     else throw new NetError('protocol', `a SOCKS request cannot start with ${version}`, { code: 'SOCKS_PROTOCOL' });

@@ -6,20 +6,19 @@
  * BND of a CONNECT is written as 0.0.0.0:0: which address a chain of proxies connects from is nothing that the client could use.
  */
 import { type Endpoint, FAILURES, type NetError } from '@nekit/core';
-import { encodeEndpoint, REP_HOST_UNREACHABLE, VERSION_5 } from './wire.js';
-
-const NOWHERE: Endpoint = { host: '0.0.0.0', port: 0 };
+import { encodeEndpoint, REP_HOST_UNREACHABLE, TYPE_IPV4, VERSION_5 } from './wire.js';
 
 /** CD of a SOCKS4 reply: granted, and rejected or failed. */
 export const GRANTED_4 = 0x5a;
 export const REJECTED_4 = 0x5b;
 
-export function reply5(rep: number, bound: Endpoint = NOWHERE): Uint8Array {
-  return Buffer.concat([Uint8Array.of(VERSION_5, rep, 0x00), encodeEndpoint(bound)]);
+export function reply5(rep: number, bound?: Endpoint): Uint8Array {
+  if (bound !== undefined) return Buffer.concat([Buffer.from([VERSION_5, rep, 0x00]), encodeEndpoint(bound)]);
+  return Buffer.from([VERSION_5, rep, 0x00, TYPE_IPV4, 0, 0, 0, 0, 0, 0]);
 }
 
 export function reply4(code: number): Uint8Array {
-  return Uint8Array.of(0x00, code, 0, 0, 0, 0, 0, 0);
+  return Buffer.from([0x00, code, 0, 0, 0, 0, 0, 0]);
 }
 
 /** An upstream SOCKS5 server's own word, as our adapter puts it into the code; 7 and 8 were about our request, not about this client's. */

@@ -13,10 +13,10 @@ import { COMMAND_CONNECT, hostOfName, MAX_TEXT, portAt } from './wire.js';
 
 const NUL = Uint8Array.of(0);
 
-/** The version octet is taken already. Rejects with NetError for a client that breaks the protocol or leaves. */
+/** Rejects with NetError for a client that breaks the protocol or leaves. */
 export async function serve4(client: Client): Promise<void> {
   const { reader, connection } = client;
-  const fixed = await reader.exactly(7);
+  const fixed = (await reader.exactly(8)).subarray(1);
   await reader.until(NUL, MAX_TEXT + 1);
   const address = fixed.subarray(3, 7);
   const host = isNameMark(address) ? hostOfName((await reader.until(NUL, MAX_TEXT + 1)).subarray(0, -1)) : formatAddress(address);

@@ -15,24 +15,26 @@ import { serveAssociation } from './udp-association.js';
 import {
   COMMAND_ASSOCIATE,
   COMMAND_CONNECT,
+  endpointAt,
   METHOD_NONE,
   METHOD_PASSWORD,
   METHOD_UNACCEPTABLE,
+  measureAddressed,
   PASSWORD_VERSION,
   REP_COMMAND,
   REP_GENERAL,
   REP_SUCCEEDED,
   REP_TYPE,
-  readEndpoint,
   VERSION_5,
 } from './wire.js';
 
-/** The version octet is taken already. Rejects with NetError for a client that breaks the protocol or leaves. */
+/** Rejects with NetError for a client that breaks the protocol or leaves. */
 export async function serve5(client: Client): Promise<void> {
   const { reader, connection } = client;
-  const methods = await reader.exactly(await reader.byte());
-  const method = chooseMethod(methods, connection.users);
-  await client.say(Uint8Array.of(VERSION_5, method));
+  const read = reader.message(measureGreeting);
+  const greeting = read instanceof Promise ? await read : read;
+  const method = chooseMethod(greeting.subarray(2), connection.users);
+  await client.say(Buffer.from([VERSION_5, method]));
   if (method === METHOD_UNACCEPTABLE) {
     const wanted = connection.users === null ? 'none or username/password' : 'username/password';
     client.report(new NetError('auth', `the client does not offer the authentication ${wanted}`, { code: 'SOCKS5_NO_METHOD' }));
@@ -44,13 +46,24 @@ export async function serve5(client: Client): Promise<void> {
     if (connection.users !== null) {
       if (credentials === null || !connection.users.check(credentials.username, credentials.password)) {
         client.report(new NetError('auth', 'wrong username or password', { code: 'SOCKS5_AUTH' }));
-        return client.end(Uint8Array.of(PASSWORD_VERSION, 0x01));
+        return client.end(Buffer.from([PASSWORD_VERSION, 0x01]));
       }
       user = credentials.username;
     }
-    await client.say(Uint8Array.of(PASSWORD_VERSION, 0x00));
+    await client.say(Buffer.from([PASSWORD_VERSION, 0x00]));
   }
-  return serveRequest(client, user);
+  const asked = reader.message(measureRequest);
+  return serveRequest(client, asked instanceof Promise ? await asked : asked, user);
+}
+
+function measureGreeting(first: Uint8Array): number {
+  const methods = first[1];
+  return methods === undefined ? 0 : 2 + methods;
+}
+
+/** A wrong version is told at once, and so is an unknown address type. */
+function measureRequest(first: Uint8Array): number {
+  return first[0] !== undefined && first[0] !== VERSION_5 ? 1 : measureAddressed(first, 3);
 }
 
 /** With users, only a password will do. Without, who offers nothing but a password is let in with any: it only wants to be asked. */
@@ -70,12 +83,10 @@ async function readCredentials({ reader }: Client): Promise<{ username: string; 
   return { username: username.toString(), password: password.toString() };
 }
 
-async function serveRequest(client: Client, user: string | null): Promise<void> {
-  const { reader } = client;
-  const version = await reader.byte();
+function serveRequest(client: Client, request: Uint8Array, user: string | null): Promise<void> {
+  const [version, command = 0, , type = 0] = request;
   if (version !== VERSION_5) throw new NetError('protocol', `a SOCKS5 request cannot start with ${version}`, { code: 'SOCKS_PROTOCOL' });
-  const [command = 0, , type = 0] = await reader.exactly(3);
-  const asked = await readEndpoint(reader, type);
+  const asked = endpointAt(request, 3);
   client.handshakeDone();
   if (asked === null) return refuse(client, REP_TYPE, `unknown address type ${type}`);
   if (command === COMMAND_ASSOCIATE) return serveAssociation(client, asked, user);

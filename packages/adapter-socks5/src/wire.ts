@@ -8,7 +8,7 @@
  *   +------+----------------------------------+------+
  *     01 IPv4   04 IPv6   03 domain (length octet, no NUL)   PORT in network order
  */
-import { type Endpoint, formatAddress, NetError, normaliseHost, parseAddress, type StreamReader } from '@nekit/core';
+import { type Endpoint, formatAddress, NetError, normaliseHost, parseAddress } from '@nekit/core';
 
 export const VERSION_4 = 0x04;
 export const VERSION_5 = 0x05;
@@ -65,13 +65,28 @@ export interface WireEndpoint {
   readonly port: number;
 }
 
-/** Reads what follows an ATYP octet. null: the type is unknown, and with it where the message ends. */
-export async function readEndpoint(reader: StreamReader, type: number): Promise<WireEndpoint | null> {
-  let length = addressLength(type);
+/**
+ * The length of a message that is `head` octets, then ATYP, address and port; 0 while the first bytes do not tell. Where the type is unknown
+ * so is the end of the message: then all up to ATYP.
+ */
+export function measureAddressed(first: Uint8Array, head: number): number {
+  const type = first[head];
+  if (type === undefined) return 0;
+  const length = addressLength(type);
+  if (length === null) return head + 1;
+  if (type !== TYPE_DOMAIN) return head + 1 + length + 2;
+  const named = first[head + 1];
+  return named === undefined ? 0 : head + 2 + named + 2;
+}
+
+/** The endpoint behind an ATYP octet at `at`; the message must be whole. null: the type is unknown. */
+export function endpointAt(message: Uint8Array, at: number): WireEndpoint | null {
+  const type = message[at] ?? 0;
+  const length = addressLength(type);
   if (length === null) return null;
-  if (type === TYPE_DOMAIN) length = await reader.byte();
-  const bytes = await reader.exactly(length + 2);
-  return { host: hostOf(type, bytes.subarray(0, length)), port: portAt(bytes, length) };
+  const begin = type === TYPE_DOMAIN ? at + 2 : at + 1;
+  const end = type === TYPE_DOMAIN ? begin + (message[at + 1] ?? 0) : begin + length;
+  return { host: hostOf(type, message.subarray(begin, end)), port: portAt(message, end) };
 }
 
 /** Octets of an address of this type, 0 for a domain (its length octet says), null for an unknown type. */

@@ -64,37 +64,29 @@ export function sortAddresses(addresses: readonly string[], version: IpVersion):
 function connect(address: string, port: number, options: ConnectOptions, signal: Cancel): Promise<Stream> {
   const { own, timers, timeoutMs } = options;
   if (signal.reason !== null) return Promise.reject(toNetError(signal.reason));
-  const where = formatEndpoint({ host: address, port });
   if (own.includes('tcp', address, port))
-    return Promise.reject(new NetError('denied', `${where} is one of our own listeners: refused, or it would loop`, { code: 'LOOP' }));
+    return Promise.reject(
+      new NetError('denied', `${formatEndpoint({ host: address, port })} is one of our own listeners: refused, or it would loop`, { code: 'LOOP' }),
+    );
   return new Promise((resolve, reject) => {
-    const socket = net.connect({
-      host: address,
-      port,
-      family: addressFamily(address),
-      allowHalfOpen: true,
-      noDelay: true,
-
-      autoSelectFamily: false,
-    });
-    const fail = (error: NetError): void => {
-      done();
-      reset(socket);
-      reject(error);
-    };
-    const deadline = timers.after(timeoutMs, () => fail(timeoutError(`connecting to ${where}`, timeoutMs)));
-    const forget = signal.onCancel((reason) => fail(toNetError(reason)));
-    const onError = (error: Error): void => fail(toNetError(error));
+    const socket = net.connect({ host: address, port, family: addressFamily(address), allowHalfOpen: true, noDelay: true, autoSelectFamily: false });
     const done = (): void => {
       deadline.cancel();
       forget();
     };
+    const fail = (reason: Error): void => {
+      done();
+      reset(socket);
+      reject(toNetError(reason));
+    };
+    const deadline = timers.after(timeoutMs, () => fail(timeoutError(`connecting to ${formatEndpoint({ host: address, port })}`, timeoutMs)));
+    const forget = signal.onCancel(fail);
     // Stays until the stream has its own: an error between would end the process.
-    socket.once('error', onError);
+    socket.on('error', fail);
     socket.once('connect', () => {
       done();
       const stream = streamFromSocket(socket);
-      socket.off('error', onError);
+      socket.off('error', fail);
       resolve(stream);
     });
   });

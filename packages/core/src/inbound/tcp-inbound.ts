@@ -6,11 +6,12 @@ import { errorCode, NekitError, NetError, toNetError } from '../net/errors.js';
 import { reset, streamFromSocket } from '../net/socket-stream.js';
 import type { Stream } from '../net/stream.js';
 import { putBack } from '../net/stream-reader.js';
+import type { Deadline } from '../net/timer-wheel.js';
 import { EVENTS, OWN_ENDPOINTS, TIMEOUTS, TIMERS } from '../net/tokens.js';
 import { type AccessList, AddressList } from './access.js';
 import { chooseProtocol } from './choose-protocol.js';
 import type { ConnectionLimit } from './connection-limit.js';
-import type { Inbound, InboundContext, InboundProtocol, Users } from './inbound.js';
+import type { Inbound, InboundConnection, InboundContext, InboundProtocol, Users } from './inbound.js';
 
 /** One for all: an error costs a stack trace, and nobody reads this one. */
 const DONE = new NetError('aborted', 'the connection is done', { code: 'DONE' });
@@ -104,63 +105,98 @@ export class TcpInbound implements Inbound {
     }
     if (events.wants('connection.accepted')) events.emit('connection.accepted', { listener, connection: number, source });
     const gone = new CancelSource(signal);
-    socket.once('close', () => {
+    const closed = (): void => {
       this.#options.limit.leave();
       gone.release();
       if (events.wants('connection.closed')) events.emit('connection.closed', { listener, connection: number });
-    });
-    const stream = streamFromSocket(socket, (error) => gone.cancel(error));
-    void this.#serve(stream, source, () => endpointOf(socket.localAddress, socket.localPort) ?? this.endpoint, gone);
-  }
-
-  async #serve(stream: Stream, source: Endpoint, local: () => Endpoint, signal: CancelSource): Promise<void> {
-    const { users } = this.#options;
-    const retired = this.#retired;
-    const abort = (reason: Error): void => stream.abort(reason);
-    const forget = signal.onCancel(abort);
-    try {
-      const chosen = await this.#choose(stream);
-      if (chosen !== null) {
-        const connection = {
-          stream: chosen.stream,
-          source,
-          get local() {
-            return local();
-          },
-          port: this.#port,
-          signal,
-          retired,
-          users: users === null || this.#skipAuth.includes(source.host) ? null : users,
-        };
-        await chosen.protocol.serve(connection, this.#context);
-      }
-    } catch (thrown) {
-      const error = toNetError(thrown);
-      const events = this.#context.get(EVENTS);
-      if (events.wants('request.failed')) events.emit('request.failed', { listener: this.#context.name, source, code: error.code, message: error.message });
-    } finally {
+    };
+    const stream = streamFromSocket(socket, (error) => gone.cancel(error), closed);
+    const forget = gone.onCancel((reason) => stream.abort(reason));
+    const users = this.#options.users === null || this.#skipAuth.includes(source.host) ? null : this.#options.users;
+    const connection = new TcpConnection(socket, stream, source, this.endpoint, gone, this.#retired, users);
+    const end = (): void => {
       forget();
       // Whatever the protocol left open; nothing happens to a stream that has ended.
       stream.abort(DONE);
+    };
+    this.#serve(connection).then(end, (thrown: unknown) => {
+      const error = toNetError(thrown);
+      if (events.wants('request.failed')) events.emit('request.failed', { listener, source, code: error.code, message: error.message });
+      end();
+    });
+  }
+
+  #serve(connection: TcpConnection): Promise<void> {
+    const { protocols } = this.#options;
+    const only = protocols[0];
+    if (protocols.length === 1 && only !== undefined) return this.#speak(only, connection);
+    const { stream } = connection;
+    const ms = this.#context.get(TIMEOUTS).handshake;
+    const deadline = this.#context.get(TIMERS).after(ms, () => stream.abort(timeoutError('the first byte', ms)));
+    return stream.read().then(
+      (first) => {
+        if (first === null) {
+          deadline.cancel();
+          return;
+        }
+        connection.stream = putBack(stream, first);
+        // Nearly always the first byte tells.
+        const protocol = protocols.find((candidate) => candidate.takes(first[0] ?? NO_BYTES) === true);
+        if (protocol === undefined) return this.#look(connection, deadline);
+        deadline.cancel();
+        return this.#speak(protocol, connection);
+      },
+      (error: unknown) => {
+        deadline.cancel();
+        throw error;
+      },
+    );
+  }
+
+  /** A protocol that is no async function may throw. */
+  #speak(protocol: InboundProtocol, connection: TcpConnection): Promise<void> {
+    try {
+      return protocol.serve(connection, this.#context);
+    } catch (error) {
+      return Promise.reject(toNetError(error));
     }
   }
 
-  async #choose(stream: Stream): Promise<{ protocol: InboundProtocol; stream: Stream } | null> {
-    const { protocols } = this.#options;
-    const only = protocols[0];
-    if (protocols.length === 1 && only !== undefined) return { protocol: only, stream };
-    const ms = this.#context.get(TIMEOUTS).handshake;
-    const deadline = this.#context.get(TIMERS).after(ms, () => stream.abort(timeoutError('the first byte', ms)));
+  /** Finds the protocol by more than the first byte. */
+  async #look(connection: TcpConnection, deadline: Deadline): Promise<void> {
     try {
-      const first = await stream.read();
-      if (first === null) return null;
-      // Nearly always the first byte tells; what takes more comes back in front.
-      const protocol = protocols.find((candidate) => candidate.takes(first[0] ?? NO_BYTES) === true);
-      const whole = putBack(stream, first);
-      return protocol === undefined ? await chooseProtocol(whole, protocols) : { protocol, stream: whole };
+      const chosen = await chooseProtocol(connection.stream, this.#options.protocols);
+      if (chosen === null) return;
+      connection.stream = chosen.stream;
+      deadline.cancel();
+      await chosen.protocol.serve(connection, this.#context);
     } finally {
       deadline.cancel();
     }
+  }
+}
+
+class TcpConnection implements InboundConnection {
+  readonly port: number;
+  readonly #socket: net.Socket;
+  readonly #listener: Endpoint;
+
+  constructor(
+    socket: net.Socket,
+    public stream: Stream,
+    readonly source: Endpoint,
+    listener: Endpoint,
+    readonly signal: CancelSource,
+    readonly retired: Cancel,
+    readonly users: Users | null,
+  ) {
+    this.port = listener.port;
+    this.#socket = socket;
+    this.#listener = listener;
+  }
+
+  get local(): Endpoint {
+    return endpointOf(this.#socket.localAddress, this.#socket.localPort) ?? this.#listener;
   }
 }
 

@@ -18,11 +18,15 @@ const NOTHING = (): void => {};
 /** Up to so many listeners are kept in an array, which is cheaper to make than a Set; each connection makes several of these. */
 const FEW = 8;
 
+interface Listener {
+  readonly run: (reason: Error) => void;
+}
+
 /** The side that fires. Give others only its `Cancel` face. */
 export class CancelSource implements Cancel {
   #reason: Error | null = null;
-  #few: ((reason: Error) => void)[] | null = null;
-  #many: Set<(reason: Error) => void> | null = null;
+  #few: Listener[] | null = null;
+  #many: Set<Listener> | null = null;
   #controller: AbortController | null = null;
   #release: () => void = NOTHING;
 
@@ -43,7 +47,7 @@ export class CancelSource implements Cancel {
     const listeners = [...(this.#few ?? []), ...(this.#many ?? [])];
     this.#few = null;
     this.#many = null;
-    for (const run of listeners) run(reason);
+    for (const listener of listeners) listener.run(reason);
   }
 
   onCancel(run: (reason: Error) => void): () => void {
@@ -51,11 +55,10 @@ export class CancelSource implements Cancel {
       run(this.#reason);
       return NOTHING;
     }
-    const listener = (reason: Error): void => run(reason); // one entry per call, even for the same function
-    this.#few ??= [];
-    if (this.#few.length < FEW) {
-      this.#few.push(listener);
-    } else {
+    const listener: Listener = { run }; // one entry per call, even for the same function
+    if (this.#few === null) this.#few = [listener];
+    else if (this.#few.length < FEW) this.#few.push(listener);
+    else {
       this.#many ??= new Set();
       this.#many.add(listener);
     }
@@ -76,10 +79,12 @@ export class CancelSource implements Cancel {
     this.#release = NOTHING;
   }
 
-  #forget(listener: (reason: Error) => void): void {
-    const index = this.#few?.indexOf(listener) ?? -1;
-    if (index !== -1) this.#few?.splice(index, 1);
-    else this.#many?.delete(listener);
+  #forget(listener: Listener): void {
+    const few = this.#few;
+    const index = few?.indexOf(listener) ?? -1;
+    if (few === null || index === -1) this.#many?.delete(listener);
+    else if (index === few.length - 1) few.pop();
+    else few.splice(index, 1);
   }
 }
 

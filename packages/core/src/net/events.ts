@@ -86,6 +86,8 @@ export interface EventSource {
 
 export class Events implements EventSource {
   readonly #handlers: { [N in EventName]?: readonly Handler<N>[] } = {};
+  /** The names in `#handlers`: a Set answers in constant time whoever asks, a property of one of many names does not. */
+  readonly #wanted = new Set<EventName>();
 
   on<N extends EventName>(name: N, handler: Handler<N>): () => void {
     const own: Handler<N> = (event) => handler(event);
@@ -98,7 +100,7 @@ export class Events implements EventSource {
 
   /** Whether building the event is worth it. */
   wants(name: EventName): boolean {
-    return this.#handlers[name] !== undefined;
+    return this.#wanted.has(name);
   }
 
   emit<N extends EventName>(name: N, event: Omit<KernelEvents[N], 'at'>): void {
@@ -122,7 +124,12 @@ export class Events implements EventSource {
 
   #set<N extends EventName>(name: N, handlers: readonly Handler<N>[]): void {
     const all: { [K in N]?: readonly Handler<K>[] } = this.#handlers;
-    if (handlers.length === 0) delete all[name];
-    else all[name] = handlers;
+    if (handlers.length === 0) {
+      delete all[name];
+      this.#wanted.delete(name);
+    } else {
+      all[name] = handlers;
+      this.#wanted.add(name);
+    }
   }
 }

@@ -1,6 +1,6 @@
 import { NetError, toNetError } from './errors.js';
 import { byteLength, type Chunks, type RelayOptions, type Stream, type Totals } from './stream.js';
-import type { TimerWheel } from './timer-wheel.js';
+import type { Deadline, TimerWheel } from './timer-wheel.js';
 
 /**
  * Moves bytes both ways until both directions have ended, and owns the end of life: a FIN is passed on and starts the half-close
@@ -8,49 +8,104 @@ import type { TimerWheel } from './timer-wheel.js';
  *
  * `a` is the client's side: bytes from a to b count as up.
  */
-export async function relay(a: Stream, b: Stream, options: RelayOptions, timers: TimerWheel): Promise<Totals> {
-  const { counters, slot, signal } = options;
-  let error: NetError | null = null;
-  let silenceMs = options.idleMs;
-  const stop = (reason: Error): void => {
-    if (error !== null) return;
-    error = toNetError(reason);
-    a.abort(error);
-    b.abort(error);
+export function relay(a: Stream, b: Stream, options: RelayOptions, timers: TimerWheel): Promise<Totals> {
+  return new Promise((resolve) => new Relay(a, b, options, timers, resolve));
+}
+
+/** Both directions of one relay: what they share. */
+class Relay {
+  readonly options: RelayOptions;
+  readonly timers: TimerWheel;
+  readonly deadline: Deadline;
+  silenceMs: number;
+  readonly #a: Stream;
+  readonly #b: Stream;
+  readonly #resolve: (totals: Totals) => void;
+  readonly #forget: () => void;
+  #error: NetError | null = null;
+  #running = 2;
+
+  constructor(a: Stream, b: Stream, options: RelayOptions, timers: TimerWheel, resolve: (totals: Totals) => void) {
+    this.options = options;
+    this.timers = timers;
+    this.silenceMs = options.idleMs;
+    this.#a = a;
+    this.#b = b;
+    this.#resolve = resolve;
+    this.deadline = timers.after(this.silenceMs, () => this.stop(new NetError('timeout', `no byte for ${this.silenceMs / 1000} s`, { code: 'IDLE_TIMEOUT' })));
+    this.#forget = options.signal.onCancel((reason) => this.stop(reason));
+    new Pump(this, a, b, options.slot).next();
+    new Pump(this, b, a, options.slot + 1).next();
+  }
+
+  stop(reason: unknown): void {
+    if (this.#error !== null) return;
+    this.#error = toNetError(reason);
+    this.#a.abort(this.#error);
+    this.#b.abort(this.#error);
+  }
+
+  /** FIN from one side: from here on less silence is borne. */
+  halfClosed(): void {
+    this.silenceMs = this.options.halfCloseMs;
+    this.deadline.move(this.silenceMs);
+  }
+
+  /** One direction has ended. */
+  ended(): void {
+    if (--this.#running > 0) return;
+    this.deadline.cancel();
+    this.#forget();
+    const { counters, slot } = this.options;
+    this.#resolve({ up: counters[slot] ?? 0, down: counters[slot + 1] ?? 0, error: this.#error });
+  }
+}
+
+/**
+ * One direction. Callbacks, made once, rather than a loop that awaits: its frame would keep the last chunks alive for as long as the next
+ * read waits, and each round would make it new promises.
+ */
+class Pump {
+  readonly #relay: Relay;
+  readonly #from: Stream;
+  readonly #to: Stream;
+  readonly #counter: number;
+  /** Bytes in the write under way. */
+  #writing = 0;
+
+  constructor(relay: Relay, from: Stream, to: Stream, counter: number) {
+    this.#relay = relay;
+    this.#from = from;
+    this.#to = to;
+    this.#counter = counter;
+  }
+
+  next(): void {
+    this.#from.read().then(this.#take, this.#fail);
+  }
+
+  readonly #take = (chunks: Chunks | null): void => {
+    if (chunks === null) {
+      this.#relay.halfClosed();
+      this.#to.closeWrite().then(this.#end, this.#fail);
+      return;
+    }
+    this.#writing = byteLength(chunks);
+    this.#to.write(chunks).then(this.#written, this.#fail);
   };
-  const forget = signal.onCancel(stop);
-  const deadline = timers.after(silenceMs, () => stop(new NetError('timeout', `no byte for ${silenceMs / 1000} s`, { code: 'IDLE_TIMEOUT' })));
-  const ended = (): void => {
-    silenceMs = options.halfCloseMs;
-    deadline.move(silenceMs);
+
+  readonly #written = (): void => {
+    const { options, deadline, timers, silenceMs } = this.#relay;
+    const { counters } = options;
+    counters[this.#counter] = (counters[this.#counter] ?? 0) + this.#writing;
+    deadline.at = timers.now() + silenceMs;
+    this.next();
   };
-  /** Callbacks rather than a loop that awaits: its frame would keep the last chunks alive for as long as the next read waits. */
-  const pump = (from: Stream, to: Stream, counter: number): Promise<void> =>
-    new Promise((resolve) => {
-      const fail = (reason: unknown): void => {
-        stop(toNetError(reason));
-        resolve();
-      };
-      const next = (): void => {
-        from.read().then(take, fail);
-      };
-      const take = (chunks: Chunks | null): void => {
-        if (chunks === null) {
-          ended();
-          to.closeWrite().then(resolve, fail);
-          return;
-        }
-        const length = byteLength(chunks);
-        to.write(chunks).then(() => {
-          counters[counter] = (counters[counter] ?? 0) + length;
-          deadline.at = timers.now() + silenceMs;
-          next();
-        }, fail);
-      };
-      next();
-    });
-  await Promise.all([pump(a, b, slot), pump(b, a, slot + 1)]);
-  deadline.cancel();
-  forget();
-  return { up: counters[slot] ?? 0, down: counters[slot + 1] ?? 0, error };
+
+  readonly #end = (): void => this.#relay.ended();
+
+  readonly #fail = (reason: unknown): void => {
+    this.#relay.stop(reason);
+    this.#relay.ended();
+  };
 }

@@ -14,15 +14,17 @@ const NOTHING = (): void => {};
 
 /**
  * A connected `net.Socket` or `tls.TLSSocket` as a Stream. It must have been made with `allowHalfOpen: true`, and belongs to the
- * stream from here on. `onAbort` runs once, if the peer resets it or it fails; not after FIN from both sides.
+ * stream from here on. `onAbort` runs once, if the peer resets it or it fails; not after FIN from both sides. `onClose` runs once, when the
+ * socket is closed, however it came to that.
  */
-export function streamFromSocket(socket: Socket, onAbort: (error: NetError) => void = NOTHING): Stream {
-  return new SocketStream(socket, onAbort);
+export function streamFromSocket(socket: Socket, onAbort: (error: NetError) => void = NOTHING, onClose: () => void = NOTHING): Stream {
+  return new SocketStream(socket, onAbort, onClose);
 }
 
 class SocketStream implements Stream {
   readonly #socket: Socket;
   #onAbort: (error: NetError) => void;
+  #onClose: () => void;
   #queue: Uint8Array[] = [];
   #queued = 0;
   #paused = false;
@@ -30,15 +32,17 @@ class SocketStream implements Stream {
   #error: NetError | null = null;
   #reader: { resolve(chunks: Chunks | null): void; reject(error: NetError): void } | null = null;
   #writer: { resolve(): void; reject(error: NetError): void } | null = null;
-  #finishing: Pending | null = null;
+  #finishing: Promise<void> | null = null;
+  #finisher: { resolve(): void; reject(error: NetError): void } | null = null;
   #finSent = false;
+  #drains = false;
 
-  constructor(socket: Socket, onAbort: (error: NetError) => void) {
+  constructor(socket: Socket, onAbort: (error: NetError) => void, onClose: () => void) {
     this.#socket = socket;
     this.#onAbort = onAbort;
+    this.#onClose = onClose;
     socket.on('data', (chunk: Uint8Array) => this.#received(chunk));
     socket.on('end', () => this.#endRead());
-    socket.on('drain', () => this.#drained());
     socket.on('error', (error) => this.#fail(toNetError(error)));
     socket.on('close', () => this.#closed());
     if (socket.destroyed) this.#closed(); // its 'close' may have come already
@@ -80,18 +84,23 @@ class SocketStream implements Stream {
       socket.uncork();
     }
     if (more) return DONE;
+    if (!this.#drains) {
+      this.#drains = true; // most sockets never fill up, and each listener has its price
+      socket.on('drain', () => this.#drained());
+    }
     return new Promise((resolve, reject) => {
       this.#writer = { resolve, reject };
     });
   }
 
   closeWrite(): Promise<void> {
-    if (this.#finishing !== null) return this.#finishing.promise;
+    if (this.#finishing !== null) return this.#finishing;
     if (this.#error !== null) return Promise.reject(this.#error);
-    const finishing = pending();
-    this.#finishing = finishing;
-    this.#socket.end(() => this.#finished());
-    return finishing.promise;
+    this.#finishing = new Promise((resolve, reject) => {
+      this.#finisher = { resolve, reject };
+      this.#socket.end(() => this.#finished());
+    });
+    return this.#finishing;
   }
 
   abort(reason: Error): void {
@@ -129,7 +138,7 @@ class SocketStream implements Stream {
   #finished(): void {
     if (this.#error !== null) return;
     this.#finSent = true;
-    this.#finishing?.resolve();
+    this.#finisher?.resolve();
   }
 
   #drained(): void {
@@ -139,8 +148,10 @@ class SocketStream implements Stream {
   }
 
   #closed(): void {
-    if (this.#ended && this.#finSent) return;
-    this.#fail(new NetError('aborted', 'the connection was closed', { code: 'ECONNRESET' }));
+    if (this.#error === null && !(this.#ended && this.#finSent)) this.#fail(new NetError('aborted', 'the connection was closed', { code: 'ECONNRESET' }));
+    const onClose = this.#onClose;
+    this.#onClose = NOTHING;
+    onClose();
   }
 
   #fail(error: NetError): void {
@@ -154,28 +165,11 @@ class SocketStream implements Stream {
     reset(this.#socket);
     reader?.reject(error);
     writer?.reject(error);
-    this.#finishing?.reject(error);
+    this.#finisher?.reject(error);
     const onAbort = this.#onAbort;
     this.#onAbort = NOTHING;
     onAbort(error);
   }
-}
-
-interface Pending {
-  readonly promise: Promise<void>;
-  resolve(): void;
-  reject(error: NetError): void;
-}
-
-function pending(): Pending {
-  let resolve = NOTHING;
-  let reject: (error: NetError) => void = NOTHING;
-  const promise = new Promise<void>((yes, no) => {
-    resolve = yes;
-    reject = no;
-  });
-  promise.catch(NOTHING); // a later caller may take it up; nobody has to
-  return { promise, resolve, reject };
 }
 
 /** RST where there is a TCP socket to reset; a Unix or TLS socket has none, and is just destroyed (TLS: without close_notify). */

@@ -29,6 +29,23 @@ export class StreamReader {
     return this.#take(length);
   }
 
+  /**
+   * Takes one message, at once if all of it is here: then nothing is awaited. `measure` tells the message's length from its first bytes, and
+   * 0 while those do not tell. It must come to an end: whatever it gives is waited for.
+   */
+  message(measure: (first: Uint8Array) => number): Uint8Array | Promise<Uint8Array> {
+    const length = measure(this.#rest());
+    return length > 0 && length <= this.buffered ? this.#take(length) : this.#message(measure);
+  }
+
+  async #message(measure: (first: Uint8Array) => number): Promise<Uint8Array> {
+    for (;;) {
+      await this.#fill();
+      const length = measure(this.#rest());
+      if (length > 0 && length <= this.buffered) return this.#take(length);
+    }
+  }
+
   /** Takes one byte. */
   async byte(): Promise<number> {
     while (this.buffered === 0) await this.#fill();
@@ -37,7 +54,7 @@ export class StreamReader {
 
   /** Looks at the first bytes, at least `length` of them, without taking any; fewer only if the stream ends first. */
   async peek(length: number): Promise<Uint8Array> {
-    while (this.buffered < length && !this.#ended) await this.#pull();
+    while (this.buffered < length && !this.#ended) this.#keep(await this.#stream.read());
     return this.#rest();
   }
 
@@ -71,12 +88,11 @@ export class StreamReader {
   }
 
   async #fill(): Promise<void> {
-    if (this.#ended || !(await this.#pull()))
+    if (this.#ended || !this.#keep(await this.#stream.read()))
       throw new NetError('aborted', 'the peer closed the connection in the middle of a message', { code: 'UNEXPECTED_END' });
   }
 
-  async #pull(): Promise<boolean> {
-    const chunks = await this.#stream.read();
+  #keep(chunks: Chunks | null): boolean {
     if (chunks === null) {
       this.#ended = true;
       return false;
