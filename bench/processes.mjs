@@ -13,9 +13,11 @@ const TICK_MS = 10;
 
 /** Processes that run now; `stopAll` ends them. */
 const running = new Set();
+let over = false;
 
 /** Starts a process; what it says on stderr is kept for an error message. */
 export function start(command, options = {}) {
+  if (over) throw new Error('the run is over');
   const child = spawn(command[0], command.slice(1), { stdio: ['pipe', 'pipe', 'pipe'], ...options });
   const said = [];
   child.stderr.on('data', (text) => {
@@ -45,9 +47,15 @@ export async function stopAll() {
   await Promise.all([...running].map((child) => stop({ child })));
 }
 
+/** Stops all, and nothing starts any more. */
+export async function endAll() {
+  over = true;
+  await stopAll();
+}
+
 /** Runs to the end and returns the last line of its output as JSON. */
-export async function result(command, timeoutMs) {
-  const process = start(command);
+export async function result(command, timeoutMs, env) {
+  const process = start(command, { env });
   process.child.stdin.end();
   const lines = [];
   createInterface({ input: process.child.stdout }).on('line', (line) => lines.push(line));
@@ -71,14 +79,13 @@ export async function lineOf(process, pattern, timeoutMs = READY_MS) {
   return found;
 }
 
-export async function freePort() {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
+/** Ports of 127.0.0.1 that nobody uses, each another one. */
+export async function freePorts(count) {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
+  await Promise.all(servers.map((server) => once(server, 'listening')));
+  const ports = servers.map((server) => server.address().port);
+  await Promise.all(servers.map((server) => once(server.close(), 'close')));
+  return ports;
 }
 
 /** Waits until somebody answers at the port. */

@@ -1,131 +1,167 @@
-// Medians, ratios, tables and the floors.
+// The figures of a run as tables.
+import { NEKIT, NEKIT_TS } from './peers.mjs';
+import { medianOf, pairedRatio } from './statistics.mjs';
 
-export function median(values) {
-  if (values.length === 0) return Number.NaN;
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+const YARDSTICKS = ['v2ray', 'sing-box', 'microsocks', 'plain-node'];
+const NOTHING = '-';
+const TITLES = {
+  connections: 'Connections, 64 at a time: connect, SOCKS5 CONNECT, 64-byte ping, close',
+  connect: 'Connections, 64 at a time: connect, HTTP CONNECT, 64-byte ping, close',
+  http: 'HTTP requests (absolute-form, keep-alive, 128-byte body) over 64 connections',
+};
+
+export function facts({ machine: m, settings, versions }) {
+  return [
+    `${m.cpu}, ${m.cores} cores, ${m.memoryGiB} GiB, Linux ${m.kernel}, Node ${m.node}, commit ${m.commit}`,
+    `load before ${m.loadBefore.toFixed(2)}, ${m.busyCores.toFixed(2)} cores busy; ${m.namespace ? 'own network namespace' : 'NO namespace of our own: congestion control and TIME_WAIT are the machine’s'}`,
+    `client, proxy and server share the cores: ratios within this run count, digits do not; ${settings.rounds} rounds of ${settings.seconds} s`,
+    ...Object.entries(versions).map(([name, version]) => `  ${name}: ${version}`),
+  ].join('\n');
 }
 
-/** The median over rounds of ours divided by theirs in the same round: what drifts with the machine cancels out. */
-export function pairedRatio(ours, theirs) {
-  const ratios = [];
-  for (const [round, value] of ours.entries()) {
-    const other = theirs[round];
-    if (typeof value === 'number' && typeof other === 'number' && other > 0) ratios.push(value / other);
+/** @param names     of the entrants, in the order of the tables */
+export function render({ tests, idle }, names) {
+  const all = Object.entries(tests);
+  const bulk = all.filter(([, { kind }]) => kind === 'bulk');
+  const small = all.filter(([, { kind }]) => kind !== 'bulk');
+  return [
+    ...(bulk.length > 0 ? bulkTables(bulk, names) : []),
+    ...small.flatMap(([label, sheet]) => smallTable(label, sheet, names)),
+    ...ratioTables(all, names),
+    ...(Object.keys(idle).length > 0 ? idleTable(idle) : []),
+  ].join('\n\n');
+}
+
+function bulkTables(bulk, names) {
+  const rows = names.filter((name) => bulk.some(([, { peers }]) => peers[name] !== undefined));
+  const proxies = rows.filter((name) => name !== 'direct');
+  const tests = bulk.map(([label, { congestion }]) => `${label} (${congestion})`);
+  const last = bulk[bulk.length - 1][1];
+  const perCore = ({ peers }, name) => `${digits(medianOf(peers[name], 'gbitsPerCore'), 1)} (${digits(medianOf(peers[name], 'cpuMsPerGbit'), 0)})`;
+  return [
+    'Bulk, Gbit/s',
+    table(
+      ['', ...tests],
+      rows.map((name) => [name, ...bulk.map(([, { peers }]) => digits(medianOf(peers[name], 'gbits')))]),
+    ),
+    'Bulk, Gbit/s per core of the proxy (CPU ms per Gbit); RSS afterwards, MiB',
+    table(
+      ['', ...tests, 'RSS'],
+      proxies.map((name) => [name, ...bulk.map(([, sheet]) => perCore(sheet, name)), digits(medianOf(last.peers[name], 'rss') / 1024, 0)]),
+    ),
+  ];
+}
+
+function smallTable(label, { congestion, kind, peers }, names) {
+  const sum = (rounds, figure) => rounds.reduce((total, round) => total + (round?.[figure] ?? 0), 0);
+  const http = kind === 'requests';
+  return [
+    `${TITLES[label]} (${congestion})`,
+    table(
+      ['', 'per second', 'p50 ms', 'p99 ms', 'failed', 'CPU us each', 'RSS MiB', ...(http ? ['opened', 'sent again'] : [])],
+      names
+        .filter((name) => peers[name] !== undefined)
+        .map((name) => {
+          const rounds = peers[name];
+          return [
+            name,
+            digits(medianOf(rounds, 'rate'), 0),
+            digits(medianOf(rounds, 'p50')),
+            digits(medianOf(rounds, 'p99')),
+            sum(rounds, 'failed'),
+            digits(medianOf(rounds, 'cpuUsEach'), 0),
+            digits(medianOf(rounds, 'rss') / 1024, 0),
+            ...(http ? [sum(rounds, 'opened'), sum(rounds, 'retried')] : []),
+          ];
+        }),
+    ),
+  ];
+}
+
+const FIGURES = {
+  bulk: [
+    ['Gbit/s', 'gbits'],
+    ['Gbit/s per core', 'gbitsPerCore'],
+  ],
+  small: [
+    ['per second', 'rate'],
+    ['per second and core', 'ratePerCore'],
+    ['p99 (less is better)', 'p99'],
+  ],
+};
+
+/** Each pair [ours, theirs] is a column: medians of the ratios within a round. */
+function ratioTable(title, tests, heads, pairs) {
+  const rows = tests
+    .flatMap(([label, { kind, peers }]) =>
+      FIGURES[kind === 'bulk' ? 'bulk' : 'small'].map(([name, figure]) => [
+        `${label}, ${name}`,
+        ...pairs.map(([ours, theirs]) => ratio(pairedRatio(peers[ours], peers[theirs], figure))),
+      ]),
+    )
+    .filter(([, ...cells]) => cells.some((cell) => cell !== NOTHING));
+  return [title, table(['', ...heads], rows)];
+}
+
+function ratioTables(tests, names) {
+  const measured = (name) => tests.some(([, { peers }]) => peers[name] !== undefined);
+  const yardsticks = YARDSTICKS.filter(measured);
+  const others = names.filter((name) => name.startsWith(NEKIT) && name !== NEKIT && measured(name));
+  const parts = [];
+  for (const ours of [NEKIT, NEKIT_TS].filter((name) => measured(name) && yardsticks.length > 0)) {
+    parts.push(
+      ...ratioTable(
+        `${ours} divided by`,
+        tests,
+        yardsticks,
+        yardsticks.map((theirs) => [ours, theirs]),
+      ),
+    );
   }
-  return median(ratios);
+  if (measured(NEKIT) && others.length > 0) {
+    parts.push(
+      ...ratioTable(
+        `Divided by ${NEKIT}`,
+        tests,
+        others,
+        others.map((ours) => [ours, NEKIT]),
+      ),
+    );
+  }
+  return parts;
 }
 
-export function table(head, rows) {
+function idleTable(idle) {
+  const rows = Object.entries(idle);
+  return [
+    `Memory of idle relayed connections, KiB each (RSS above start, above warm-up; PSS above warm-up); RSS in MiB, and after all closed divided by the start`,
+    table(
+      ['', 'open', 'above start', 'above warm', 'PSS', 'start MiB', 'held MiB', 'after MiB', 'after / start', 's after'],
+      rows.map(([name, one]) => [
+        name,
+        one.count,
+        digits(one.rssAboveStart),
+        digits(one.rssAboveWarm),
+        digits(one.pssAboveWarm),
+        ...[one.start, one.held, one.after].map(({ rss }) => digits(rss / 1024, 0)),
+        digits(one.rssReturned),
+        one.afterSeconds,
+      ]),
+    ),
+  ];
+}
+
+function table(head, rows) {
   const all = [head, ...rows].map((row) => row.map(String));
   const widths = head.map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)));
   const line = (row) => row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column]) : cell.padStart(widths[column]))).join('  ');
   return [line(all[0]), widths.map((width) => '-'.repeat(width)).join('  '), ...all.slice(1).map(line)].join('\n');
 }
 
-export function digits(value, places = 2) {
-  return typeof value === 'number' && Number.isFinite(value) ? value.toFixed(places) : '-';
+function digits(value, places = 2) {
+  return Number.isFinite(value) ? value.toFixed(places) : NOTHING;
 }
 
-const OURS = 'nekit-kernel';
-const YARDSTICK = 'plain-node';
-const BULK_FLOOR = 0.95;
-const RATE_FLOOR = 0.8;
-const IDLE_FLOOR_KIB = 20;
-
-/**
- * The floors that the project sets itself. `outcome.bulk[test][peer]` and `outcome.connections[peer]` are lists by round,
- * `outcome.idle[peer]` is one measurement. What was not measured is no verdict.
- */
-export function floors(outcome) {
-  const verdicts = [];
-  for (const [test, peers] of Object.entries(outcome.bulk)) {
-    const ratio = pairedRatio(field(peers[OURS], 'gbits'), field(peers[YARDSTICK], 'gbits'));
-    if (!Number.isNaN(ratio)) verdicts.push({ ok: ratio >= BULK_FLOOR, text: `bulk ${test}: ${digits(ratio)}x plain Node (floor ${BULK_FLOOR}x)` });
-  }
-  const rate = pairedRatio(field(outcome.connections[OURS], 'rate'), field(outcome.connections[YARDSTICK], 'rate'));
-  if (!Number.isNaN(rate)) verdicts.push({ ok: rate >= RATE_FLOOR, text: `connections: ${digits(rate)}x plain Node (floor ${RATE_FLOOR}x)` });
-  const idle = outcome.idle[OURS]?.rssAboveStart;
-  if (idle !== undefined) verdicts.push({ ok: idle <= IDLE_FLOOR_KIB, text: `idle: ${digits(idle, 1)} KiB each above start (floor ${IDLE_FLOOR_KIB} KiB)` });
-  return verdicts;
-}
-
-/** One field of every round; a round that failed has none. */
-export function field(rounds, name) {
-  return (rounds ?? []).map((round) => round?.[name]);
-}
-
-function medianOf(rounds, name) {
-  return median(field(rounds, name).filter((value) => typeof value === 'number'));
-}
-
-export function render(outcome, names) {
-  const parts = [];
-  const tests = Object.keys(outcome.bulk);
-  const yard = (test) => field(outcome.bulk[test][YARDSTICK], 'gbits');
-  if (tests.length > 0) {
-    const cell = (name, test) =>
-      `${digits(medianOf(outcome.bulk[test][name], 'gbits'))} (${digits(pairedRatio(field(outcome.bulk[test][name], 'gbits'), yard(test)))}x)`;
-    parts.push(
-      'Bulk, Gbit/s (ratio to plain Node)',
-      table(
-        ['', ...tests],
-        names.map((name) => [name, ...tests.map((test) => cell(name, test))]),
-      ),
-    );
-    const measured = names.filter((name) => name !== 'direct');
-    parts.push(
-      'CPU of the proxy, ms per Gbit; RSS after the bulk tests, MiB',
-      table(
-        ['', ...tests, 'RSS'],
-        measured.map((name) => [
-          name,
-          ...tests.map((test) => digits(medianOf(outcome.bulk[test][name], 'cpuMsPerGbit'), 1)),
-          digits(medianOf(outcome.bulk[tests.at(-1)][name], 'rss') / 1024, 0),
-        ]),
-      ),
-    );
-  }
-  if (Object.keys(outcome.connections).length > 0) {
-    const rate = field(outcome.connections[YARDSTICK], 'rate');
-    parts.push(
-      'Connections, 64 at a time: connect, SOCKS5, 64-byte ping, close',
-      table(
-        ['', 'per second', 'ratio', 'p50 ms', 'p99 ms', 'failed', 'CPU us each'],
-        names.map((name) => {
-          const rounds = outcome.connections[name];
-          const failed = field(rounds, 'failed').reduce((sum, value) => sum + (value ?? 0), 0);
-          return [
-            name,
-            digits(medianOf(rounds, 'rate'), 0),
-            `${digits(pairedRatio(field(rounds, 'rate'), rate))}x`,
-            digits(medianOf(rounds, 'p50'), 1),
-            digits(medianOf(rounds, 'p99'), 1),
-            failed,
-            digits(medianOf(rounds, 'cpuUsEach'), 0),
-          ];
-        }),
-      ),
-    );
-  }
-  const idle = Object.entries(outcome.idle);
-  if (idle.length > 0) {
-    parts.push(
-      `Memory of ${idle[0][1].count} idle relayed connections, KiB each (RSS above start, above warm-up; PSS above warm-up; RSS kept after they ended)`,
-      table(
-        ['', 'above start', 'above warm', 'PSS', 'kept', 'start MiB', 'held MiB'],
-        idle.map(([name, one]) => [
-          name,
-          digits(one.rssAboveStart, 1),
-          digits(one.rssAboveWarm, 1),
-          digits(one.pssAboveWarm, 1),
-          digits(one.kept, 1),
-          digits(one.start.rss / 1024, 0),
-          digits(one.held.rss / 1024, 0),
-        ]),
-      ),
-    );
-  }
-  return parts.join('\n\n');
+function ratio(value) {
+  return Number.isFinite(value) ? `${value.toFixed(2)}x` : NOTHING;
 }

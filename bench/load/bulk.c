@@ -29,17 +29,17 @@ static void failed(const char *what)
 }
 
 /* Opens all streams before the clock starts. */
-static void open_all(stream *streams, int count, int epoll, int proxy, int target)
+static void open_all(stream *streams, int count, int epoll, const route *way)
 {
     for (int i = 0; i < count; i++) {
         session *s = &streams[i].s;
-        session_start(s, epoll, proxy, target);
+        session_start(s, epoll, way);
         double limit = now() + STALL_SECONDS;
         while (s->phase != OPEN) {
             struct epoll_event event;
             if (s->phase == FAILED) failed(s->failure);
-            if (now() > limit) failed("no SOCKS5 reply");
-            if (epoll_wait(epoll, &event, 1, 1000) == 1) session_step(event.data.ptr, epoll, proxy == 0 ? 0 : target, 0);
+            if (now() > limit) failed("no answer from the proxy");
+            if (epoll_wait(epoll, &event, 1, 1000) == 1) session_step(event.data.ptr, epoll, 0);
         }
     }
 }
@@ -136,12 +136,12 @@ static int all_done(const stream *streams, int count)
     return 1;
 }
 
-int bulk(int proxy, int target, int count, int up, double seconds)
+int bulk(const route *way, int count, int up, double seconds)
 {
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     stream *streams = calloc((size_t)count, sizeof *streams);
     if (epoll == -1 || streams == NULL) die("set-up");
-    open_all(streams, count, epoll, proxy, target);
+    open_all(streams, count, epoll, way);
     for (int i = 0; i < count; i++) {
         if (send(streams[i].s.fd, up ? "U" : "D", 1, MSG_NOSIGNAL) != 1) die("send");
         watch(epoll, EPOLL_CTL_MOD, streams[i].s.fd, up ? EPOLLIN | EPOLLOUT : EPOLLIN, &streams[i]);

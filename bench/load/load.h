@@ -1,13 +1,16 @@
 /*
- * A load generator for TCP relays, and the server it talks to. One process, one epoll loop each.
+ * A load generator for TCP relays and HTTP proxies, and the servers it talks to. One process, one epoll loop each.
  *
  *   load serve                                        sink, source and echo on one port; prints "port N"
+ *   load origin                                       an HTTP server with small answers; prints "port N"
  *   load bulk PROXY TARGET STREAMS up|down SECONDS    throughput, every byte counted at the other end
- *   load connections PROXY TARGET PARALLEL SECONDS    connect, SOCKS5, 64-byte ping echoed, close
+ *   load connections PROXY TARGET PARALLEL SECONDS    connect, handshake, 64-byte ping echoed, close
  *   load idle PROXY TARGET COUNT                      opens COUNT relayed connections, prints "ready", holds them until a
  *                                                     line (or the end) of stdin, pings them all again
+ *   load http PROXY TARGET PARALLEL SECONDS           requests to an origin, one after the other on each of PARALLEL connections
  *
- * PROXY and TARGET are ports of 127.0.0.1; PROXY 0 connects to the target directly. A result is one line of JSON on stdout;
+ * TARGET is a port of 127.0.0.1, and so is PROXY: N or socks:N is a SOCKS5 proxy, http:N an HTTP proxy (asked with CONNECT, or for
+ * `load http` with absolute-form requests), 0 none at all. A result is one line of JSON on stdout;
  * anything that went wrong is on stderr with exit code 1. LOAD_CONGESTION names a congestion control for our own sockets.
  *
  * The first byte of a connection tells the server what it is. Not every proxy keeps a half-closed connection, so nothing here
@@ -17,6 +20,8 @@
  *                answers with the number of pattern bytes (8 bytes, big-endian), and the client closes
  *   'D'  source: the server sends the pattern until any byte comes, then the number of pattern bytes, then its FIN
  *   'E'  echo:   sends back everything, this byte included
+ *
+ * The origin answers GET /NAME with a body of HTTP_BODY bytes that starts with /NAME, so that an answer to another request shows.
  */
 #ifndef LOAD_H
 #define LOAD_H
@@ -28,6 +33,11 @@
 #define PING_SIZE 64
 #define BUFFER_SIZE (256 * 1024)
 #define BLOCK_SIZE (1024 * 1024)
+/* The most that the answer to a handshake may take. */
+#define ANSWER_SIZE 256
+#define HTTP_BODY 128
+/* The most that the head of an HTTP message may take, with the body behind it. */
+#define HTTP_ROOM 2048
 /* How long anything may stand still before the run is given up. */
 #define STALL_SECONDS 15
 
@@ -54,6 +64,35 @@ int listen_any(int *port);
 int accept_next(int listener);
 void watch(int epoll, int operation, int fd, uint32_t events, void *owner);
 
+/* tally.c: times and failures of many small things, and their report */
+
+typedef struct {
+    float *times; /* milliseconds */
+    size_t done, room, failed;
+} tally;
+
+void tally_start(tally *t);
+void tally_time(tally *t, double started, double ended);
+/* Counts it under `why`, a constant text. Ends the process when nothing but failures comes. */
+void tally_failure(tally *t, const char *why);
+/* Prints {"<name>":N,"failed":N,"seconds":S,"rate":R,"p50":..,"p99":..,"max":..,"failures":{..}; the caller closes the object. */
+void tally_report(tally *t, const char *name, double took);
+
+/* route.c: the way to a target */
+
+typedef enum { DIRECT, SOCKS5, HTTP } protocol;
+
+typedef struct {
+    protocol protocol;
+    int proxy;
+    int target;
+} route;
+
+/* From PROXY and TARGET of the command line; ends the process when they are none. */
+route route_of(const char *proxy, const char *target);
+/* A number of the command line. */
+int number(const char *text, int least, int most);
+
 /* session.c: one connection up to the echoed ping, as a state machine */
 
 typedef enum { CONNECTING, GREETING, REQUESTING, PINGING, OPEN, FAILED } phase;
@@ -64,21 +103,24 @@ typedef struct {
     const char *failure; /* what went wrong, a constant text */
     double started;
     size_t got;
-    unsigned char in[PING_SIZE];
+    const route *way;
+    unsigned char in[ANSWER_SIZE];
     unsigned char ping[PING_SIZE];
 } session;
 
-/* Starts a connection, through the proxy unless that is 0. */
-void session_start(session *s, int epoll, int proxy, int target);
-/* Goes on after an event; OPEN after the SOCKS5 reply, or with `with_ping` after the echo. `target` 0 = no proxy between. */
-void session_step(session *s, int epoll, int target, int with_ping);
+/* Starts a connection. */
+void session_start(session *s, int epoll, const route *way);
+/* Goes on after an event; OPEN after the proxy's answer, or with `with_ping` after the echo. */
+void session_step(session *s, int epoll, int with_ping);
 /* Sends another ping on an open session. */
 void session_ping(session *s);
 void session_end(session *s);
 
 int serve(void);
-int bulk(int proxy, int target, int streams, int up, double seconds);
-int connections(int proxy, int target, int parallel, double seconds);
-int idle(int proxy, int target, int count);
+int origin(void);
+int bulk(const route *way, int streams, int up, double seconds);
+int connections(const route *way, int parallel, double seconds);
+int idle(const route *way, int count);
+int http(const route *way, int parallel, double seconds);
 
 #endif

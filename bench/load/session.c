@@ -2,6 +2,7 @@
 #include "load.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -42,10 +43,38 @@ static int receive(session *s, size_t length, const char *what)
     return 1;
 }
 
-static void request(session *s, int target)
+static void request(session *s)
 {
+    int target = s->way->target;
+    if (s->way->protocol == HTTP) {
+        char message[128];
+        int length = snprintf(message, sizeof message, "CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n", target, target);
+        if (send_all(s, message, (size_t)length) == 0) s->phase = REQUESTING;
+        return;
+    }
     unsigned char message[REPLY_SIZE] = { 5, 1, 0, 1, 127, 0, 0, 1, (unsigned char)(target >> 8), (unsigned char)target };
     if (send_all(s, message, sizeof message) == 0) s->phase = REQUESTING;
+}
+
+/* The answer to CONNECT: a head of any size. The target speaks only when it is spoken to, so nothing may stand behind it. */
+static int receive_head(session *s)
+{
+    for (;;) {
+        ssize_t n = recv(s->fd, s->in + s->got, sizeof s->in - s->got, 0);
+        if (n == -1 && errno == EAGAIN) return 0;
+        if (n <= 0) {
+            fail(s, s->got == sizeof s->in ? "answer too long" : "answer");
+            return -1;
+        }
+        s->got += (size_t)n;
+        const unsigned char *end = memmem(s->in, s->got, "\r\n\r\n", 4);
+        if (end == NULL) continue;
+        if (end + 4 != s->in + s->got || s->got < 12 || memcmp(s->in, "HTTP/1.", 7) != 0 || memcmp(s->in + 8, " 200", 4) != 0) {
+            fail(s, "answer");
+            return -1;
+        }
+        return 1;
+    }
 }
 
 void session_ping(session *s)
@@ -64,11 +93,12 @@ static void opened(session *s, int with_ping)
     else s->phase = OPEN;
 }
 
-void session_start(session *s, int epoll, int proxy, int target)
+void session_start(session *s, int epoll, const route *way)
 {
     memset(s, 0, sizeof *s);
+    s->way = way;
     s->started = now();
-    s->fd = start_connect(proxy != 0 ? proxy : target);
+    s->fd = start_connect(way->protocol == DIRECT ? way->target : way->proxy);
     if (s->fd == -1) {
         fail(s, errno == EADDRNOTAVAIL ? "no free port" : "connect");
         return;
@@ -77,7 +107,7 @@ void session_start(session *s, int epoll, int proxy, int target)
     watch(epoll, EPOLL_CTL_ADD, s->fd, EPOLLOUT, s);
 }
 
-static void connected(session *s, int epoll, int direct, int with_ping)
+static void connected(session *s, int epoll, int with_ping)
 {
     int error = 0;
     socklen_t length = sizeof error;
@@ -86,20 +116,25 @@ static void connected(session *s, int epoll, int direct, int with_ping)
         return;
     }
     watch(epoll, EPOLL_CTL_MOD, s->fd, EPOLLIN, s);
-    if (direct) opened(s, with_ping);
+    if (s->way->protocol == DIRECT) opened(s, with_ping);
+    else if (s->way->protocol == HTTP) request(s);
     else if (send_all(s, greeting, sizeof greeting) == 0) s->phase = GREETING;
 }
 
-void session_step(session *s, int epoll, int target, int with_ping)
+void session_step(session *s, int epoll, int with_ping)
 {
     switch (s->phase) {
-    case CONNECTING: connected(s, epoll, target == 0, with_ping); return;
+    case CONNECTING: connected(s, epoll, with_ping); return;
     case GREETING:
         if (receive(s, METHOD_SIZE, "greeting") != 1) return;
         if (s->in[0] != 5 || s->in[1] != 0) fail(s, "method");
-        else request(s, target);
+        else request(s);
         return;
     case REQUESTING:
+        if (s->way->protocol == HTTP) {
+            if (receive_head(s) == 1) opened(s, with_ping);
+            return;
+        }
         if (receive(s, REPLY_SIZE, "reply") != 1) return;
         if (s->in[0] != 5 || s->in[1] != 0 || s->in[3] != 1) fail(s, "reply");
         else opened(s, with_ping);

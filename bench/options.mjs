@@ -1,0 +1,47 @@
+// The options of the command line; README.md tells what they mean.
+import { parseArgs } from 'node:util';
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    rounds: { type: 'string' },
+    seconds: { type: 'string' },
+    peers: { type: 'string' },
+    only: { type: 'string', default: 'bulk,connections,http,connect,idle' },
+    streams: { type: 'string', default: '1,8' },
+    congestion: { type: 'string' },
+    idle: { type: 'string', default: '9000' },
+    node: { type: 'string', multiple: true, default: [] },
+    profile: { type: 'string' },
+    'node-flags': { type: 'string', default: '' },
+    'no-namespace': { type: 'boolean', default: false },
+    'in-namespace': { type: 'boolean', default: false },
+  },
+});
+
+const list = (text) => text.split(',').filter((part) => part !== '');
+
+export const options = {
+  quick: values.quick,
+  rounds: count('rounds', values.rounds ?? (values.quick ? '2' : '5')),
+  seconds: count('seconds', values.seconds ?? (values.quick ? '1' : '3')),
+  peers: values.peers === undefined ? null : list(values.peers),
+  only: list(values.only),
+  streams: list(values.streams).map((text) => count('streams', text)),
+  congestion: values.congestion,
+  idle: count('idle', values.idle),
+  nodes: values.node.flatMap(list),
+  profile: values.profile,
+  nodeFlags: values['node-flags'].split(' ').filter((flag) => flag !== ''),
+  noNamespace: values['no-namespace'],
+  inNamespace: values['in-namespace'],
+};
+
+const KINDS = ['bulk', 'connections', 'http', 'connect', 'idle'];
+for (const kind of options.only) if (!KINDS.includes(kind)) throw new Error(`--only: no test ${kind}; known: ${KINDS.join(', ')}`);
+
+function count(name, text) {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 1) throw new Error(`--${name}: ${text} is no whole number from 1 on`);
+  return number;
+}

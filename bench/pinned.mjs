@@ -1,0 +1,59 @@
+// Peers that no Debian package brings: which version is measured, and where bench/install-peers.mjs puts it. Versions are pinned, so
+// that figures of two days compare.
+import { fileURLToPath } from 'node:url';
+
+const SING_BOX = '1.14.1';
+const SING_BOX_MODULE = 'github.com/sagernet/sing-box';
+const NODES = { 22: '22.23.3', 24: '24.21.0' };
+
+/** Git, biome, eslint and knip pass it over, as all of bench/build. */
+const cache = fileURLToPath(new URL('./build/peers/', import.meta.url));
+
+/**
+ * @typedef {object} Pinned
+ * @property {string} name         what install-peers.mjs and the report call it
+ * @property {string} file         the program, once it is installed
+ * @property {string[]} install    the command that installs it
+ * @property {Record<string, string>} env
+ * @property {number} minutes      how long that may take
+ */
+
+const singBoxFolder = `${cache}sing-box-${SING_BOX}`;
+
+/** @type {Pinned} */
+export const singBox = {
+  name: 'sing-box',
+  file: `${singBoxFolder}/sing-box`,
+  // No build tags: what they add (QUIC, WireGuard, an API) has no part in SOCKS5, HTTP and direct. `-p 1`: others work here too.
+  install: [
+    'go',
+    'install',
+    '-p',
+    '1',
+    '-trimpath',
+    '-ldflags',
+    `-s -w -X ${SING_BOX_MODULE}/constant.Version=${SING_BOX}`,
+    `${SING_BOX_MODULE}/cmd/sing-box@v${SING_BOX}`,
+  ],
+  env: { GOBIN: singBoxFolder, GOMAXPROCS: '1' },
+  minutes: 30,
+};
+
+/** @type {Pinned[]} */
+const nodes = Object.entries(NODES).map(([major, version]) => {
+  const folder = `${cache}node-${version}`;
+  return {
+    name: `node${major}`,
+    file: `${folder}/node_modules/node/bin/node`,
+    install: ['npm', 'install', '--prefix', folder, '--no-audit', '--no-fund', '--no-save', `node@${version}`],
+    env: {},
+    minutes: 10,
+  };
+});
+
+export const pinned = [singBox, ...nodes];
+
+/** The program of `--node 22` and the like; any other value is a path already. */
+export function nodeProgram(value) {
+  return pinned.find(({ name }) => name === `node${value}`)?.file ?? value;
+}
