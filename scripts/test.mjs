@@ -1,5 +1,5 @@
-// The test command: build, format and lint, dead code, tap. Goes on after a failed check, so one run shows everything, and prints
-// `N passed, N failed` as its last line: assertions of tap plus one for each check.
+// The test command: addon and build, format and lint, dead code, C++ tests, tap. Goes on after a failed check, so one run shows everything,
+// and prints `N passed, N failed` as its last line: assertions of tap plus one for each check.
 //
 //   npm test                       everything
 //   npm test -- relay socks5       only the test files whose path contains one of the words, without the checks
@@ -8,6 +8,7 @@ import { spawn } from 'node:child_process';
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { stripVTControlCharacters } from 'node:util';
+import { runCppTests, whyNotTest } from './cpp-tests.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const report = `${root}.tap/last-run.tap`;
@@ -18,12 +19,14 @@ const env = full ? { ...process.env, NEKIT_FULL: '1' } : process.env;
 let passed = 0;
 let failed = 0;
 
+await check('addon', process.execPath, ['native/scripts/build.mjs']);
 const built = await check('build', 'tsc', ['-b']);
 if (built) {
   if (words.length === 0) {
     await check('format and lint', 'biome', ['check', '.', '--error-on-warnings']);
     await check('typed lint', 'eslint', ['.', '--max-warnings', '0']);
     await check('dead code', 'knip', ['--treat-config-hints-as-errors']);
+    await cppTests();
   }
   await tests();
 }
@@ -40,6 +43,20 @@ async function check(name, command, args) {
     process.stdout.write(`# ${name} FAILED (exit code ${code})\n`);
   }
   return code === 0;
+}
+
+/** The plain C++ tests, one more check where they can run. */
+async function cppTests() {
+  const why = whyNotTest();
+  process.stdout.write(why === null ? '# C++ tests: native/test\n' : `# C++ tests are skipped: ${why}\n`);
+  if (why !== null) return;
+  const { code, output } = await runCppTests();
+  if (code === 0) {
+    passed += 1;
+    return;
+  }
+  failed += 1;
+  process.stdout.write(`${output.trimEnd()}\n# C++ tests FAILED (exit code ${code})\n`);
 }
 
 /** Runs the compiled form of every test source: a test whose source is gone, but not its compiled form, is not run. */
@@ -92,10 +109,14 @@ function parseTotals(tap) {
   return { pass: count('pass'), fail: count('fail'), skip: count('skip'), todo: count('todo') };
 }
 
-/** Runs a command of node_modules/.bin and settles with its exit code. tap redraws its progress even in a pipe; that is dropped there. */
+/**
+ * Runs a command of node_modules/.bin, or a program by its path, and settles with its exit code.
+ * tap redraws its progress even in a pipe; that is dropped there.
+ */
 function run(command, args) {
   const quiet = command === 'tap' && !process.stdout.isTTY;
-  const child = spawn(`${root}node_modules/.bin/${command}`, args, { cwd: root, env, stdio: ['ignore', quiet ? 'pipe' : 'inherit', 'inherit'] });
+  const program = command.includes('/') ? command : `${root}node_modules/.bin/${command}`;
+  const child = spawn(program, args, { cwd: root, env, stdio: ['ignore', quiet ? 'pipe' : 'inherit', 'inherit'] });
   if (quiet) dropProgress(child.stdout);
   return new Promise((resolve) => {
     child.once('error', (error) => {

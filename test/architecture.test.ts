@@ -2,8 +2,9 @@
 // Every rule is first shown to find a seeded offence and to leave honest code alone; then the repository itself is held to it.
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { addon, plainCpp } from './architecture/native-rules.js';
 import { type ArchitectureRule, container, cycles, doors, layers, packages, shape, syntax } from './architecture/rules.js';
-import { parseTree, readTree } from './architecture/tree.js';
+import { parseTree, readCpp, readTree } from './architecture/tree.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -94,6 +95,44 @@ t.test('the container rule', async (t) => {
   t.equal(findings(container, { 'packages/cli/src/plugin/a.ts': text }).length, 2, 'only core has a plugin host');
 });
 
+t.test('the addon rule', async (t) => {
+  const text = `const a = require('@nekit/native');`;
+  t.same(
+    findings(addon, {
+      'packages/core/src/native/load.ts': text,
+      'packages/core/test/native/load.test.ts': text,
+      'packages/cli/src/a.ts': `// @nekit/native in words\nconst a = '@nekit/core' + 'nodes.node.js';`,
+    }),
+    [],
+  );
+  for (const offence of [
+    text,
+    `import '@nekit/native';`,
+    `await import('@nekit/native/index.js');`,
+    `require('@nekit/native-linux-x64')`,
+    'f(`../build/nekit.node`)',
+  ])
+    t.same(
+      findings(addon, { 'packages/core/src/net/a.ts': `\n${offence}` }),
+      ['packages/core/src/net/a.ts:2 only packages/core/src/native/load.ts knows where the addon is'],
+      offence,
+    );
+});
+
+t.test('the rule of plain C++', async (t) => {
+  const found = (tree: Record<string, string>) => plainCpp(new Map(Object.entries(tree))).map(({ file, line, message }) => `${file}:${line} ${message}`);
+  t.same(
+    found({
+      'native/binding/addon.cc': '#include <napi.h>\n#include "relay/relay.hh"',
+      'native/relay/relay.cc': '#include <vector>\n#include "socket/conn.hh"\n// #include <napi.h> in words',
+    }),
+    [],
+  );
+  for (const header of ['napi.h', 'node_api.h', 'js_native_api.h', 'node/v8.h', 'uv.h', 'binding/addon.hh'])
+    t.same(found({ 'native/cipher/a.hh': `#pragma once\n#include <${header}>` }), [`native/cipher/a.hh:2 plain C++ includes ${header}`]);
+  t.equal(found({ 'native/test/a.cc': '  #  include "napi.h"' }).length, 1, 'tests and fuzzers too');
+});
+
 t.test('the cycle rule', async (t) => {
   t.same(findings(cycles, { 'p/a.ts': `import './b.js'; import './c.js';`, 'p/b.ts': `import './c.js';`, 'p/c.ts': '' }), [], 'a diamond is no cycle');
   t.same(findings(cycles, { 'p/c.ts': `import './a.js';`, 'p/a.ts': `import './b.js';`, 'p/b.ts': `import type { C } from './c.js';` }), [
@@ -149,11 +188,14 @@ t.test('the repository', async (t) => {
       .map(({ specifier }) => `${file.path}: ${specifier}`),
   );
   t.same(unresolved, [], 'every relative import of a source was followed to a file');
-  for (const [name, rule] of Object.entries({ layers, doors, packages, container, cycles, syntax, shape })) {
+  for (const [name, rule] of Object.entries({ layers, doors, packages, container, addon, cycles, syntax, shape })) {
     t.same(
       rule(files).map(({ file, line, message }) => `${file}:${line} ${message}`),
       [],
       name,
     );
   }
+  const cpp = await readCpp(root);
+  t.ok(cpp.has('native/binding/addon.cc'), 'the C++ was found');
+  t.same(plainCpp(cpp), [], 'plain C++');
 });

@@ -8,7 +8,7 @@ import { text } from 'node:stream/consumers';
 import { pathToFileURL } from 'node:url';
 import t, { type Test } from 'tap';
 import { Command } from './packed/command.js';
-import { npm, packAll, type Tarball, WORKSPACE } from './packed/npm.js';
+import { npm, packAll, packNative, type Tarball, WORKSPACE } from './packed/npm.js';
 
 t.setTimeout(600_000);
 
@@ -36,6 +36,10 @@ const targetPort = (target.address() as net.AddressInfo).port;
 const packs = join(root, 'packs');
 await mkdir(packs);
 const tarballs = await packAll(packs);
+/** The addon, where it can be built. */
+const addon = await packNative(packs);
+/** For the C++ from its published sources, in ms. */
+const FULL_BUILD_MS = 240_000;
 const INSTALL = ['install', '--no-audit', '--no-fund', '--prefer-offline'];
 
 /** A request in absolute form, as to any HTTP proxy. */
@@ -126,9 +130,11 @@ async function useIt(t: Test, command: Command): Promise<void> {
 t.test('installed in a project', async (t) => {
   const folder = join(root, 'project');
   await mkdir(folder);
-  await npm([...INSTALL, ...tarballs.map(({ file }) => file)], folder);
+  const native = typeof addon === 'string' ? [] : [addon.native, addon.platform];
+  await npm([...INSTALL, ...tarballs.map(({ file }) => file), ...native], folder);
   const manifest = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as { dependencies: object };
-  t.strictSame(Object.keys(manifest.dependencies).sort(), tarballs.map(({ name }) => name).sort());
+  const names = [...tarballs.map(({ name }) => name), ...(typeof addon === 'string' ? [] : ['@nekit/native', addon.platformName])];
+  t.strictSame(Object.keys(manifest.dependencies).sort(), names.sort());
   const file = join(folder, 'node_modules', '.bin', 'nekit-kernel');
   await writeFile(join(folder, 'config.yaml'), CONFIG);
 
@@ -139,6 +145,7 @@ t.test('installed in a project', async (t) => {
     t.match(await command.stop(), { exitCode: 0 });
   });
   await lists(t, file, folder, join(folder, 'node_modules'));
+  await usesTheAddon(t, file, folder);
   t.test('a plugin that is not there', async (t) => {
     const { exitCode, stderr } = await new Command(file, ['--plugins', 'example,ss', '-c', 'config.yaml'], folder).ended();
     t.equal(exitCode, 2);
@@ -171,12 +178,38 @@ t.test('installed globally, run from somewhere else', async (t) => {
     t.match(await command.stop(), { exitCode: 0 });
   });
   await lists(t, file, elsewhere, join(prefix, 'lib', 'node_modules'));
+  t.match(await versionOf(file, elsewhere), /\(native: none, TypeScript fallback: @nekit\/native: not installed\)$/, 'installed without the addon');
   t.test('a plugin that is not there', async (t) => {
     const { exitCode, stderr } = await new Command(file, ['--plugins', 'geoip'], elsewhere).ended();
     t.equal(exitCode, 2);
     t.equal(stderr, `nekit-kernel: plugin "geoip" is not installed; install it with: npm install -g @nekit/rule-geoip --prefix ${prefix}\n`);
   });
 });
+
+/** The prebuilt platform package is found and nothing was compiled; without it the TypeScript fallback is used, and where it is switched off. */
+async function usesTheAddon(t: Test, file: string, folder: string): Promise<void> {
+  if (typeof addon === 'string') {
+    t.pass('the addon', { skip: addon });
+    return;
+  }
+  const { platformName } = addon;
+  const modules = join(folder, 'node_modules');
+  t.match(await versionOf(file, folder), new RegExp(`\\(native: ${platformName}\\)$`));
+  t.notOk((await readdir(join(modules, '@nekit', 'native'))).includes('build'), 'the install script had nothing to build');
+  t.match(await versionOf(file, folder, { NEKIT_NATIVE: 'off' }), /\(native: none, TypeScript fallback: NEKIT_NATIVE=off\)$/);
+
+  await rm(join(modules, platformName), { recursive: true }); // as on a platform that has none
+  t.match(await versionOf(file, folder), new RegExp(`\\(native: none, TypeScript fallback: ${platformName}: not installed\\)$`));
+  if (process.env.NEKIT_FULL !== '1') return;
+  const script = join(modules, '@nekit', 'native', 'scripts', 'install.mjs');
+  t.equal((await new Command(process.execPath, [script], folder).ended(FULL_BUILD_MS)).stdout, '@nekit/native: built\n');
+  t.match(await versionOf(file, folder), /\(native: node_modules\/@nekit\/native\/build\/Release\/nekit\.node\)$/, 'built from the published sources');
+}
+
+async function versionOf(file: string, folder: string, env?: NodeJS.ProcessEnv): Promise<string> {
+  const { stdout, exitCode } = await new Command(file, ['--version'], folder, env).ended();
+  return exitCode === 0 ? stdout.trimEnd() : `exit code ${exitCode ?? 'none'}`;
+}
 
 /** `nekit-kernel plugins` shows all of them, in this place and not in the workspace. */
 async function lists(t: Test, file: string, folder: string, modules: string): Promise<void> {

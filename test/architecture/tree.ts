@@ -30,12 +30,21 @@ export function parseTree(tree: Tree): SourceFile[] {
 }
 
 /** Reads the TypeScript files under the given folders of the repository; build output and dependencies are left out. */
-export async function readTree(root: string, folders: readonly string[]): Promise<Tree> {
+export function readTree(root: string, folders: readonly string[]): Promise<Tree> {
+  return readFiles(root, folders, (name) => name.endsWith('.ts') && !name.endsWith('.d.ts') && !/(?:^|\/)(?:node_modules|dist|dist-test|\.tap)\//.test(name));
+}
+
+/** Reads the C++ of the addon. */
+export function readCpp(root: string): Promise<Tree> {
+  return readFiles(root, ['native'], (name) => /\.(?:cc|hh|cpp|hpp|h|c)$/.test(name) && !/^(?:build[^/]*|prebuilds|node_modules)\//.test(name));
+}
+
+async function readFiles(root: string, folders: readonly string[], wanted: (name: string) => boolean): Promise<Tree> {
   const tree = new Map<string, string>();
   for (const folder of folders) {
     const names = await readdir(path.join(root, folder), { recursive: true });
     for (const name of names.map((native) => native.split(path.sep).join('/'))) {
-      if (!name.endsWith('.ts') || name.endsWith('.d.ts') || /(?:^|\/)(?:node_modules|dist|dist-test|\.tap)\//.test(name)) continue;
+      if (!wanted(name)) continue;
       const file = `${folder}/${name}`;
       tree.set(file, await readFile(path.join(root, file), 'utf8'));
     }

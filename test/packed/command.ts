@@ -18,8 +18,8 @@ export class Command {
   #stderr = '';
   #changed: () => void = () => {};
 
-  constructor(file: string, args: readonly string[], folder: string) {
-    const child = spawn(file, [...args], { cwd: folder, env: cleanEnvironment(), stdio: ['ignore', 'pipe', 'pipe'] });
+  constructor(file: string, args: readonly string[], folder: string, env: NodeJS.ProcessEnv = {}) {
+    const child = spawn(file, [...args], { cwd: folder, env: { ...cleanEnvironment(), ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       this.#stdout += text;
@@ -50,8 +50,8 @@ export class Command {
   }
 
   /** Settles when it has ended by itself. */
-  ended(): Promise<Outcome> {
-    return this.#bounded(this.#ended, 'to end');
+  ended(limitMs = COMMAND_MS): Promise<Outcome> {
+    return this.#bounded(this.#ended, 'to end', limitMs);
   }
 
   stop(): Promise<Outcome> {
@@ -79,12 +79,12 @@ export class Command {
     return this.#bounded(waiting, `to log ${what}`);
   }
 
-  async #bounded<T>(promise: Promise<T>, what: string): Promise<T> {
+  async #bounded<T>(promise: Promise<T>, what: string, limitMs = COMMAND_MS): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(() => {
-        reject(new Error(`nekit-kernel took longer than ${COMMAND_MS} ms ${what}; stdout: ${this.#stdout}; stderr: ${this.#stderr}`));
-      }, COMMAND_MS);
+        reject(new Error(`nekit-kernel took longer than ${limitMs} ms ${what}; stdout: ${this.#stdout}; stderr: ${this.#stderr}`));
+      }, limitMs);
     });
     try {
       return await Promise.race([promise, late]);

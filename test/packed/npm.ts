@@ -1,7 +1,9 @@
 import { execFile } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 
 /** The workspace: this file runs as dist-test/packed/npm.js. */
 export const WORKSPACE = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -26,6 +28,27 @@ export async function packAll(folder: string): Promise<readonly Tarball[]> {
   return packed.map(({ name, version, filename, files }) => ({ name, version, file: join(folder, filename), contents: files.map(({ path }) => path) }));
 }
 
+/** What is published of the addon: `@nekit/native` and the platform package of this machine, as tarballs. */
+export interface NativeTarballs {
+  readonly native: string;
+  readonly platform: string;
+  /** `@nekit/native-linux-x64` and the like. */
+  readonly platformName: string;
+}
+
+/** Builds and packs the addon into `folder`; a text says why that cannot be done here. */
+export async function packNative(folder: string): Promise<NativeTarballs | string> {
+  const { missingTools } = (await import(pathToFileURL(join(WORKSPACE, 'native/scripts/cmake.mjs')).href)) as { missingTools(): string[] };
+  const missing = missingTools();
+  if (missing.length > 0) return `no ${missing.join(', no ')} here`;
+  const { platformPackage } = createRequire(import.meta.url)(join(WORKSPACE, 'native/index.js')) as { platformPackage(): string };
+  await promisify(execFile)(process.execPath, [join(WORKSPACE, 'native/scripts/prebuild.mjs'), folder, '--for-here'], { env: cleanEnvironment() });
+  const platformName = platformPackage();
+  const { version } = JSON.parse(await readFile(join(WORKSPACE, 'native/package.json'), 'utf8')) as { version: string };
+  const file = (name: string): string => join(folder, `${name.replace('@', '').replace('/', '-')}-${version}.tgz`);
+  return { native: file('@nekit/native'), platform: file(platformName), platformName };
+}
+
 async function publishable(): Promise<readonly string[]> {
   const folders = (await readdir(join(WORKSPACE, 'packages'))).map((name) => join(WORKSPACE, 'packages', name));
   const names: string[] = [];
@@ -47,9 +70,9 @@ export function npm(args: readonly string[], folder: string): Promise<string> {
   });
 }
 
-/** Without what an npm around us says about *its* project: this one is somewhere else. The user's own npm settings stay. */
+/** Without what an npm around us says about *its* project: this one is somewhere else, with an addon of its own. The user's own npm settings stay. */
 export function cleanEnvironment(): NodeJS.ProcessEnv {
   const ours =
-    /^(?:npm_package_|npm_lifecycle_|npm_config_(?:local_prefix|global_prefix|prefix|global|workspace|workspaces|include_workspace_root)$|INIT_CWD$|TAP|NODE_OPTIONS$|NODE_PATH$)/i;
+    /^(?:npm_package_|npm_lifecycle_|npm_config_(?:local_prefix|global_prefix|prefix|global|workspace|workspaces|include_workspace_root)$|INIT_CWD$|TAP|NEKIT_NATIVE(?:_PATH)?$|NODE_OPTIONS$|NODE_PATH$)/i;
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !ours.test(name)));
 }

@@ -135,7 +135,13 @@ t.test('proxies that are none', async (t) => {
     await eventually(() => target.connections() === 0);
     await target.close();
   };
-  await talks('an HTTP/1 server', (socket) => socket.write('HTTP/1.1 400 Bad Request\r\n\r\n'), { name: 'NetError' });
+  // libuv takes a reset right behind data for an end, so this server answers an end, too.
+  const http1 = (socket: net.Socket): unknown =>
+    socket
+      .once('end', () => socket.end())
+      .resume()
+      .write('HTTP/1.1 400 Bad Request\r\n\r\n');
+  await talks('an HTTP/1 server', http1, { name: 'NetError' });
   await talks('one that closes', (socket) => socket.once('data', () => socket.end()).resume(), { name: 'NetError' });
   await talks('one that resets', (socket) => socket.once('data', () => socket.resetAndDestroy()), { name: 'NetError' });
   await talks('one that says nothing', (socket) => socket.resume(), {

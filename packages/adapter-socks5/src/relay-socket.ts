@@ -1,10 +1,6 @@
-import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
-import { addressFamily, type Datagram, NetError, normaliseAddress, toNetError } from '@nekit/core';
+import { addressFamily, type Datagram, type Endpoint, keepBatch, NetError, type Sockets, toNetError, type UdpBatch, type UdpSocket } from '@nekit/core';
 import { PeerTable } from './peer-table.js';
-import { MAX_DATAGRAM, parseRelayed, RelayHeaders } from './udp-header.js';
-
-/** What the kernel may hold for us before we drop, in bytes. */
-const MAX_SEND_QUEUE = 1024 * 1024;
+import { parseRelayed, RelayHeaders } from './udp-header.js';
 
 /** The client of an association. `port` is null until its first datagram shows it. */
 interface RelayClient {
@@ -17,11 +13,10 @@ interface RelayClient {
  * The port, once known, is locked: another program on the client's machine cannot join in.
  */
 export class RelaySocket {
-  /** A datagram of the client; `port` is where it came from. Its bytes are the callee's. */
-  onDatagram: ((datagram: Datagram, port: number) => void) | null = null;
+  /** Datagrams of the client, at least one; `port` is where they came from. Their bytes are the callee's. */
+  onDatagrams: ((datagrams: readonly Datagram[], port: number) => void) | null = null;
   onError: ((error: NetError) => void) | null = null;
-  readonly port: number;
-  readonly #socket: Socket;
+  readonly #socket: UdpSocket;
   readonly #host: string;
   readonly #peers = new PeerTable();
   readonly #headers = new RelayHeaders();
@@ -30,13 +25,24 @@ export class RelaySocket {
   /** Datagrams of strangers, fragments, malformed ones, and answers that could not be sent. */
   dropped = 0;
 
-  constructor(socket: Socket, client: RelayClient) {
-    this.#socket = socket;
+  /** Throws what `bindUdp` throws. */
+  constructor(sockets: Pick<Sockets, 'bindUdp'>, host: string, client: RelayClient) {
     this.#host = client.host;
     this.#clientPort = client.port;
-    this.port = socket.address().port;
-    socket.on('message', (bytes, from) => this.#received(bytes, from));
-    socket.on('error', (error) => this.onError?.(toNetError(error, 'the UDP relay')));
+    this.#socket = sockets.bindUdp(
+      { host, port: 0 },
+      {
+        received: (batch) => this.#received(batch),
+        lost: (datagrams) => {
+          this.dropped += datagrams; // too long for the path, no route: UDP's answer is silence
+        },
+        failed: (error) => this.onError?.(error),
+      },
+    );
+  }
+
+  get port(): number {
+    return this.#socket.port;
   }
 
   /** Synchronous; how many were taken. The rest is dropped and counted. */
@@ -44,7 +50,8 @@ export class RelaySocket {
     let taken = 0;
     const port = this.#clientPort;
     if (!this.#closed && port !== null) {
-      for (const datagram of datagrams) if (this.#sendOne(datagram, port)) taken++;
+      for (const datagram of datagrams) if (this.#put(datagram, port)) taken++;
+      taken -= this.#socket.flush();
     }
     this.dropped += datagrams.length - taken;
     return taken;
@@ -53,63 +60,44 @@ export class RelaySocket {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.onDatagram = null;
+    this.onDatagrams = null;
     this.onError = null;
     this.#socket.close();
   }
 
-  #received(bytes: Uint8Array, from: RemoteInfo): void {
-    const relayed = this.#isClient(from) ? parseRelayed(bytes, this.#peers) : null;
-    if (relayed === null) {
-      this.dropped++;
-      return;
+  #received(batch: UdpBatch): void {
+    const datagrams: Datagram[] = [];
+    for (const { bytes, peer } of keepBatch(batch)) {
+      const relayed = this.#isClient(peer) ? parseRelayed(bytes, this.#peers) : null;
+      if (relayed === null) {
+        this.dropped++;
+        continue;
+      }
+      this.#clientPort ??= peer.port;
+      datagrams.push({ bytes: relayed.payload, peer: relayed.peer });
     }
-    this.#clientPort ??= from.port;
-    this.onDatagram?.({ bytes: relayed.payload, peer: relayed.peer }, from.port);
+    if (datagrams.length > 0 && this.#clientPort !== null) this.onDatagrams?.(datagrams, this.#clientPort);
   }
 
-  #isClient({ address, port }: RemoteInfo): boolean {
-    if (this.#clientPort !== null && port !== this.#clientPort) return false;
-    return address === this.#host || normaliseAddress(address) === this.#host;
+  #isClient({ host, port }: Endpoint): boolean {
+    return (this.#clientPort === null || port === this.#clientPort) && host === this.#host;
   }
 
-  #sendOne({ bytes, peer }: Datagram, port: number): boolean {
+  #put({ bytes, peer }: Datagram, port: number): boolean {
     const header = this.#headers.of(peer);
-    if (header === null || header.length + bytes.length > MAX_DATAGRAM || this.#socket.getSendQueueSize() > MAX_SEND_QUEUE) return false;
-    const wrapped = Buffer.allocUnsafe(header.length + bytes.length);
-    wrapped.set(header);
-    wrapped.set(bytes, header.length);
-    this.#socket.send(wrapped, port, this.#host, this.#sent);
-    return true;
+    return header !== null && this.#socket.put(bytes, 0, bytes.length, this.#host, port, header);
   }
-
-  readonly #sent = (error: Error | null): void => {
-    if (error !== null) this.dropped++; // too long for the path, no route: UDP's answer is silence
-  };
 }
 
-/** A relay socket on one address of ours and a port by the OS. Rejects with NetError. */
-export function bindRelay(host: string, client: RelayClient): Promise<RelaySocket> {
-  const family = addressFamily(host);
+/** A relay socket on one address of ours and a port by the OS. Throws NetError. */
+export function bindRelay(sockets: Pick<Sockets, 'bindUdp'>, host: string, client: RelayClient): RelaySocket {
   // Bound to every address it would be open to every network that the machine is in.
-  if (family === 0 || host === '0.0.0.0' || host === '::') {
-    return Promise.reject(new NetError('unreachable', 'the client did not come over an address that a UDP relay could listen on', { code: 'NO_ADDRESS' }));
+  if (addressFamily(host) === 0 || host === '0.0.0.0' || host === '::') {
+    throw new NetError('unreachable', 'the client did not come over an address that a UDP relay could listen on', { code: 'NO_ADDRESS' });
   }
-  const socket = createSocket({ type: family === 6 ? 'udp6' : 'udp4', lookup: literalOnly });
-  return new Promise((resolve, reject) => {
-    const failed = (error: Error): void => {
-      socket.close();
-      reject(toNetError(error, 'the UDP relay'));
-    };
-    socket.once('error', failed);
-    socket.bind({ address: host, port: 0, exclusive: true }, () => {
-      socket.off('error', failed);
-      resolve(new RelaySocket(socket, client));
-    });
-  });
-}
-
-/** Only addresses get here; dgram would look each of them up, and send a turn later. */
-function literalOnly(host: string, _options: unknown, callback: (error: NodeJS.ErrnoException | null, address: string, family: number) => void): void {
-  callback(null, host, addressFamily(host));
+  try {
+    return new RelaySocket(sockets, host, client);
+  } catch (error) {
+    throw toNetError(error, 'the UDP relay');
+  }
 }

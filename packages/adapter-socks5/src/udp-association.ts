@@ -11,6 +11,7 @@ import {
   OWN_ENDPOINTS,
   type PacketConn,
   PacketQueue,
+  SOCKETS,
   TIMEOUTS,
   TIMERS,
   timeoutError,
@@ -28,7 +29,7 @@ export async function serveAssociation(client: Client, asked: WireEndpoint, user
   const port = asked.port !== 0 && asked.host === source.host ? asked.port : null;
   let relay: RelaySocket;
   try {
-    relay = await bindRelay(local.host, { host: source.host, port });
+    relay = bindRelay(client.context.get(SOCKETS), local.host, { host: source.host, port });
   } catch (error) {
     client.report(toNetError(error));
     return client.end(reply5(REP_GENERAL));
@@ -72,7 +73,7 @@ class Association {
     const abort = (error: NetError): void => connection.stream.abort(error);
     this.#idleMs = context.get(TIMEOUTS).idle;
     this.#idle = context.get(TIMERS).after(this.#idleMs, () => abort(timeoutError('an association without a datagram', this.#idleMs)));
-    relay.onDatagram = (datagram, port) => this.#received(datagram, port);
+    relay.onDatagrams = (datagrams, port) => this.#received(datagrams, port);
     relay.onError = abort;
   }
 
@@ -84,18 +85,19 @@ class Association {
     await Promise.all(this.#running);
   }
 
-  #received(datagram: Datagram, port: number): void {
+  #received(datagrams: readonly Datagram[], port: number): void {
     this.#idle.at = this.#client.context.get(TIMERS).now() + this.#idleMs;
-    if (this.#conn !== null) {
-      this.#conn.put(datagram);
+    const [first] = datagrams;
+    if (this.#conn !== null || first === undefined) {
+      this.#conn?.put(datagrams);
       return;
     }
     const conn = new ClientConn(this.#relay, () => {
       this.#conn = null;
     });
     this.#conn = conn;
-    conn.put(datagram);
-    const running = this.#handle(conn, datagram, port).finally(() => this.#running.delete(running));
+    conn.put(datagrams);
+    const running = this.#handle(conn, first, port).finally(() => this.#running.delete(running));
     this.#running.add(running);
   }
 
@@ -137,8 +139,8 @@ class ClientConn implements PacketConn {
     return this.#error;
   }
 
-  put(datagram: Datagram): void {
-    if (!this.#queue.put(datagram)) this.#relay.dropped++;
+  put(datagrams: readonly Datagram[]): void {
+    this.#relay.dropped += datagrams.length - this.#queue.putAll(datagrams);
   }
 
   receive(): Promise<readonly Datagram[] | null> {

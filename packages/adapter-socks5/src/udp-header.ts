@@ -16,9 +16,6 @@ import { addressLength, encodeEndpoint, hostOf, portAt, TYPE_DOMAIN } from './wi
 /** RSV, FRAG, ATYP. */
 const FIXED = 4;
 
-/** The largest payload of a UDP datagram over IPv4 (65,535 less 8 and 20). */
-export const MAX_DATAGRAM = 65_507;
-
 /** A datagram as a relay or a client sent it. `payload` is a part of what was parsed. */
 export interface RelayedDatagram {
   readonly peer: Endpoint;

@@ -1,6 +1,6 @@
 import { failureLines, UsageError } from './failure.js';
 import { COMMANDS, type CommandName, GENERAL_HELP, helpOf } from './help.js';
-import { version } from './version.js';
+import { versionLine } from './version.js';
 
 /** Runs the command and sets the exit code. Never rejects: every failure is a clear line on stderr. */
 export async function main(args: readonly string[]): Promise<void> {
@@ -23,7 +23,7 @@ function outputFailed(error: NodeJS.ErrnoException): void {
 
 async function dispatch(args: readonly string[]): Promise<number> {
   const [first] = args;
-  if (first === '--version' || first === '-v') return print(`nekit-kernel ${version()}`);
+  if (first === '--version' || first === '-v') return print(await versionLine());
   const named = first !== undefined && !first.startsWith('-');
   const name = named ? first : 'run';
   const rest = named ? args.slice(1) : args;
@@ -31,7 +31,7 @@ async function dispatch(args: readonly string[]): Promise<number> {
   if (!isCommand(name)) throw new UsageError(`there is no command "${name}": ${Object.keys(COMMANDS).join(', ')} are known`);
   const own = rest.includes('--') ? rest.slice(0, rest.indexOf('--')) : rest;
   if (own.includes('--help') || own.includes('-h')) return print(named ? helpOf(name) : GENERAL_HELP);
-  if (own.includes('--version')) return print(`nekit-kernel ${version()}`);
+  if (own.includes('--version')) return print(await versionLine());
   // Each command loads only what it needs.
   switch (name) {
     case 'run':

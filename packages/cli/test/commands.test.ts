@@ -61,8 +61,19 @@ tap.test('a wrong command line is one clear line and exit code 2', { timeout: TI
 
 tap.test('version and help', { timeout: TIMEOUT_MS }, async (t) => {
   const { version } = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
-  for (const result of await runAll([['--version'], ['-v'], ['run', '--version']]))
-    t.same(result, { code: 0, stdout: `nekit-kernel ${version}\n`, stderr: '' });
+  for (const { code, stdout, stderr } of await runAll([['--version'], ['-v'], ['run', '--version']])) {
+    t.same({ code, stderr }, { code: 0, stderr: '' });
+    t.ok(stdout.startsWith(`nekit-kernel ${version} (native: `), stdout);
+    t.match(stdout, /^[^\n]+\)\n$/, 'one line');
+  }
+  const nowhere = join(EXAMPLES, 'nekit.node');
+  const [off, absent] = await Promise.all([
+    run(['--version'], { env: { NEKIT_NATIVE: 'off' } }),
+    run(['--version'], { env: { NEKIT_NATIVE: 'on', NEKIT_NATIVE_PATH: nowhere } }),
+  ]);
+  t.equal(off.stdout, `nekit-kernel ${version} (native: none, TypeScript fallback: NEKIT_NATIVE=off)\n`);
+  t.match(absent.stdout, `nekit-kernel ${version} (native: none, TypeScript fallback: `);
+  t.match(absent.stdout, /nekit\.node: not there\)\n$/);
   const commands = ['run', 'check', 'explain', 'plugins', 'schema'];
   const [general, ...own] = await runAll([['--help'], ...commands.map((command) => [command, '--help'])]);
   for (const [index, { code, stdout }] of own.entries()) {

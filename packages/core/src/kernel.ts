@@ -13,15 +13,18 @@ import type { Kernel, KernelOptions } from './kernel/api.js';
 import { builtinTypes } from './kernel/builtin-types.js';
 import { type ListenerInfo, ListenerSet } from './kernel/listener-set.js';
 import { buildSetup, checkInput, type Setup } from './kernel/setup.js';
+import { findAddon } from './native/load.js';
+import { openSockets } from './native/open-sockets.js';
 import { CancelSource } from './net/cancel.js';
 import { type Clock, systemClock } from './net/clock.js';
 import { NekitError, NetError } from './net/errors.js';
 import { Events } from './net/events.js';
 import { OwnEndpoints } from './net/own-endpoints.js';
 import type { Resolver } from './net/resolver.js';
+import type { Sockets } from './net/sockets.js';
 import { DEFAULT_TIMEOUTS, type Timeouts } from './net/timeouts.js';
 import { TimerWheel } from './net/timer-wheel.js';
-import { CLOCK, EVENTS, INSTANCE_ID, OWN_ENDPOINTS, RESOLVER, TIMEOUTS, TIMERS } from './net/tokens.js';
+import { CLOCK, EVENTS, INSTANCE_ID, OWN_ENDPOINTS, RESOLVER, SOCKETS, TIMEOUTS, TIMERS } from './net/tokens.js';
 import { PluginHost, provided } from './plugin/host.js';
 import type { Registry } from './plugin/registry.js';
 import { type ExplainInput, type Explanation, explain } from './routing/explain.js';
@@ -44,6 +47,7 @@ class RunningKernel implements Kernel {
   readonly #options: KernelOptions;
   readonly #clock: Clock;
   readonly #timers: TimerWheel;
+  readonly #sockets: Sockets;
   readonly #host: PluginHost;
   readonly #sessions: SessionTable;
   readonly #limit: ConnectionLimit;
@@ -64,6 +68,7 @@ class RunningKernel implements Kernel {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#timers = new TimerWheel(this.#clock);
+    this.#sockets = openSockets(options.native === false ? null : findAddon().addon);
     this.#sessions = new SessionTable(this.#clock, this.#events);
     const timeouts = (): Timeouts => this.#timeouts;
     const resolver: Resolver = { resolve: (name, family, signal) => this.#setup.resolver.resolve(name, family, signal) };
@@ -80,6 +85,7 @@ class RunningKernel implements Kernel {
         provided(EVENTS, () => this.#events),
         provided(TIMEOUTS, timeouts),
         provided(RESOLVER, () => resolver),
+        provided(SOCKETS, () => this.#sockets),
         provided(OWN_ENDPOINTS, () => new OwnEndpoints(this.#clock)),
         provided(INSTANCE_ID, () => randomBytes(8).toString('hex')),
       ],
@@ -221,6 +227,7 @@ class RunningKernel implements Kernel {
     this.#stopSignal.cancel(reason);
     await this.#atMost(this.#limit.empty(), CLOSE_MS); // sockets tell that they are closed a turn later
     await this.#host.stop();
+    this.#sockets.close();
     this.#setup.adapters.close();
     this.#events.emit('kernel.stopped', {});
   }

@@ -1,5 +1,4 @@
 /** TCP connections of the kernel itself: the only place that opens one. Read first: RFC 8305 (Happy Eyeballs). */
-import net from 'node:net';
 import { addressFamily } from '../net/address.js';
 import type { Cancel } from '../net/cancel.js';
 import { timeoutError } from '../net/cancel.js';
@@ -7,7 +6,7 @@ import type { Clock } from '../net/clock.js';
 import { formatEndpoint } from '../net/endpoint.js';
 import { NetError, toNetError } from '../net/errors.js';
 import type { OwnEndpoints } from '../net/own-endpoints.js';
-import { reset, streamFromSocket } from '../net/socket-stream.js';
+import type { SocketOptions, Sockets } from '../net/sockets.js';
 import { staggered } from '../net/staggered.js';
 import type { Stream } from '../net/stream.js';
 import type { TimerWheel } from '../net/timer-wheel.js';
@@ -24,6 +23,7 @@ export interface ConnectOptions {
   readonly clock: Clock;
   readonly timers: TimerWheel;
   readonly own: OwnEndpoints;
+  readonly sockets: Sockets;
   readonly signal: Cancel;
   /** For all addresses together, in ms. */
   readonly timeoutMs: number;
@@ -62,32 +62,33 @@ export function sortAddresses(addresses: readonly string[], version: IpVersion):
 }
 
 function connect(address: string, port: number, options: ConnectOptions, signal: Cancel): Promise<Stream> {
-  const { own, timers, timeoutMs } = options;
+  const { own, sockets, timers, timeoutMs } = options;
   if (signal.reason !== null) return Promise.reject(toNetError(signal.reason));
   if (own.includes('tcp', address, port))
     return Promise.reject(
       new NetError('denied', `${formatEndpoint({ host: address, port })} is one of our own listeners: refused, or it would loop`, { code: 'LOOP' }),
     );
   return new Promise((resolve, reject) => {
-    const socket = net.connect({ host: address, port, family: addressFamily(address), allowHalfOpen: true, noDelay: true, autoSelectFamily: false });
     const done = (): void => {
       deadline.cancel();
       forget();
     };
-    const fail = (reason: Error): void => {
+    const opened = (stream: Stream): void => {
       done();
-      reset(socket);
-      reject(toNetError(reason));
-    };
-    const deadline = timers.after(timeoutMs, () => fail(timeoutError(`connecting to ${formatEndpoint({ host: address, port })}`, timeoutMs)));
-    const forget = signal.onCancel(fail);
-    // Stays until the stream has its own: an error between would end the process.
-    socket.on('error', fail);
-    socket.once('connect', () => {
-      done();
-      const stream = streamFromSocket(socket);
-      socket.off('error', fail);
       resolve(stream);
-    });
+    };
+    const failed = (error: NetError): void => {
+      done();
+      reject(error);
+    };
+    const giveUp = sockets.connect(address, port, NO_OPTIONS, opened, failed);
+    const stop = (reason: Error): void => {
+      giveUp();
+      failed(toNetError(reason));
+    };
+    const deadline = timers.after(timeoutMs, () => stop(timeoutError(`connecting to ${formatEndpoint({ host: address, port })}`, timeoutMs)));
+    const forget = signal.onCancel(stop);
   });
 }
+
+const NO_OPTIONS: SocketOptions = {};

@@ -4,7 +4,7 @@ import type { Endpoint } from '../net/endpoint.js';
 import { NetError, toNetError } from '../net/errors.js';
 import type { PacketConn } from '../net/packet-conn.js';
 import type { Stream } from '../net/stream.js';
-import { CLOCK, OWN_ENDPOINTS, RESOLVER, TIMEOUTS, TIMERS } from '../net/tokens.js';
+import { CLOCK, OWN_ENDPOINTS, RESOLVER, SOCKETS, TIMEOUTS, TIMERS } from '../net/tokens.js';
 import type { Adapter, AdapterContext } from './adapter.js';
 import { connectToAny, type IpVersion, sortAddresses } from './connect.js';
 import { UdpConn } from './udp-conn.js';
@@ -43,7 +43,14 @@ export class DirectAdapter implements Adapter {
     const addresses = sortAddresses(found, this.#version);
     if (addresses.length === 0)
       return Promise.reject(new NetError('unreachable', `${host} has no address of the family that ip-version asks for`, { code: 'NO_ADDRESS' }));
-    return connectToAny(addresses, port, { clock: get(CLOCK), timers: get(TIMERS), own: get(OWN_ENDPOINTS), signal, timeoutMs: get(TIMEOUTS).connect });
+    return connectToAny(addresses, port, {
+      clock: get(CLOCK),
+      timers: get(TIMERS),
+      own: get(OWN_ENDPOINTS),
+      sockets: get(SOCKETS),
+      signal,
+      timeoutMs: get(TIMEOUTS).connect,
+    });
   }
 
   #dialPacket(options: DialOptions): Promise<PacketConn> {
@@ -52,6 +59,7 @@ export class DirectAdapter implements Adapter {
     return Promise.resolve(
       new UdpConn({
         own: get(OWN_ENDPOINTS),
+        sockets: get(SOCKETS),
         resolve: (host) => get(RESOLVER).resolve(host, 0, options.signal),
         sort: (addresses) => sortAddresses(addresses, this.#version),
       }),

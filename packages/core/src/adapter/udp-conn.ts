@@ -1,14 +1,11 @@
-import dgram from 'node:dgram';
-import { addressFamily, normaliseAddress } from '../net/address.js';
-import type { Endpoint } from '../net/endpoint.js';
-import { EndpointTable } from '../net/endpoint-table.js';
+import { addressFamily } from '../net/address.js';
 import { type NetError, toNetError } from '../net/errors.js';
 import type { OwnEndpoints } from '../net/own-endpoints.js';
 import type { Datagram, PacketConn } from '../net/packet-conn.js';
 import { PacketQueue } from '../net/packet-queue.js';
+import type { Sockets } from '../net/sockets.js';
+import { keepBatch, type UdpSocket } from '../net/udp.js';
 
-/** What the kernel may hold for us before we drop, in bytes. */
-const MAX_SEND_QUEUE = 1024 * 1024;
 /** Datagrams that wait for one name to resolve. */
 const MAX_WAITING = 16;
 /** Names that are being resolved at once, per association. */
@@ -16,6 +13,7 @@ const MAX_NAMES = 64;
 
 export interface UdpConnOptions {
   readonly own: OwnEndpoints;
+  readonly sockets: Sockets;
   /** Addresses of a name. Rejects with a NetError. */
   resolve(host: string): Promise<readonly string[]>;
   /** Those that may be used, the one to use first. */
@@ -25,10 +23,9 @@ export interface UdpConnOptions {
 /** UDP sockets of the host, one per family, made when first needed: the same local port for all peers (RFC 4787, endpoint-independent). */
 export class UdpConn implements PacketConn {
   readonly #options: UdpConnOptions;
-  readonly #sockets: { 4: dgram.Socket | null; 6: dgram.Socket | null } = { 4: null, 6: null };
+  readonly #sockets: { 4: UdpSocket | null; 6: UdpSocket | null } = { 4: null, 6: null };
   readonly #received = new PacketQueue();
-  readonly #peers = new EndpointTable();
-  readonly #waiting = new Map<string, { bytes: Buffer; port: number }[]>();
+  readonly #waiting = new Map<string, { bytes: Uint8Array; port: number }[]>();
   #error: NetError | null = null;
   #closed = false;
   /** Datagrams that were not sent: queue full, unresolved, refused. */
@@ -48,7 +45,8 @@ export class UdpConn implements PacketConn {
 
   send(datagrams: readonly Datagram[]): number {
     let taken = 0;
-    for (const datagram of datagrams) if (this.#send(datagram)) taken++;
+    for (const datagram of datagrams) if (this.#put(datagram)) taken++;
+    taken -= this.#flush();
     this.dropped += datagrams.length - taken;
     return taken;
   }
@@ -63,13 +61,14 @@ export class UdpConn implements PacketConn {
     this.#received.end();
   }
 
-  #send({ bytes, peer, addresses }: Datagram): boolean {
+  #put({ bytes, peer, addresses }: Datagram): boolean {
     if (this.#closed) return false;
-    if (addressFamily(peer.host) !== 0) return this.#sendTo(peer.host, peer.port, Buffer.from(bytes));
+    const family = addressFamily(peer.host);
+    if (family !== 0) return this.#putTo(family, peer.host, peer.port, bytes);
     if (addresses !== undefined) {
       // Judged: exactly these, and none at all if the name did not resolve. Asking again could give what the rules have not seen.
       const [judged] = this.#options.sort(addresses);
-      return judged !== undefined && this.#sendTo(judged, peer.port, Buffer.from(bytes));
+      return judged !== undefined && this.#putTo(addressFamily(judged), judged, peer.port, bytes);
     }
     const queue = this.#waiting.get(peer.host);
     if (queue !== undefined) {
@@ -88,35 +87,40 @@ export class UdpConn implements PacketConn {
     const address = this.#options.sort(found)[0] ?? null;
     const queue = this.#waiting.get(host) ?? [];
     this.#waiting.delete(host);
-    for (const { bytes, port } of queue) if (address === null || this.#closed || !this.#sendTo(address, port, bytes)) this.dropped++;
+    for (const { bytes, port } of queue) if (address === null || this.#closed || !this.#putTo(addressFamily(address), address, port, bytes)) this.dropped++;
+    this.dropped += this.#flush();
   }
 
-  #sendTo(address: string, port: number, bytes: Buffer): boolean {
-    if (port === 0 || this.#options.own.includes('udp', address, port)) return false;
-    const socket = this.#socket(addressFamily(address) === 6 ? 6 : 4);
-    if (socket.getSendQueueSize() > MAX_SEND_QUEUE) return false;
-    socket.send(bytes, port, address, (error) => {
-      if (error !== null) this.dropped++; // too long, no route: UDP's answer is silence
-    });
-    return true;
+  /** Sends what was put; how many of it were dropped. */
+  #flush(): number {
+    return (this.#sockets[4]?.flush() ?? 0) + (this.#sockets[6]?.flush() ?? 0);
   }
 
-  #socket(family: 4 | 6): dgram.Socket {
-    const existing = this.#sockets[family];
-    if (existing !== null) return existing;
-    const socket = dgram.createSocket({ type: family === 4 ? 'udp4' : 'udp6', ipv6Only: family === 6, lookup: literalOnly });
-    this.#sockets[family] = socket;
-    socket.on('message', (bytes, from) => this.#received.put({ bytes, peer: this.#peer(from.address, from.port) }));
-    socket.on('error', (error) => this.close(toNetError(error)));
-    return socket;
+  #putTo(family: 0 | 4 | 6, address: string, port: number, bytes: Uint8Array): boolean {
+    if (family === 0 || port === 0 || this.#options.own.includes('udp', address, port)) return false;
+    const socket = this.#sockets[family] ?? this.#open(family);
+    return socket?.put(bytes, 0, bytes.length, address, port) ?? false;
   }
 
-  #peer(address: string, port: number): Endpoint {
-    return this.#peers.get(normaliseAddress(address) ?? address, port);
+  #open(family: 4 | 6): UdpSocket | null {
+    try {
+      const socket = this.#options.sockets.bindUdp(
+        { host: family === 4 ? '0.0.0.0' : '::', port: 0 },
+        {
+          received: (batch) => {
+            this.#received.putAll(keepBatch(batch));
+          },
+          lost: (datagrams) => {
+            this.dropped += datagrams; // too long, no route: UDP's answer is silence
+          },
+          failed: (error) => this.close(error),
+        },
+      );
+      this.#sockets[family] = socket;
+      return socket;
+    } catch (error) {
+      this.close(toNetError(error)); // no descriptors, or a host without this family
+      return null;
+    }
   }
-}
-
-/** Only addresses get here, and dgram would look each of them up. */
-function literalOnly(hostname: string, _options: unknown, callback: (error: NodeJS.ErrnoException | null, address: string, family: number) => void): void {
-  callback(null, hostname, addressFamily(hostname) === 6 ? 6 : 4);
 }

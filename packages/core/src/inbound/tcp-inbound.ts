@@ -1,13 +1,11 @@
-import net from 'node:net';
-import { normaliseAddress } from '../net/address.js';
 import { type Cancel, CancelSource, timeoutError } from '../net/cancel.js';
 import { type Endpoint, formatEndpoint } from '../net/endpoint.js';
 import { errorCode, NekitError, NetError, toNetError } from '../net/errors.js';
-import { reset, streamFromSocket } from '../net/socket-stream.js';
+import type { BoundListener, Incoming, ListenHandlers, Sockets } from '../net/sockets.js';
 import type { Stream } from '../net/stream.js';
 import { putBack } from '../net/stream-reader.js';
 import type { Deadline } from '../net/timer-wheel.js';
-import { EVENTS, OWN_ENDPOINTS, TIMEOUTS, TIMERS } from '../net/tokens.js';
+import { EVENTS, OWN_ENDPOINTS, SOCKETS, TIMEOUTS, TIMERS } from '../net/tokens.js';
 import { type AccessList, AddressList } from './access.js';
 import { chooseProtocol } from './choose-protocol.js';
 import type { ConnectionLimit } from './connection-limit.js';
@@ -20,6 +18,9 @@ const RETIRED = new NetError('aborted', 'the listener has stopped', { code: 'RET
 
 /** Connections that the kernel has accepted and we have not. */
 const BACKLOG = 1024;
+
+/** Failures of a listener that goes on are told no more often than this, in ms. */
+const TELL_AGAIN = 60_000;
 
 export interface TcpInboundOptions {
   readonly host: string;
@@ -39,9 +40,10 @@ export class TcpInbound implements Inbound {
   readonly #skipAuth: AddressList;
   /** One for each start: after a reload that failed the listener is started again. */
   #retired = new CancelSource();
-  #server: net.Server | null = null;
+  #bound: BoundListener | null = null;
   #release: () => void = () => {};
   #port = 0;
+  #toldAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: TcpInboundOptions, context: InboundContext) {
     this.#options = options;
@@ -55,51 +57,60 @@ export class TcpInbound implements Inbound {
   }
 
   async start(signal: Cancel): Promise<void> {
-    const { host, port } = this.#options;
     const { name, type } = this.#context;
     const events = this.#context.get(EVENTS);
-    const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(socket, signal));
-    try {
-      await listen(server, host, port);
-    } catch (error) {
-      // A host without IPv6 has no '::', which is how "all addresses" is written.
-      if (host !== '::' || !NO_IPV6.has(errorCode(error))) throw listenError(name, { host, port }, error);
-      await listen(server, '0.0.0.0', port).catch((again: unknown) => {
-        throw listenError(name, { host: '0.0.0.0', port }, again);
-      });
-    }
-    const address = server.address();
-    this.#port = address !== null && typeof address === 'object' ? address.port : port;
+    const handlers: ListenHandlers = {
+      connection: (incoming) => this.#accept(incoming, signal),
+      failed: (error) => this.#failed(error),
+    };
+    const bound = await this.#listen(this.#context.get(SOCKETS), handlers);
+    this.#port = bound.port;
     this.#release = this.#context.get(OWN_ENDPOINTS).add('tcp', this.#port);
-    this.#server = server;
+    this.#bound = bound;
     this.#retired = new CancelSource();
-    server.on('error', (error) => events.emit('listener.failed', { listener: name, code: errorCode(error), message: error.message }));
     events.emit('listener.started', { listener: name, type, endpoint: this.endpoint });
   }
 
   stop(): Promise<void> {
-    const server = this.#server;
-    this.#server = null;
-    if (server === null) return Promise.resolve();
+    const bound = this.#bound;
+    this.#bound = null;
+    if (bound === null) return Promise.resolve();
     this.#release();
     this.#retired.cancel(RETIRED);
     this.#context.get(EVENTS).emit('listener.stopped', { listener: this.#context.name });
-    server.close(); // its callback waits for all connections; those are the kernel's to drain
+    bound.close(); // connections live on; they are the kernel's to drain
     return Promise.resolve();
   }
 
-  #accept(socket: net.Socket, signal: Cancel): void {
+  async #listen(sockets: Sockets, handlers: ListenHandlers): Promise<BoundListener> {
+    const { host, port } = this.#options;
+    const { name } = this.#context;
+    try {
+      return await sockets.listen({ host, port, backlog: BACKLOG }, handlers);
+    } catch (error) {
+      // A host without IPv6 has no '::', which is how "all addresses" is written.
+      if (host !== '::' || !NO_IPV6.has(errorCode(error))) throw listenError(name, { host, port }, error);
+    }
+    return sockets.listen({ host: '0.0.0.0', port, backlog: BACKLOG }, handlers).catch((error: unknown) => {
+      throw listenError(name, { host: '0.0.0.0', port }, error);
+    });
+  }
+
+  /** It goes on listening. Without descriptors this comes ten times a second: who reads it has understood after the first. */
+  #failed({ code, message }: NetError): void {
+    const now = this.#context.get(TIMERS).now();
+    if (now - this.#toldAt < TELL_AGAIN) return;
+    this.#toldAt = now;
+    this.#context.get(EVENTS).emit('listener.failed', { listener: this.#context.name, code, message });
+  }
+
+  #accept(incoming: Incoming, signal: Cancel): void {
     const events = this.#context.get(EVENTS);
     const listener = this.#context.name;
-    const source = endpointOf(socket.remoteAddress, socket.remotePort);
-    if (source === null) {
-      socket.destroy(); // gone already
-      return;
-    }
+    const { source } = incoming;
     const number = this.#options.access.admits(source.host) ? this.#options.limit.enter() : 'address';
     if (number === null || number === 'address') {
-      socket.on('error', () => socket.destroy());
-      reset(socket); // a FIN would leave a half-open client waiting
+      incoming.refuse();
       if (events.wants('connection.refused')) events.emit('connection.refused', { listener, source, reason: number === null ? 'limit' : 'address' });
       return;
     }
@@ -110,10 +121,10 @@ export class TcpInbound implements Inbound {
       gone.release();
       if (events.wants('connection.closed')) events.emit('connection.closed', { listener, connection: number });
     };
-    const stream = streamFromSocket(socket, (error) => gone.cancel(error), closed);
+    const stream = incoming.open((error) => gone.cancel(error), closed);
     const forget = gone.onCancel((reason) => stream.abort(reason));
     const users = this.#options.users === null || this.#skipAuth.includes(source.host) ? null : this.#options.users;
-    const connection = new TcpConnection(socket, stream, source, this.endpoint, gone, this.#retired, users);
+    const connection = new TcpConnection(incoming, stream, this.endpoint, gone, this.#retired, users);
     const end = (): void => {
       forget();
       // Whatever the protocol left open; nothing happens to a stream that has ended.
@@ -177,49 +188,33 @@ export class TcpInbound implements Inbound {
 }
 
 class TcpConnection implements InboundConnection {
+  readonly source: Endpoint;
   readonly port: number;
-  readonly #socket: net.Socket;
+  readonly #incoming: Incoming;
   readonly #listener: Endpoint;
 
   constructor(
-    socket: net.Socket,
+    incoming: Incoming,
     public stream: Stream,
-    readonly source: Endpoint,
     listener: Endpoint,
     readonly signal: CancelSource,
     readonly retired: Cancel,
     readonly users: Users | null,
   ) {
+    this.source = incoming.source;
     this.port = listener.port;
-    this.#socket = socket;
+    this.#incoming = incoming;
     this.#listener = listener;
   }
 
   get local(): Endpoint {
-    return endpointOf(this.#socket.localAddress, this.#socket.localPort) ?? this.#listener;
+    return this.#incoming.local() ?? this.#listener;
   }
 }
 
 const NO_BYTES = new Uint8Array(0);
 
-function endpointOf(address: string | undefined, port: number | undefined): Endpoint | null {
-  if (address === undefined || port === undefined) return null;
-  return { host: normaliseAddress(address) ?? address, port };
-}
-
 const NO_IPV6: ReadonlySet<string> = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EINVAL']);
-
-/** Settles when it listens; on an error the server may be told to listen again. */
-function listen(server: net.Server, host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const onError = (error: Error): void => reject(error);
-    server.once('error', onError);
-    server.listen({ host, port, backlog: BACKLOG, ipv6Only: host !== '::' && host.includes(':') }, () => {
-      server.off('error', onError);
-      resolve();
-    });
-  });
-}
 
 function listenError(name: string, endpoint: Endpoint, error: unknown): NekitError {
   const code = errorCode(error);

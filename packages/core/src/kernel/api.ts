@@ -17,6 +17,8 @@ export interface KernelOptions {
   readonly strict?: boolean;
   /** Over those of the config. */
   readonly timeouts?: Partial<Timeouts>;
+  /** false: not the native addon, even where it is there. */
+  readonly native?: boolean;
   /** For tests. */
   readonly clock?: Clock;
 }

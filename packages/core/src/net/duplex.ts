@@ -3,6 +3,7 @@
  */
 import { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
+import { streamFromConn } from './conn-stream.js';
 import { NetError, toNetError } from './errors.js';
 import { reset } from './socket-stream.js';
 import type { Chunks, Stream } from './stream.js';
@@ -179,4 +180,14 @@ export function duplexFromStream(stream: Stream): Duplex {
     },
   });
   return duplex;
+}
+
+/**
+ * The stream for Node's own protocols (`tls`, `http2`): its kernel socket as a `net.Socket` where it has one, which they then read and write without
+ * JavaScript between; a Duplex around it where not. Rejects with a NetError if the stream has failed. Aborting the stream still ends what came of it.
+ */
+export async function toNodeSocket(stream: Stream): Promise<Duplex> {
+  const conn = await stream.native?.detach([]);
+  if (conn === undefined) return duplexFromStream(stream);
+  return conn.toSocket?.() ?? duplexFromStream(streamFromConn(conn));
 }

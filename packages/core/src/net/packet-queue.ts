@@ -31,6 +31,24 @@ export class PacketQueue {
     return true;
   }
 
+  /** How many were taken. A reader that waits takes them all; else as many as there is room for. */
+  putAll(datagrams: readonly Datagram[]): number {
+    const reader = this.#reader;
+    if (this.#ended || datagrams.length === 0) return 0;
+    if (reader !== null) {
+      this.#reader = null;
+      reader(datagrams);
+      return datagrams.length;
+    }
+    const room = Math.min(datagrams.length, this.#limit - this.#queue.length);
+    for (let i = 0; i < room; i++) {
+      const datagram = datagrams[i];
+      if (datagram !== undefined) this.#queue.push(datagram);
+    }
+    this.dropped += datagrams.length - room;
+    return room;
+  }
+
   /** All that wait, or null after `end`. One call at a time. */
   take(): Promise<readonly Datagram[] | null> {
     if (this.#queue.length > 0) {

@@ -1,5 +1,6 @@
+import { streamFromConn } from './conn-stream.js';
 import { NetError, toNetError } from './errors.js';
-import { byteLength, type Chunks, type RelayOptions, type Stream, type Totals } from './stream.js';
+import { byteLength, type Chunks, type NativeConn, type NativeEnd, type RelayOptions, type Stream, type Totals } from './stream.js';
 import type { Deadline, TimerWheel } from './timer-wheel.js';
 
 /**
@@ -9,6 +10,31 @@ import type { Deadline, TimerWheel } from './timer-wheel.js';
  * `a` is the client's side: bytes from a to b count as up.
  */
 export function relay(a: Stream, b: Stream, options: RelayOptions, timers: TimerWheel): Promise<Totals> {
+  return a.native === undefined || b.native === undefined ? pump(a, b, options, timers) : relayNative(a, b, a.native, b.native, options, timers);
+}
+
+/** Kernel sockets on both sides: their bytes stay out of JavaScript, where the engine has both. */
+async function relayNative(a: Stream, b: Stream, endA: NativeEnd, endB: NativeEnd, options: RelayOptions, timers: TimerWheel): Promise<Totals> {
+  let connA: NativeConn | null = null;
+  let connB: NativeConn | null = null;
+  const stop = (reason: Error): void => {
+    for (const end of [a, b, connA, connB]) end?.abort(reason);
+  };
+  const forget = options.signal.onCancel(stop);
+  try {
+    connA = await endA.detach([]);
+    connB = await endB.detach([]);
+    forget();
+    return (await connA.relay(connB, options)) ?? (await pump(streamFromConn(connA), streamFromConn(connB), options, timers));
+  } catch (thrown) {
+    forget();
+    const error = toNetError(thrown);
+    stop(error);
+    return { up: 0, down: 0, error };
+  }
+}
+
+function pump(a: Stream, b: Stream, options: RelayOptions, timers: TimerWheel): Promise<Totals> {
   return new Promise((resolve) => new Relay(a, b, options, timers, resolve));
 }
 

@@ -4,6 +4,7 @@
  * Ownership: a chunk has one owner. `read` gives it to the caller, `write` takes it; whoever gave a chunk away must not touch it.
  * Backpressure: `write` settles when more may follow, and what is not read is what closes the window. FIN is `closeWrite`, RST is `abort`.
  */
+import type { Socket } from 'node:net';
 import type { Cancel } from './cancel.js';
 import type { NetError } from './errors.js';
 
@@ -52,6 +53,8 @@ export interface NativeConn {
   receive(bytes: Uint8Array, start: number, end: number): number;
   closeWrite(): void;
   abort(reason: Error): void;
+  /** Goes over to Node's event loop, unread bytes in front; the conn is spent. Absent where a codec is inside, or there is no descriptor to give. */
+  toSocket?(): Socket;
   /** Bytes taken and not yet in the kernel (a sealed record is all or nothing). */
   readonly pending: number;
   onReadable: (() => void) | null;

@@ -3,6 +3,7 @@ import type { Clock } from './clock.js';
 import type { Events } from './events.js';
 import type { OwnEndpoints } from './own-endpoints.js';
 import type { Resolver } from './resolver.js';
+import type { Sockets } from './sockets.js';
 import type { Timeouts } from './timeouts.js';
 import type { TimerWheel } from './timer-wheel.js';
 import { token } from './token.js';
@@ -12,6 +13,8 @@ export const TIMERS = token<TimerWheel>('TimerWheel');
 export const TIMEOUTS = token<Timeouts>('Timeouts');
 export const EVENTS = token<Events>('Events');
 export const RESOLVER = token<Resolver>('Resolver');
+/** The kernel's sockets. */
+export const SOCKETS = token<Sockets>('Sockets');
 /** Which endpoints are our own listeners: nothing may dial them. */
 export const OWN_ENDPOINTS = token<OwnEndpoints>('OwnEndpoints');
 /** Random per kernel; marks our HTTP `Via` so that a loop through an upstream is seen. */

@@ -1,6 +1,8 @@
 import { lookup } from 'node:dns/promises';
 import type { Adapter, AdapterContext } from '../adapter/adapter.js';
 import { DirectAdapter } from '../adapter/direct.js';
+import { findAddon } from '../native/load.js';
+import { openSockets } from '../native/open-sockets.js';
 import { addressFamily } from '../net/address.js';
 import { never } from '../net/cancel.js';
 import { type Clock, systemClock } from '../net/clock.js';
@@ -11,10 +13,11 @@ import { Events } from '../net/events.js';
 import { OwnEndpoints } from '../net/own-endpoints.js';
 import type { Resolver } from '../net/resolver.js';
 import type { Session } from '../net/session.js';
+import type { Sockets } from '../net/sockets.js';
 import { DEFAULT_TIMEOUTS, type Timeouts } from '../net/timeouts.js';
 import { TimerWheel } from '../net/timer-wheel.js';
 import type { Token } from '../net/token.js';
-import { CLOCK, EVENTS, INSTANCE_ID, OWN_ENDPOINTS, RESOLVER, TIMEOUTS, TIMERS } from '../net/tokens.js';
+import { CLOCK, EVENTS, INSTANCE_ID, OWN_ENDPOINTS, RESOLVER, SOCKETS, TIMEOUTS, TIMERS } from '../net/tokens.js';
 
 const NOWHERE: Endpoint = { host: '127.0.0.1', port: 9 };
 
@@ -44,6 +47,8 @@ export interface TestContextOptions {
   readonly clock?: Clock;
   readonly timeouts?: Partial<Timeouts>;
   readonly resolver?: Resolver;
+  /** The native ones where the addon is there, by default. */
+  readonly sockets?: Sockets;
   readonly base?: Adapter;
   readonly adapters?: readonly Adapter[];
   readonly values?: ReadonlyMap<symbol, unknown>;
@@ -68,6 +73,7 @@ export function testContext(options: TestContextOptions = {}): TestContext {
     [TIMEOUTS, { ...DEFAULT_TIMEOUTS, ...options.timeouts }],
     [EVENTS, events],
     [OWN_ENDPOINTS, own],
+    [SOCKETS, options.sockets ?? openSockets(findAddon().addon)],
     [INSTANCE_ID, 'test-instance'],
     [RESOLVER, options.resolver ?? systemResolver],
     ...(options.values ?? []),

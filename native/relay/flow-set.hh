@@ -1,0 +1,66 @@
+// The flows of one thread: pumps those that have something to do, in turn, and watches their time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "relay/flow.hh"
+
+namespace nekit {
+
+int64_t nowMs();
+
+struct EndedFlow {
+  uint32_t id;
+  int reason;
+};
+
+class FlowSet {
+ public:
+  // `splice`: big flows may borrow pipes.
+  explicit FlowSet(bool splice) : splice_(splice) {}
+  ~FlowSet();
+
+  // Takes the flow and pumps it with the next `run`.
+  void add(std::unique_ptr<Flow> flow);
+  // After `note` was told of an edge.
+  void heard(Conn& conn) { queue(*conn.flow); }
+  // Pumps each flow that has something to do, once. True: some have more.
+  bool run(int64_t now);
+  // Ends what has been silent for too long.
+  void sweep(int64_t now);
+  // Resets both ends. False: there is no such flow here.
+  bool abort(uint32_t id);
+  // Gives away the flows that have become bulk (see `bulkAt`); they are in no epoll any more after the caller has seen to it.
+  std::vector<std::unique_ptr<Flow>> takeBulk();
+
+  // Flows that moved more than so many bytes are collected for `takeBulk`; 0: none are.
+  uint64_t bulkAt = 0;
+
+  // ms between two sweeps that keep all limits to about an eighth.
+  int64_t tickMs() const { return tickMs_; }
+  size_t size() const { return flows_.size(); }
+  bool busy() const { return !queue_.empty(); }
+
+  // Flows that have ended since this was last emptied.
+  std::vector<EndedFlow> ended;
+  // Call when no event of the current batch is left: ended flows are only then destroyed.
+  void bury() { graveyard_.clear(); }
+
+ private:
+  void queue(Flow& flow);
+  void remove(Flow& flow);
+
+  bool splice_;
+  int64_t tickMs_ = 1000;
+  RelayScratch scratch_;
+  std::unordered_map<uint32_t, std::unique_ptr<Flow>> flows_;
+  std::vector<Flow*> queue_;
+  std::vector<Flow*> turn_;
+  std::vector<uint32_t> bulk_;
+  std::vector<std::unique_ptr<Flow>> graveyard_;
+};
+
+}  // namespace nekit

@@ -1,0 +1,196 @@
+#include "relay/flow.hh"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+namespace nekit {
+
+namespace {
+
+// One read. Small flows need less, and bigger ones splice; more than a socket's usual window gains nothing.
+constexpr size_t kReadSize = 256 * 1024;
+// What one way may move before others get their turn: a few milliseconds of a core.
+constexpr size_t kCopyShare = 512 * 1024;
+constexpr size_t kSpliceShare = 4 * 1024 * 1024;
+constexpr size_t kSpliceSize = 1024 * 1024;
+// A way that has carried this much in all is taken for bulk.
+constexpr uint64_t kBulk = 256 * 1024;
+// Above it a drained buffer is given back.
+constexpr size_t kKeepPending = 64 * 1024;
+
+}  // namespace
+
+RelayScratch::RelayScratch() : bytes(kReadSize) {}
+
+Flow::Flow(uint32_t id, std::unique_ptr<Conn> a, std::unique_ptr<Conn> b, Limits limits, double* up, double* down, int64_t now)
+    : a_(std::move(a)), b_(std::move(b)), limits_(limits), lastActive_(now), began_(now), id_(id) {
+  a_->flow = this;
+  b_->flow = this;
+  up_.from = down_.to = a_.get();
+  up_.to = down_.from = b_.get();
+  up_.counter = up;
+  down_.counter = down;
+  // Its edges may have come while JavaScript had it.
+  a_->readable = a_->writable = b_->readable = b_->writable = true;
+}
+
+Flow::~Flow() {
+  closeSocket(*a_, !ended_ || reason_ != kEndClean);
+  closeSocket(*b_, !ended_ || reason_ != kEndClean);
+}
+
+void Flow::prepend(bool fromA, const uint8_t* bytes, size_t length) {
+  Way& way = fromA ? up_ : down_;
+  way.pending.insert(way.pending.end(), bytes, bytes + length);
+  way.payload += length;
+}
+
+Step Flow::pump(RelayScratch& scratch, bool splice, int64_t now) {
+  if (ended_) return Step::kEnded;
+  const uint64_t before = moved();
+  const bool wasHalfClosed = up_.done || down_.done;
+  const Step up = pumpWay(up_, down_, scratch, splice);
+  if (up == Step::kEnded) return up;
+  const Step down = pumpWay(down_, up_, scratch, splice);
+  if (down == Step::kEnded) return down;
+  if (moved() != before || wasHalfClosed != (up_.done || down_.done)) lastActive_ = now;
+  if (!(up_.done && down_.done) && (a_->failed || b_->failed)) {
+    // A reset that no read and no write ran into: it waits behind bytes that cannot be sent, or behind a FIN.
+    if (up == Step::kAgain || down == Step::kAgain) return Step::kAgain;
+    int error = 0;
+    socklen_t length = sizeof error;
+    getsockopt(a_->failed ? a_->fd : b_->fd, SOL_SOCKET, SO_ERROR, &error, &length);
+    return failed(error != 0 ? error : ECONNRESET, scratch.pipes);
+  }
+  if (up_.done && down_.done) {
+    ended_ = true;
+    scratch.pipes.give(std::move(up_.pipe));
+    scratch.pipes.give(std::move(down_.pipe));
+    return Step::kEnded;
+  }
+  return up == Step::kAgain || down == Step::kAgain ? Step::kAgain : Step::kWait;
+}
+
+Step Flow::pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splice) {
+  if (way.done) return Step::kWait;
+  size_t share = 0;
+  bool spliced = false;
+  for (;;) {
+    int error = flush(way);
+    if (error == 0 && way.pipe != nullptr) error = drainPipe(way);
+    if (error != 0 && error != EAGAIN) return failed(error, scratch.pipes);
+    if (error == EAGAIN) return Step::kWait;
+    if (way.from->finSeen) {
+      // The last FIN is said by closing.
+      if (!other.done && shutdown(way.to->fd, SHUT_WR) != 0 && errno != ENOTCONN) return failed(errno, scratch.pipes);
+      way.to->finSent = true;
+      way.done = true;
+      scratch.pipes.give(std::move(way.pipe));
+      return Step::kWait;
+    }
+    if (share >= (spliced ? kSpliceShare : kCopyShare)) return Step::kAgain;
+    if (!way.from->readable) return Step::kWait;
+    const bool bulk = splice && way.moved >= kBulk;
+    if (bulk && way.pipe == nullptr) way.pipe = scratch.pipes.take();
+    if (bulk && way.pipe != nullptr) {
+      const ptrdiff_t got = ::splice(way.from->fd, nullptr, way.pipe->write, nullptr, kSpliceSize, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+      if (got > 0) {
+        way.pipe->filled += static_cast<size_t>(got);
+        share += static_cast<size_t>(got);
+        spliced = true;
+      } else if (got == 0) {
+        way.from->finSeen = true;
+        way.from->readable = false;
+      } else if (errno == EAGAIN) {
+        way.from->readable = false;  // the pipe is empty, so it is the socket that has nothing
+      } else if (errno != EINTR) {
+        return failed(errno, scratch.pipes);
+      }
+      continue;
+    }
+    const ptrdiff_t got = receive(*way.from, scratch.bytes.data(), scratch.bytes.size());
+    if (got == -EAGAIN) return Step::kWait;
+    if (got < 0) return failed(static_cast<int>(-got), scratch.pipes);
+    if (got == 0) continue;
+    const auto length = static_cast<size_t>(got);
+    share += length;
+    const ptrdiff_t put = way.to->writable ? send(*way.to, scratch.bytes.data(), length) : -EAGAIN;
+    if (put < 0 && put != -EAGAIN) return failed(static_cast<int>(-put), scratch.pipes);
+    const size_t gone = put < 0 ? 0 : static_cast<size_t>(put);
+    count(way, gone);
+    if (gone < length) {
+      way.pending.assign(scratch.bytes.data() + gone, scratch.bytes.data() + length);
+      way.sent = 0;
+      way.payload = length - gone;
+    }
+  }
+}
+
+// 0: nothing is left; EAGAIN: the socket is full; else what went wrong.
+int Flow::flush(Way& way) {
+  while (way.sent < way.pending.size()) {
+    if (!way.to->writable) return EAGAIN;
+    const ptrdiff_t put = send(*way.to, way.pending.data() + way.sent, way.pending.size() - way.sent);
+    if (put < 0) return static_cast<int>(-put);
+    way.sent += static_cast<size_t>(put);
+    if (way.payload == way.pending.size()) count(way, static_cast<size_t>(put));
+  }
+  if (!way.pending.empty()) {
+    if (way.payload != way.pending.size()) count(way, way.payload);
+    way.pending.clear();
+    way.sent = way.payload = 0;
+    if (way.pending.capacity() > kKeepPending) std::vector<uint8_t>().swap(way.pending);
+  }
+  return 0;
+}
+
+int Flow::drainPipe(Way& way) {
+  while (way.pipe->filled > 0) {
+    if (!way.to->writable) return EAGAIN;
+    const ptrdiff_t put = ::splice(way.pipe->read, nullptr, way.to->fd, nullptr, way.pipe->filled, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    if (put > 0) {
+      way.pipe->filled -= static_cast<size_t>(put);
+      count(way, static_cast<size_t>(put));
+    } else if (put < 0 && errno == EAGAIN) {
+      way.to->writable = false;
+    } else if (put < 0 && errno != EINTR) {
+      return errno;
+    }
+  }
+  return 0;
+}
+
+void Flow::count(Way& way, size_t bytes) {
+  way.moved += bytes;
+  // One writer at a time; JavaScript reads it whenever it likes.
+  __atomic_store_n(reinterpret_cast<uint64_t*>(way.counter), __builtin_bit_cast(uint64_t, static_cast<double>(way.moved)), __ATOMIC_RELAXED);
+}
+
+Step Flow::failed(int reason, PipePool& pipes) {
+  fail(reason, pipes);
+  return Step::kEnded;
+}
+
+void Flow::fail(int reason, PipePool& pipes) {
+  if (ended_) return;
+  ended_ = true;
+  reason_ = reason;
+  pipes.give(std::move(up_.pipe));
+  pipes.give(std::move(down_.pipe));
+}
+
+int Flow::overdue(int64_t now) const {
+  const bool half = up_.done || down_.done;
+  const int64_t limit = half ? limits_.halfCloseMs : limits_.idleMs;
+  if (now - lastActive_ < limit) return 0;
+  return half ? kEndHalfClose : kEndIdle;
+}
+
+void Flow::shrink() {
+  for (Way* way : {&up_, &down_})
+    if (way->pending.empty() && way->pending.capacity() > 0) std::vector<uint8_t>().swap(way->pending);
+}
+
+}  // namespace nekit

@@ -1,0 +1,103 @@
+// One relay: two sockets, two ways. A flow knows nothing of epoll or threads; whoever polls (see flow-set.hh) tells it what was heard.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "relay/pipe-pool.hh"
+#include "socket/conn.hh"
+
+namespace nekit {
+
+// What flows of one thread share.
+struct RelayScratch {
+  RelayScratch();
+  std::vector<uint8_t> bytes;
+  std::vector<uint8_t> opened;
+  PipePool pipes;
+};
+
+// Why a flow ended; a positive number is an errno.
+enum : int { kEndClean = 0, kEndIdle = -1, kEndHalfClose = -2, kEndAborted = -3, kEndCipher = -4 };
+
+enum class Step {
+  kWait,   // nothing to do before the next event
+  kAgain,  // its share is used up, there is more
+  kEnded,  // see `reason`
+};
+
+class Flow {
+ public:
+  struct Limits {
+    int64_t idleMs;
+    int64_t halfCloseMs;
+  };
+
+  // Takes the conns. `up` and `down` are cells that JavaScript reads: bytes from a to b, and back; they outlive the flow.
+  Flow(uint32_t id, std::unique_ptr<Conn> a, std::unique_ptr<Conn> b, Limits limits, double* up, double* down, int64_t now);
+  ~Flow();
+  Flow(const Flow&) = delete;
+  Flow& operator=(const Flow&) = delete;
+
+  // Bytes that were read from a, or from b, before and go in front.
+  void prepend(bool fromA, const uint8_t* bytes, size_t length);
+
+  // Moves what can be moved, but no more than the flow's share. `splice`: big flows may borrow pipes.
+  Step pump(RelayScratch& scratch, bool splice, int64_t now);
+
+  // Ends it from outside: both ends are reset.
+  void fail(int reason, PipePool& pipes);
+
+  // kEndIdle or kEndHalfClose when it has been silent for too long, else 0.
+  int overdue(int64_t now) const;
+  // Lets go of memory that a silent flow does not need.
+  void shrink();
+
+  Conn& a() { return *a_; }
+  Conn& b() { return *b_; }
+  uint32_t id() const { return id_; }
+  int reason() const { return reason_; }
+  uint64_t moved() const { return up_.moved + down_.moved; }
+  int64_t began() const { return began_; }
+
+  int64_t shortestLimit() const { return limits_.idleMs < limits_.halfCloseMs ? limits_.idleMs : limits_.halfCloseMs; }
+
+  // In the list of flows that have more to do (flow-set.cc).
+  bool queued = false;
+
+ private:
+  struct Way {
+    Conn* from;
+    Conn* to;
+    double* counter;
+    // Taken from `from` and not yet in the kernel towards `to`, from `sent` on.
+    std::vector<uint8_t> pending;
+    size_t sent = 0;
+    // Of `pending`, what counts as payload once it is gone (a sealed record is longer than what is in it).
+    size_t payload = 0;
+    std::unique_ptr<Pipe> pipe;
+    uint64_t moved = 0;
+    bool done = false;
+  };
+
+  Step pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splice);
+  int flush(Way& way);
+  int drainPipe(Way& way);
+  void count(Way& way, size_t bytes);
+  Step failed(int reason, PipePool& pipes);
+
+  std::unique_ptr<Conn> a_;
+  std::unique_ptr<Conn> b_;
+  Way up_;
+  Way down_;
+  Limits limits_;
+  int64_t lastActive_;
+  int64_t began_;
+  uint32_t id_;
+  int reason_ = 0;
+  bool ended_ = false;
+};
+
+}  // namespace nekit

@@ -1,0 +1,69 @@
+#include "socket/conn.hh"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace nekit {
+
+uint32_t watchedEvents() { return EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET; }
+
+void note(Conn& conn, uint32_t events) {
+  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) conn.readable = true;
+  if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) conn.writable = true;
+  if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0) conn.readHup = true;
+  if ((events & EPOLLPRI) != 0) conn.urgent = true;
+  if ((events & EPOLLERR) != 0) conn.failed = true;
+}
+
+ptrdiff_t receive(Conn& conn, uint8_t* into, size_t length) {
+  for (;;) {
+    const ptrdiff_t got = recv(conn.fd, into, length, 0);
+    if (got > 0) {
+      // Whatever comes after this call brings a new edge, so a short read is the end, unless FIN, RST or an urgent mark was announced before.
+      if (static_cast<size_t>(got) < length && !conn.readHup && !conn.urgent && !conn.failed) conn.readable = false;
+      return got;
+    }
+    if (got == 0) {
+      conn.finSeen = true;
+      conn.readable = false;
+      return 0;
+    }
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      conn.readable = false;
+      return -EAGAIN;
+    }
+    return -errno;
+  }
+}
+
+ptrdiff_t send(Conn& conn, const uint8_t* from, size_t length) {
+  for (;;) {
+    const ptrdiff_t put = ::send(conn.fd, from, length, MSG_NOSIGNAL);
+    if (put >= 0) {
+      if (static_cast<size_t>(put) < length) conn.writable = false;
+      return put;
+    }
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      conn.writable = false;
+      return -EAGAIN;
+    }
+    return -errno;
+  }
+}
+
+void closeSocket(Conn& conn, bool reset) {
+  if (conn.fd < 0) return;
+  if (reset) {
+    const linger now{1, 0};
+    setsockopt(conn.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);  // no TCP: no matter
+  }
+  close(conn.fd);
+  conn.fd = -1;
+}
+
+}  // namespace nekit

@@ -1,0 +1,58 @@
+// A stream socket and what epoll has told of it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace nekit {
+
+class Flow;
+
+// What an epoll event points to. Objects that are closed while a batch of events is handled stay until its end: a later event may be theirs.
+struct Watched {
+  enum class Kind : uint8_t { kConn, kListener, kUdp, kWake, kTimer };
+  explicit Watched(Kind k) : kind(k) {}
+  Kind kind;
+};
+
+// TCP or Unix. All sockets are edge-triggered, and registered once for everything: what an edge says is kept here until a call finds the opposite.
+struct Conn : Watched {
+  Conn() : Watched(Kind::kConn) {}
+  int fd = -1;
+  // Slot and generation, as JavaScript knows it.
+  uint32_t id = 0;
+  bool connecting = false;
+  // There may be something to read; a call that finds nothing clears it.
+  bool readable = false;
+  bool writable = false;
+  // EPOLLRDHUP came: FIN or RST is behind what is still to be read. Only then must one read until the end, else a short read is the end.
+  bool readHup = false;
+  // EPOLLPRI came: reads stop at the urgent mark, so a short read says nothing any more.
+  bool urgent = false;
+  // EPOLLERR came.
+  bool failed = false;
+  // A read or a write of JavaScript's waits for an event.
+  bool wantRead = false;
+  bool wantWrite = false;
+  // JavaScript reads and writes itself when told (NativeConn); otherwise what arrives is read for it.
+  bool edge = false;
+  bool finSeen = false;
+  bool finSent = false;
+  // The relay it belongs to, if any.
+  Flow* flow = nullptr;
+};
+
+// What is registered for each conn: once, edge-triggered.
+uint32_t watchedEvents();
+
+// Notes down what epoll said.
+void note(Conn& conn, uint32_t events);
+
+// recv/send with the flags kept in step. >= 0: bytes (0 from receive: FIN); < 0: -errno, -EAGAIN where one has to wait.
+ptrdiff_t receive(Conn& conn, uint8_t* into, size_t length);
+ptrdiff_t send(Conn& conn, const uint8_t* from, size_t length);
+
+// Closes; `reset`: with RST where there is TCP.
+void closeSocket(Conn& conn, bool reset);
+
+}  // namespace nekit

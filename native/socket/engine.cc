@@ -1,0 +1,457 @@
+#include "socket/engine.hh"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+
+namespace nekit {
+
+namespace {
+
+constexpr int kEventsAtOnce = 256;
+// Connections that one wake-up takes from one listener, so that those that are there get their turn.
+constexpr int kAcceptsAtOnce = 64;
+// The most that is read for one conn in one wake-up.
+constexpr size_t kReadAtOnce = 64 * 1024;
+// Less room than this is none: many short reads cost more than one in the next batch.
+constexpr size_t kLeastRoom = 4 * 1024;
+// A relay that has moved so much goes to the thread: it will be bulk, and JavaScript must not wait for it, nor it for JavaScript.
+constexpr uint64_t kToThread = 64 * 1024;
+// How long a listener without descriptors waits.
+constexpr int64_t kPauseMs = 100;
+
+int newSocket(int family, const SocketOptions& options) {
+  const int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+  if (options.multipath && family != AF_UNIX) {
+    const int fd = socket(family, type, IPPROTO_MPTCP);
+    if (fd >= 0 || (errno != EPROTONOSUPPORT && errno != EINVAL && errno != ENOPROTOOPT)) return fd;
+  }
+  return socket(family, type, 0);
+}
+
+}  // namespace
+
+Engine::Engine(uint8_t* slab, size_t slabSize)
+    : epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      wake_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
+      timer_(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)),
+      slab_(slab),
+      slabSize_(slabSize) {
+  int error = epoll_ < 0 || wake_ < 0 || timer_ < 0 ? errno : 0;
+  if (error == 0) error = watch(wake_, EPOLLIN, &wakeWatch_);
+  if (error == 0) error = watch(timer_, EPOLLIN, &timerWatch_);
+  if (error != 0) {
+    for (const int fd : {epoll_, wake_, timer_})
+      if (fd >= 0) ::close(fd);
+    throw std::system_error(error, std::generic_category(), "the socket engine");
+  }
+  flows_.bulkAt = kToThread;
+}
+
+Engine::~Engine() {
+  thread_.reset();
+  conns_.each([](Conn& conn) { closeSocket(conn, true); });
+  listeners_.each([](Listener& listener) { ::close(listener.fd); });
+  for (const int fd : {epoll_, wake_, timer_}) ::close(fd);
+}
+
+int Engine::watch(int fd, uint32_t events, Watched* what) {
+  epoll_event event{};
+  event.events = events;
+  event.data.ptr = what;
+  return epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
+}
+
+void Engine::unwatch(int fd) { epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr); }
+
+int32_t Engine::listen(const Address& address, const Listen& how) {
+  const int fd = newSocket(address.family(), how.options);
+  if (fd < 0) return -errno;
+  const int on = 1;
+  int error = 0;
+  if (address.family() != AF_UNIX) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (how.options.reusePort && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) error = errno;
+  if (address.family() == AF_INET6) {
+    const int only = how.ipv6Only ? 1 : 0;
+    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only);
+  }
+  // Accepted sockets inherit what is set here.
+  if (error == 0) error = applyOptions(fd, address.family(), how.options);
+  if (error == 0 && bind(fd, address.get(), address.length) != 0) error = errno;
+  if (error == 0 && ::listen(fd, how.backlog) != 0) error = errno;
+  auto listener = std::make_unique<Listener>();
+  listener->fd = fd;
+  Listener& kept = *listener;
+  if (error == 0) error = watch(fd, EPOLLIN, &kept);
+  if (error == 0) {
+    const int32_t id = listeners_.add(std::move(listener));
+    if (id != 0) {
+      kept.id = id;
+      return id;
+    }
+    error = ENFILE;
+  }
+  ::close(fd);
+  return -error;
+}
+
+void Engine::closeListener(int32_t id) {
+  auto listener = listeners_.take(id);
+  if (listener == nullptr) return;
+  if (listener->paused) paused_--;
+  ::close(listener->fd);
+  listener->fd = -1;
+  oldListeners_.push_back(std::move(listener));
+}
+
+int32_t Engine::connect(const Address& address, const SocketOptions& options) {
+  auto conn = std::make_unique<Conn>();
+  conn->fd = newSocket(address.family(), options);
+  if (conn->fd < 0) return -errno;
+  int error = applyOptions(conn->fd, address.family(), options);
+  if (error == 0 && ::connect(conn->fd, address.get(), address.length) != 0 && errno != EINPROGRESS) error = errno;
+  if (error != 0) {
+    closeSocket(*conn, false);
+    return -error;
+  }
+  conn->connecting = true;
+  return keep(std::move(conn));
+}
+
+int32_t Engine::adopt(int fd) {
+  auto conn = std::make_unique<Conn>();
+  conn->fd = fd;
+  const int32_t id = keep(std::move(conn));
+  return id;
+}
+
+// The conn with an id, watched; or -errno, and the descriptor is closed.
+int32_t Engine::keep(std::unique_ptr<Conn> conn) {
+  Conn& kept = *conn;
+  if (const int error = watch(kept.fd, watchedEvents(), &kept); error != 0) {
+    closeSocket(kept, true);
+    return -error;
+  }
+  const int32_t id = conns_.add(std::move(conn));
+  if (id == 0) {
+    closeSocket(kept, true);
+    return -ENFILE;
+  }
+  kept.id = static_cast<uint32_t>(id);
+  return id;
+}
+
+ptrdiff_t Engine::read(int32_t id, uint8_t* into, size_t length) {
+  Conn* conn = conns_.find(id);
+  if (conn == nullptr) return -EBADF;
+  if (conn->finSeen) return 0;
+  ptrdiff_t got = -EAGAIN;
+  if (conn->readable) got = receive(*conn, into, length);
+  if (got == -EAGAIN) conn->wantRead = true;
+  return got;
+}
+
+ptrdiff_t Engine::write(int32_t id, const uint8_t* from, size_t length) {
+  Conn* conn = conns_.find(id);
+  if (conn == nullptr) return -EBADF;
+  ptrdiff_t put = -EAGAIN;
+  if (conn->writable) put = send(*conn, from, length);
+  if (put == -EAGAIN) put = 0;
+  if (put >= 0 && static_cast<size_t>(put) < length) conn->wantWrite = true;
+  return put;
+}
+
+int Engine::shutdown(int32_t id) {
+  Conn* conn = conns_.find(id);
+  if (conn == nullptr) return -EBADF;
+  if (conn->finSent) return 0;
+  conn->finSent = true;
+  return ::shutdown(conn->fd, SHUT_WR) == 0 ? 0 : -errno;
+}
+
+void Engine::close(int32_t id, bool reset) { bury(id, reset); }
+
+void Engine::bury(int32_t id, bool reset) {
+  auto conn = conns_.take(id);
+  if (conn == nullptr) return;
+  closeSocket(*conn, reset);
+  graveyard_.push_back(std::move(conn));
+}
+
+int Engine::detach(int32_t id) {
+  auto conn = conns_.take(id);
+  if (conn == nullptr) return -EBADF;
+  const int fd = conn->fd;
+  unwatch(fd);
+  graveyard_.push_back(std::move(conn));
+  return fd;
+}
+
+int Engine::setEdge(int32_t id) {
+  Conn* conn = conns_.find(id);
+  if (conn == nullptr) return -EBADF;
+  conn->edge = true;
+  conn->wantRead = true;
+  return 0;
+}
+
+int Engine::addressOf(int32_t id, bool remote, Address& out) const {
+  int fd = -1;
+  if (const Conn* conn = conns_.find(id); conn != nullptr) fd = conn->fd;
+  if (fd < 0) return -EBADF;
+  out.length = sizeof out.storage;
+  const int done = remote ? getpeername(fd, out.get(), &out.length) : getsockname(fd, out.get(), &out.length);
+  return done == 0 ? 0 : -errno;
+}
+
+int Engine::listenerAddress(int32_t id, Address& out) const {
+  const Listener* listener = listeners_.find(id);
+  if (listener == nullptr) return -EBADF;
+  out.length = sizeof out.storage;
+  return getsockname(listener->fd, out.get(), &out.length) == 0 ? 0 : -errno;
+}
+
+int32_t Engine::relay(int32_t a, int32_t b, Flow::Limits limits, double* up, double* down) {
+  if (a == b || conns_.find(a) == nullptr || conns_.find(b) == nullptr) return -EBADF;
+  const int32_t id = relays_.add(std::make_unique<Relaying>());
+  if (id == 0) return -ENFILE;
+  auto flow = std::make_unique<Flow>(static_cast<uint32_t>(id), conns_.take(a), conns_.take(b), limits, up, down, nowMs());
+  relays_.find(id)->flow = flow.get();
+  flows_.add(std::move(flow));
+  setTimer();
+  wake();
+  return id;
+}
+
+void Engine::prepend(int32_t relay, bool fromA, const uint8_t* bytes, size_t length) {
+  const Relaying* relaying = relays_.find(relay);
+  if (relaying != nullptr && relaying->flow != nullptr) relaying->flow->prepend(fromA, bytes, length);
+}
+
+void Engine::abortRelay(int32_t relay) {
+  const Relaying* relaying = relays_.find(relay);
+  if (relaying == nullptr) return;
+  if (relaying->flow == nullptr) {
+    thread_->abort(static_cast<uint32_t>(relay));
+    return;
+  }
+  flows_.abort(static_cast<uint32_t>(relay));
+  wake();
+}
+
+void Engine::wake() {
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t done = ::write(wake_, &one, sizeof one);
+}
+
+const std::vector<Event>& Engine::poll() {
+  events_.clear();
+  used_ = 0;
+  now_ = nowMs();
+  feedHungry();
+  std::vector<int32_t> deferred;
+  deferred.swap(deferred_);
+  for (const int32_t id : deferred)
+    if (Conn* conn = conns_.find(id); conn != nullptr && conn->wantRead) deliver(*conn);
+  epoll_event heardOf[kEventsAtOnce];
+  const int count = epoll_wait(epoll_, heardOf, kEventsAtOnce, 0);
+  bool threadEnded = false;
+  for (int i = 0; i < count; i++) {
+    auto* what = static_cast<Watched*>(heardOf[i].data.ptr);
+    switch (what->kind) {
+      case Watched::Kind::kConn:
+        heard(*static_cast<Conn*>(what), heardOf[i].events);
+        break;
+      case Watched::Kind::kListener:
+        acceptSome(*static_cast<Listener*>(what));
+        break;
+      case Watched::Kind::kWake: {
+        uint64_t times;
+        [[maybe_unused]] const ssize_t got = ::read(wake_, &times, sizeof times);
+        threadEnded = true;
+        break;
+      }
+      case Watched::Kind::kTimer:
+        tick();
+        break;
+      case Watched::Kind::kUdp:
+        heard(*static_cast<Udp*>(what), heardOf[i].events);
+        break;
+    }
+  }
+  runFlows();
+  if (threadEnded && thread_ != nullptr) ended(thread_->takeEnded());
+  ended(flows_.ended);
+  flows_.ended.clear();
+  flows_.bury();
+  graveyard_.clear();
+  oldListeners_.clear();
+  setTimer();
+  return events_;
+}
+
+void Engine::heard(Conn& conn, uint32_t events) {
+  if (conn.fd < 0) return;  // closed by an earlier event of this batch
+  note(conn, events);
+  if (conn.flow != nullptr) {
+    flows_.heard(conn);
+    return;
+  }
+  if (conn.connecting) {
+    connected(conn, events);
+    return;
+  }
+  const auto id = static_cast<int32_t>(conn.id);
+  if (conn.failed && !conn.wantRead) {
+    // Nobody reads now, so nobody would find out.
+    int error = 0;
+    socklen_t length = sizeof error;
+    getsockopt(conn.fd, SOL_SOCKET, SO_ERROR, &error, &length);
+    conn.wantWrite = false;
+    tell(Event::kFailed, id, error != 0 ? error : ECONNRESET);
+    return;
+  }
+  if (conn.wantWrite && conn.writable) {
+    conn.wantWrite = false;
+    tell(Event::kWritable, id);
+  }
+  if (conn.wantRead && conn.readable) deliver(conn);
+}
+
+void Engine::connected(Conn& conn, uint32_t events) {
+  if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) == 0) return;
+  int error = 0;
+  socklen_t length = sizeof error;
+  if (getsockopt(conn.fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0) error = errno;
+  if (error == 0 && (events & (EPOLLERR | EPOLLHUP)) != 0 && (events & EPOLLIN) == 0) error = ECONNREFUSED;
+  conn.connecting = false;
+  conn.failed = false;
+  const auto id = static_cast<int32_t>(conn.id);
+  tell(Event::kConnected, id, error);
+  if (error != 0) bury(id, false);
+}
+
+size_t Engine::room(size_t bytes) {
+  const size_t left = slabSize_ - used_;
+  return left < bytes ? left : bytes;
+}
+
+// Reads for a waiting read, or tells a conn in edge mode.
+void Engine::deliver(Conn& conn) {
+  const auto id = static_cast<int32_t>(conn.id);
+  if (conn.edge) {
+    tell(Event::kReadable, id);
+    return;
+  }
+  const size_t most = room(kReadAtOnce);
+  if (most < kLeastRoom) {
+    deferred_.push_back(id);
+    return;
+  }
+  const ptrdiff_t got = receive(conn, slab_ + used_, most);
+  if (got == -EAGAIN) return;
+  conn.wantRead = false;
+  if (got < 0) {
+    tell(Event::kFailed, id, static_cast<int32_t>(-got));
+    return;
+  }
+  tell(Event::kData, id, static_cast<int32_t>(used_), static_cast<int32_t>(got));
+  used_ += static_cast<size_t>(got);
+}
+
+void Engine::acceptSome(Listener& listener) {
+  for (int i = 0; i < kAcceptsAtOnce && listener.fd >= 0; i++) {
+    if (room(kPackedAddress) < kPackedAddress) return;  // level-triggered: it comes again
+    Address peer;
+    peer.length = sizeof peer.storage;
+    const int fd = accept4(listener.fd, peer.get(), &peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+      switch (errno) {
+        case EMFILE:
+        case ENFILE:
+        case ENOBUFS:
+        case ENOMEM:
+          pause(listener, errno);
+          return;
+        case EAGAIN:
+          return;
+        default:
+          continue;  // this one connection has failed already: accept(2), "Error handling"
+      }
+    }
+    auto conn = std::make_unique<Conn>();
+    conn->fd = fd;
+    conn->writable = true;
+    const int32_t id = keep(std::move(conn));
+    if (id < 0) continue;
+    pack(peer, slab_ + used_);
+    tell(Event::kAccepted, id, listener.id, static_cast<int32_t>(used_));
+    used_ += kPackedAddress;
+  }
+}
+
+void Engine::pause(Listener& listener, int error) {
+  unwatch(listener.fd);
+  listener.paused = true;
+  paused_++;
+  tell(Event::kListenerPaused, listener.id, error);
+}
+
+void Engine::runFlows() {
+  flows_.run(now_);
+  auto bulk = flows_.takeBulk();
+  if (bulk.empty()) return;
+  if (thread_ == nullptr) thread_ = std::make_unique<RelayThread>(wake_);
+  if (!thread_->start()) {
+    flows_.bulkAt = 0;  // they stay
+    for (auto& flow : bulk) flows_.add(std::move(flow));
+    return;
+  }
+  for (auto& flow : bulk) {
+    unwatch(flow->a().fd);
+    unwatch(flow->b().fd);
+    relays_.find(static_cast<int32_t>(flow->id()))->flow = nullptr;
+  }
+  thread_->take(std::move(bulk));
+}
+
+void Engine::ended(const std::vector<EndedFlow>& flows) {
+  for (const auto& [id, reason] : flows) {
+    relays_.take(static_cast<int32_t>(id));
+    tell(Event::kRelayEnded, static_cast<int32_t>(id), reason);
+  }
+}
+
+// Ticks while there are relays with limits here, or listeners that wait.
+void Engine::setTimer() {
+  int64_t wanted = flows_.size() > 0 ? flows_.tickMs() : 0;
+  if (paused_ > 0 && (wanted == 0 || wanted > kPauseMs)) wanted = kPauseMs;
+  if (wanted == timerMs_) return;
+  timerMs_ = wanted;
+  itimerspec when{};
+  when.it_value.tv_sec = when.it_interval.tv_sec = wanted / 1000;
+  when.it_value.tv_nsec = when.it_interval.tv_nsec = wanted % 1000 * 1000000;
+  timerfd_settime(timer_, 0, &when, nullptr);
+}
+
+void Engine::tick() {
+  uint64_t times;
+  [[maybe_unused]] const ssize_t got = ::read(timer_, &times, sizeof times);
+  flows_.sweep(now_);
+  if (paused_ == 0) return;
+  listeners_.each([this](Listener& listener) {
+    if (!listener.paused || watch(listener.fd, EPOLLIN, &listener) != 0) return;
+    listener.paused = false;
+    paused_--;
+  });
+}
+
+}  // namespace nekit

@@ -1,0 +1,161 @@
+// The socket engine of one event loop: everything is polled through one epoll descriptor, and all that a wake-up brings is one batch of events.
+//
+// Who owns what: a conn belongs to the engine until it is closed, detached as a descriptor, or given to a relay together with another one.
+// Ids are numbers with a generation inside: an id of something that is gone is refused with -EBADF, never taken for another.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "relay/flow-set.hh"
+#include "relay/relay-thread.hh"
+#include "socket/conn.hh"
+#include "socket/options.hh"
+#include "socket/slots.hh"
+#include "socket/udp.hh"
+
+namespace nekit {
+
+// What JavaScript is told: four numbers each.
+struct Event {
+  enum Kind : int32_t {
+    kAccepted = 1,       // id, listener, offset of the packed peer address in the slab
+    kConnected = 2,      // id, 0 or errno (then the conn is gone)
+    kData = 3,           // id, offset in the slab, length; length 0: FIN; a read was waiting
+    kFailed = 4,         // id, errno: reset, or what a waiting read or write ran into. The conn is still to be closed
+    kWritable = 5,       // id: a write was waiting
+    kReadable = 6,       // id: for conns in edge mode
+    kRelayEnded = 7,     // relay, reason (relay/flow.hh)
+    kListenerPaused = 8, // listener, errno: no descriptors or memory; goes on by itself
+    kUdpReceived = 9,    // id, offset of the records in the slab, how many (socket/udp.hh)
+    kUdpWritable = 10,   // id: there was no room to send
+    kUdpFailed = 11,     // id, errno. It is still to be closed
+  };
+  int32_t kind;
+  int32_t id;
+  int32_t a;
+  int32_t b;
+};
+
+class Engine {
+ public:
+  // `slab` is where events leave bytes; it outlives the engine. Throws std::system_error where there are no descriptors left.
+  Engine(uint8_t* slab, size_t slabSize);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  int epoll() const { return epoll_; }
+
+  struct Listen {
+    int backlog = 1024;
+    bool ipv6Only = false;
+    SocketOptions options;
+  };
+  // An id, or -errno.
+  int32_t listen(const Address& address, const Listen& how);
+  void closeListener(int32_t id);
+  // Settles with kConnected. An id, or -errno.
+  int32_t connect(const Address& address, const SocketOptions& options);
+
+  // Bytes read now into `into`, 0 for FIN, -EAGAIN: what comes is told with kData (kReadable in edge mode), or -errno.
+  ptrdiff_t read(int32_t id, uint8_t* into, size_t length);
+  // Bytes taken; fewer than offered (0 included): kWritable follows. Or -errno.
+  ptrdiff_t write(int32_t id, const uint8_t* from, size_t length);
+  // FIN. 0 or -errno.
+  int shutdown(int32_t id);
+  void close(int32_t id, bool reset);
+  // Takes a socket out of the engine, for somebody else's event loop. The descriptor, or -EBADF.
+  int detach(int32_t id);
+  int setEdge(int32_t id);
+  // Takes a connected descriptor in. An id, or -errno; the descriptor is the engine's only on success.
+  int32_t adopt(int fd);
+  // `remote`: the peer's, else our own. 0 or -errno.
+  int addressOf(int32_t id, bool remote, Address& out) const;
+  int listenerAddress(int32_t id, Address& out) const;
+
+  // Hands both conns to a relay; their ids are spent. An id for kRelayEnded, or -EBADF. `up` and `down` are written to until then.
+  int32_t relay(int32_t a, int32_t b, Flow::Limits limits, double* up, double* down);
+  // Before the loop turns: bytes that go in front of what comes from a, or b.
+  void prepend(int32_t relay, bool fromA, const uint8_t* bytes, size_t length);
+  void abortRelay(int32_t relay);
+
+  // An id, or -errno. What arrives is told with kUdpReceived.
+  int32_t udpOpen(const Address& address, const SocketOptions& options);
+  // How many of the records were taken, the rest is dropped; kUdpWritable follows if that was for want of room. Or -EBADF.
+  ptrdiff_t udpSend(int32_t id, const uint8_t* bytes, size_t size, const UdpRecord* records, size_t count);
+  void udpClose(int32_t id);
+  int udpAddress(int32_t id, Address& out) const;
+
+  // Handles what epoll has, without waiting. Call it again at once while `more`.
+  const std::vector<Event>& poll();
+  bool more() const { return !deferred_.empty() || flows_.busy(); }
+  // Makes the epoll descriptor readable, so that the loop calls `poll` once more.
+  void wake();
+
+  // Conns, listeners, relays and UDP sockets: what keeps the event loop alive.
+  size_t open() const { return conns_.size() + listeners_.size() + relays_.size() + udp_.size(); }
+
+ private:
+  struct Listener : Watched {
+    Listener() : Watched(Kind::kListener) {}
+    int fd = -1;
+    int32_t id = 0;
+    bool paused = false;
+  };
+  struct Relaying {
+    Flow* flow;  // null: it is on the thread
+  };
+
+  int watch(int fd, uint32_t events, Watched* what);
+  void unwatch(int fd);
+  void heard(Conn& conn, uint32_t events);
+  void connected(Conn& conn, uint32_t events);
+  void deliver(Conn& conn);
+  void heard(Udp& udp, uint32_t events);
+  void deliver(Udp& udp);
+  void feedHungry();
+  void stillHungry(Udp& udp);
+  void rewatch(Udp& udp);
+  void acceptSome(Listener& listener);
+  void pause(Listener& listener, int error);
+  void runFlows();
+  void ended(const std::vector<EndedFlow>& flows);
+  void setTimer();
+  void tick();
+  void tell(Event::Kind kind, int32_t id, int32_t a = 0, int32_t b = 0) { events_.push_back({kind, id, a, b}); }
+  int32_t keep(std::unique_ptr<Conn> conn);
+  void bury(int32_t id, bool reset);
+  size_t room(size_t bytes);
+
+  int epoll_ = -1;
+  int wake_ = -1;
+  int timer_ = -1;
+  Watched wakeWatch_{Watched::Kind::kWake};
+  Watched timerWatch_{Watched::Kind::kTimer};
+  int64_t timerMs_ = 0;
+  int64_t now_ = 0;
+  Slots<Conn> conns_;
+  Slots<Listener> listeners_;
+  Slots<Relaying> relays_;
+  Slots<Udp> udp_;
+  FlowSet flows_{false};
+  std::unique_ptr<RelayThread> thread_;
+  std::vector<Event> events_;
+  uint8_t* const slab_;
+  const size_t slabSize_;
+  size_t used_ = 0;
+  // Conns whose read found no room in the slab.
+  std::vector<int32_t> deferred_;
+  // UDP sockets that found none.
+  std::vector<int32_t> hungry_;
+  uint32_t turn_ = 0;
+  // Closed while a batch of epoll events was handled, in which they may come again.
+  std::vector<std::unique_ptr<Conn>> graveyard_;
+  std::vector<std::unique_ptr<Listener>> oldListeners_;
+  size_t paused_ = 0;
+};
+
+}  // namespace nekit

@@ -1,0 +1,210 @@
+import { Socket } from 'node:net';
+import { NetError, toNetError } from '../net/errors.js';
+import type { Chunks, NativeConn, RelayOptions, Totals } from '../net/stream.js';
+import { EVENT, RELAY_END } from './addon.js';
+import type { EngineLoop, Listening } from './engine-loop.js';
+import { EAGAIN, streamError } from './errno.js';
+
+interface Given {
+  /** In front of what comes. */
+  readonly unread: Chunks;
+  readonly ended: boolean;
+  readonly finSent: boolean;
+  readonly onClose: () => void;
+}
+
+const NOTHING = (): void => {};
+
+/** A socket of the engine that was given away: for a relay, or for who moves its bytes himself. */
+export class EngineConn implements NativeConn, Listening {
+  readonly id: number;
+  readonly pending = 0;
+  onWritable: (() => void) | null = null;
+  onClose: ((error: NetError | null) => void) | null = null;
+  readonly #loop: EngineLoop;
+  readonly #given: Given;
+  #onReadable: (() => void) | null = null;
+  #unread: Uint8Array;
+  #socket: Socket | null = null;
+  #closed = false;
+  #edge = false;
+  #finSeen: boolean;
+  #finSent: boolean;
+
+  constructor(loop: EngineLoop, id: number, given: Given) {
+    this.id = id;
+    this.#loop = loop;
+    this.#given = given;
+    this.#unread = given.unread.length === 0 ? NO_BYTES : Buffer.concat(given.unread);
+    this.#finSeen = given.ended;
+    this.#finSent = given.finSent;
+    loop.conns.add(this);
+  }
+
+  get onReadable(): (() => void) | null {
+    return this.#onReadable;
+  }
+
+  set onReadable(run: (() => void) | null) {
+    this.#onReadable = run;
+    if (run !== null) this.#listen();
+  }
+
+  relay(other: NativeConn, options: RelayOptions): Promise<Totals> | null {
+    if (!(other instanceof EngineConn) || other.#loop !== this.#loop || other.#closed || this.#closed) return null;
+    const { counters, slot, idleMs, halfCloseMs } = options;
+    return new Promise((resolve, reject) => {
+      const { engine } = this.#loop;
+      const id = engine.relay(this.id, other.id, idleMs, halfCloseMs, this.#loop.countersOf(counters), slot);
+      if (id < 0) {
+        reject(streamError(-id));
+        return;
+      }
+      if (this.#unread.length > 0) engine.prepend(id, true, this.#unread, 0, this.#unread.length);
+      if (other.#unread.length > 0) engine.prepend(id, false, other.#unread, 0, other.#unread.length);
+      this.#leave();
+      other.#leave();
+      new EngineRelay(this.#loop, id, options, (totals) => {
+        resolve(totals);
+        // Who waits for the relay has its end before the connections' own.
+        this.#loop.later(this.#given.onClose);
+        this.#loop.later(other.#given.onClose);
+      });
+    });
+  }
+
+  send(bytes: Uint8Array, start: number, end: number): number {
+    if (this.#closed || this.#finSent) return 0;
+    const put = this.#loop.engine.write(this.id, bytes, start, end);
+    if (put >= 0) return put;
+    this.#fail(-put);
+    return 0;
+  }
+
+  receive(bytes: Uint8Array, start: number, end: number): number {
+    if (this.#unread.length > 0) {
+      const length = Math.min(end - start, this.#unread.length);
+      bytes.set(this.#unread.subarray(0, length), start);
+      this.#unread = this.#unread.subarray(length);
+      return length;
+    }
+    if (this.#finSeen) return -1;
+    if (this.#closed) return 0;
+    this.#listen();
+    const got = this.#loop.engine.read(this.id, bytes, start, end);
+    if (got > 0) return got;
+    if (got === 0) {
+      this.#finSeen = true;
+      this.#endIfDone();
+      return -1;
+    }
+    if (got !== -EAGAIN) this.#fail(-got);
+    return 0;
+  }
+
+  closeWrite(): void {
+    if (this.#closed || this.#finSent) return;
+    this.#finSent = true;
+    const done = this.#loop.engine.shutdown(this.id);
+    if (done < 0) this.#fail(-done);
+    else this.#endIfDone();
+  }
+
+  abort(reason: Error): void {
+    if (this.#socket !== null) this.#socket.destroy(toNetError(reason));
+    else this.#close(true);
+  }
+
+  toSocket(): Socket {
+    const fd = this.#closed ? -1 : this.#loop.engine.detach(this.id);
+    if (fd < 0) throw streamError(-fd);
+    this.#leave();
+    const socket = new Socket({ fd, allowHalfOpen: true });
+    this.#socket = socket;
+    socket.on('error', NOTHING); // its user listens too; nobody may have begun yet
+    socket.once('close', this.#given.onClose);
+    if (this.#unread.length > 0) socket.unshift(this.#unread);
+    return socket;
+  }
+
+  heard(kind: number, a: number): void {
+    if (kind === EVENT.readable) this.#onReadable?.();
+    else if (kind === EVENT.writable) this.onWritable?.();
+    else if (kind === EVENT.failed) this.#fail(a);
+  }
+
+  #listen(): void {
+    if (this.#edge || this.#closed) return;
+    this.#edge = true;
+    this.#loop.engine.setEdge(this.id);
+  }
+
+  #endIfDone(): void {
+    if (!this.#finSeen || !this.#finSent || this.#closed) return;
+    this.#close(false);
+    this.onClose?.(null);
+  }
+
+  #fail(errno: number): void {
+    if (this.#closed) return;
+    this.#close(true);
+    this.onClose?.(streamError(errno));
+  }
+
+  #close(reset: boolean): void {
+    if (this.#closed) return;
+    this.#leave();
+    this.#loop.engine.close(this.id, reset);
+    this.#given.onClose();
+  }
+
+  /** The id is no longer ours to hear of. */
+  #leave(): void {
+    this.#closed = true;
+    this.#loop.conns.delete(this.id);
+  }
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+/** A relay that runs in the engine. */
+class EngineRelay implements Listening {
+  readonly id: number;
+  readonly #loop: EngineLoop;
+  readonly #options: RelayOptions;
+  readonly #resolve: (totals: Totals) => void;
+  #forget: () => void = NOTHING;
+  #reason: NetError | null = null;
+
+  constructor(loop: EngineLoop, id: number, options: RelayOptions, resolve: (totals: Totals) => void) {
+    this.id = id;
+    this.#loop = loop;
+    this.#options = options;
+    this.#resolve = resolve;
+    loop.relays.add(this);
+    this.#forget = options.signal.onCancel((reason) => {
+      this.#reason = toNetError(reason);
+      loop.engine.abortRelay(id);
+    });
+  }
+
+  heard(_kind: number, reason: number): void {
+    this.#loop.relays.delete(this.id);
+    this.#forget();
+    const { counters, slot } = this.#options;
+    this.#resolve({ up: counters[slot] ?? 0, down: counters[slot + 1] ?? 0, error: this.#errorOf(reason) });
+  }
+
+  #errorOf(reason: number): NetError | null {
+    const { idleMs, halfCloseMs } = this.#options;
+    if (reason === 0) return null;
+    if (reason === RELAY_END.idle) return silence(idleMs);
+    if (reason === RELAY_END.halfClose) return silence(halfCloseMs);
+    if (reason < 0) return this.#reason ?? new NetError('aborted', 'the relay was aborted', { code: 'ABORTED' });
+    return streamError(reason);
+  }
+}
+
+function silence(ms: number): NetError {
+  return new NetError('timeout', `no byte for ${ms / 1000} s`, { code: 'IDLE_TIMEOUT' });
+}

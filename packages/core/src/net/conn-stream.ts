@@ -1,0 +1,81 @@
+import { type NetError, toNetError } from './errors.js';
+import type { Chunks, NativeConn, Stream } from './stream.js';
+
+/** What one read may give, in bytes. */
+const READ = 64 * 1024;
+
+const NOTHING = (): void => {};
+
+/** A native conn as a Stream, its bytes passing through JavaScript: for a relay with something that its engine does not know. */
+export function streamFromConn(conn: NativeConn): Stream {
+  return new ConnStream(conn);
+}
+
+class ConnStream implements Stream {
+  readonly #conn: NativeConn;
+  #error: NetError | null = null;
+  #ended = false;
+  #readable: () => void = NOTHING;
+  #writable: () => void = NOTHING;
+
+  constructor(conn: NativeConn) {
+    this.#conn = conn;
+    conn.onReadable = () => this.#wake('read');
+    conn.onWritable = () => this.#wake('write');
+    conn.onClose = (error) => {
+      this.#error = error;
+      this.#wake('read');
+      this.#wake('write');
+    };
+  }
+
+  async read(): Promise<Chunks | null> {
+    for (;;) {
+      if (this.#ended) return null;
+      if (this.#error !== null) throw this.#error;
+      const bytes = new Uint8Array(READ);
+      const count = this.#conn.receive(bytes, 0, READ);
+      if (count > 0) return [count < READ / 2 ? bytes.slice(0, count) : bytes.subarray(0, count)];
+      if (count < 0) this.#ended = true;
+      else
+        await new Promise<void>((resolve) => {
+          this.#readable = resolve;
+        });
+    }
+  }
+
+  async write(chunks: Chunks): Promise<void> {
+    for (const chunk of chunks) {
+      for (let at = 0; at < chunk.length; ) {
+        if (this.#error !== null) throw this.#error;
+        const taken = this.#conn.send(chunk, at, chunk.length);
+        at += taken;
+        if (taken === 0)
+          await new Promise<void>((resolve) => {
+            this.#writable = resolve;
+          });
+      }
+    }
+  }
+
+  closeWrite(): Promise<void> {
+    if (this.#error !== null) return Promise.reject(this.#error);
+    this.#conn.closeWrite();
+    return Promise.resolve();
+  }
+
+  abort(reason: Error): void {
+    if (this.#error !== null) return;
+    this.#error = toNetError(reason);
+    this.#conn.abort(this.#error);
+    this.#wake('read');
+    this.#wake('write');
+  }
+
+  #wake(which: 'read' | 'write'): void {
+    const run = which === 'read' ? this.#readable : this.#writable;
+    if (which === 'read') this.#readable = NOTHING;
+    else this.#writable = NOTHING;
+    run();
+  }
+}
