@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "binding/arguments.hh"
+#include "binding/cipher-binding.hh"
 #include "binding/loop-poll.hh"
 #include "socket/engine.hh"
 
@@ -33,6 +34,8 @@ class EngineBinding : public Napi::ObjectWrap<EngineBinding> {
                            InstanceMethod<&EngineBinding::close>("close"),
                            InstanceMethod<&EngineBinding::detach>("detach"),
                            InstanceMethod<&EngineBinding::setEdge>("setEdge"),
+                           InstanceMethod<&EngineBinding::setCodec>("setCodec"),
+                           InstanceMethod<&EngineBinding::pending>("pending"),
                            InstanceMethod<&EngineBinding::address>("address"),
                            InstanceMethod<&EngineBinding::listenerAddress>("listenerAddress"),
                            InstanceMethod<&EngineBinding::addCounters>("addCounters"),
@@ -92,12 +95,19 @@ class EngineBinding : public Napi::ObjectWrap<EngineBinding> {
     for (size_t at = 0; at < events.size() && !destroyed_; at += toldMost_) {
       const size_t count = std::min(events.size() - at, toldMost_);
       std::memcpy(told_, events.data() + at, count * sizeof(Event));
-      try {
-        onEvents_.MakeCallback(Value(), {Napi::Number::New(Env(), static_cast<double>(count))}, context_);
-      } catch (const Napi::Error& error) {
-        napi_fatal_exception(Env(), error.Value());
-      }
+      call(static_cast<uint32_t>(count));
     }
+  }
+
+  // Not by Napi::FunctionReference: when a worker is terminated in the middle of a call there is no exception that it could wrap, and it aborts.
+  void call(uint32_t count) {
+    const napi_env env = Env();
+    napi_value argument;
+    napi_value result;
+    napi_value error;
+    if (napi_create_uint32(env, count, &argument) != napi_ok) return;
+    if (napi_make_callback(env, context_, Value(), onEvents_.Value(), 1, &argument, &result) != napi_pending_exception) return;
+    if (napi_get_and_clear_last_exception(env, &error) == napi_ok) napi_fatal_exception(env, error);
   }
 
   void hold() {
@@ -214,6 +224,17 @@ class EngineBinding : public Napi::ObjectWrap<EngineBinding> {
   }
 
   Napi::Value setEdge(const Napi::CallbackInfo& info) { return number(info, engine_ == nullptr ? -EBADF : engine_->setEdge(intOf(info, 0))); }
+
+  // id, codec: false where the codec cannot be taken (in use, of another addon, its check still to come), or the conn cannot take it
+  Napi::Value setCodec(const Napi::CallbackInfo& info) {
+    if (engine_ == nullptr) return Napi::Boolean::New(info.Env(), false);
+    auto codec = takeCodec(info[1]);
+    return Napi::Boolean::New(info.Env(), codec != nullptr && engine_->setCodec(intOf(info, 0), std::move(codec)) == 0);
+  }
+
+  Napi::Value pending(const Napi::CallbackInfo& info) {
+    return number(info, engine_ == nullptr ? -EBADF : static_cast<double>(engine_->pending(intOf(info, 0))));
+  }
 
   // id, remote, out
   Napi::Value address(const Napi::CallbackInfo& info) {

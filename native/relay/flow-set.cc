@@ -24,6 +24,7 @@ FlowSet::~FlowSet() = default;
 void FlowSet::add(std::unique_ptr<Flow> flow) {
   tickMs_ = std::clamp(std::min(tickMs_, flow->shortestLimit() / 8), kShortestTick, kLongestTick);
   Flow& added = *flow;
+  waiting_ = waiting_ || added.prologuePending();
   flows_.emplace(added.id(), std::move(flow));
   queue(added);
 }
@@ -56,7 +57,10 @@ bool FlowSet::run(int64_t now) {
 
 void FlowSet::sweep(int64_t now) {
   std::vector<std::pair<Flow*, int>> late;
+  bool waiting = false;
   for (auto& [id, flow] : flows_) {
+    if (flow->prologueDue(now)) queue(*flow);
+    waiting = waiting || flow->prologuePending();
     if (const int reason = flow->overdue(now); reason != 0) late.emplace_back(flow.get(), reason);
     flow->shrink();
   }
@@ -65,6 +69,7 @@ void FlowSet::sweep(int64_t now) {
     remove(*flow);
   }
   if (flows_.empty()) tickMs_ = kLongestTick;
+  waiting_ = waiting;
 }
 
 bool FlowSet::abort(uint32_t id) {

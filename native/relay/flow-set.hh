@@ -25,8 +25,10 @@ class FlowSet {
 
   // Takes the flow and pumps it with the next `run`.
   void add(std::unique_ptr<Flow> flow);
-  // After `note` was told of an edge.
-  void heard(Conn& conn) { queue(*conn.flow); }
+  // After `note` was told of an edge. One that has ended has its descriptors until `bury`, and so may still be told.
+  void heard(Conn& conn) {
+    if (!conn.flow->ended()) queue(*conn.flow);
+  }
   // Pumps each flow that has something to do, once. True: some have more.
   bool run(int64_t now);
   // Ends what has been silent for too long.
@@ -40,7 +42,7 @@ class FlowSet {
   uint64_t bulkAt = 0;
 
   // ms between two sweeps that keep all limits to about an eighth.
-  int64_t tickMs() const { return tickMs_; }
+  int64_t tickMs() const { return waiting_ ? kWaitingTick : tickMs_; }
   size_t size() const { return flows_.size(); }
   bool busy() const { return !queue_.empty(); }
 
@@ -53,7 +55,11 @@ class FlowSet {
   void queue(Flow& flow);
   void remove(Flow& flow);
 
+  // While a prologue waits for its time.
+  static constexpr int64_t kWaitingTick = 10;
+
   bool splice_;
+  bool waiting_ = false;
   int64_t tickMs_ = 1000;
   RelayScratch scratch_;
   std::unordered_map<uint32_t, std::unique_ptr<Flow>> flows_;

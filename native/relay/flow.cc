@@ -32,6 +32,19 @@ Flow::Flow(uint32_t id, std::unique_ptr<Conn> a, std::unique_ptr<Conn> b, Limits
   up_.to = down_.from = b_.get();
   up_.counter = up;
   down_.counter = down;
+  // What its own calls have left over goes first.
+  for (Way* way : {&up_, &down_}) {
+    Conn& to = *way->to;
+    way->pending.assign(to.sealed.begin() + static_cast<ptrdiff_t>(to.sealedAt), to.sealed.end());
+    std::vector<uint8_t>().swap(to.sealed);
+    to.sealedAt = 0;
+  }
+  for (Way* way : {&up_, &down_}) {
+    Conn& from = *way->from;
+    if (from.openedAt < from.opened.size()) seal(*way, from.opened.data() + from.openedAt, from.opened.size() - from.openedAt);
+    std::vector<uint8_t>().swap(from.opened);
+    from.openedAt = 0;
+  }
   // Its edges may have come while JavaScript had it.
   a_->readable = a_->writable = b_->readable = b_->writable = true;
 }
@@ -42,18 +55,17 @@ Flow::~Flow() {
 }
 
 void Flow::prepend(bool fromA, const uint8_t* bytes, size_t length) {
-  Way& way = fromA ? up_ : down_;
-  way.pending.insert(way.pending.end(), bytes, bytes + length);
-  way.payload += length;
+  if (length > 0 && seal(fromA ? up_ : down_, bytes, length) != 0) reason_ = kEndCipher;
 }
 
 Step Flow::pump(RelayScratch& scratch, bool splice, int64_t now) {
   if (ended_) return Step::kEnded;
+  if (reason_ != 0) return failed(reason_, scratch.pipes);
   const uint64_t before = moved();
   const bool wasHalfClosed = up_.done || down_.done;
-  const Step up = pumpWay(up_, down_, scratch, splice);
+  const Step up = pumpWay(up_, down_, scratch, splice, now);
   if (up == Step::kEnded) return up;
-  const Step down = pumpWay(down_, up_, scratch, splice);
+  const Step down = pumpWay(down_, up_, scratch, splice, now);
   if (down == Step::kEnded) return down;
   if (moved() != before || wasHalfClosed != (up_.done || down_.done)) lastActive_ = now;
   if (!(up_.done && down_.done) && (a_->failed || b_->failed)) {
@@ -73,8 +85,12 @@ Step Flow::pump(RelayScratch& scratch, bool splice, int64_t now) {
   return up == Step::kAgain || down == Step::kAgain ? Step::kAgain : Step::kWait;
 }
 
-Step Flow::pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splice) {
+Step Flow::pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splice, int64_t now) {
   if (way.done) return Step::kWait;
+  const bool plain = way.from->codec == nullptr && way.to->codec == nullptr;
+  if (!plain && waits(*way.to) && (way.from->finSeen || now - began_ >= kPrologueDelayMs)) {
+    if (const int error = seal(way, nullptr, 0); error != 0) return failed(error, scratch.pipes);
+  }
   size_t share = 0;
   bool spliced = false;
   for (;;) {
@@ -92,7 +108,7 @@ Step Flow::pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splic
     }
     if (share >= (spliced ? kSpliceShare : kCopyShare)) return Step::kAgain;
     if (!way.from->readable) return Step::kWait;
-    const bool bulk = splice && way.moved >= kBulk;
+    const bool bulk = splice && plain && way.moved >= kBulk;
     if (bulk && way.pipe == nullptr) way.pipe = scratch.pipes.take();
     if (bulk && way.pipe != nullptr) {
       const ptrdiff_t got = ::splice(way.from->fd, nullptr, way.pipe->write, nullptr, kSpliceSize, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
@@ -114,8 +130,25 @@ Step Flow::pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splic
     if (got == -EAGAIN) return Step::kWait;
     if (got < 0) return failed(static_cast<int>(-got), scratch.pipes);
     if (got == 0) continue;
-    const auto length = static_cast<size_t>(got);
+    auto length = static_cast<size_t>(got);
     share += length;
+    if (!plain) {
+      const uint8_t* bytes = scratch.bytes.data();
+      bool opened = true;
+      if (way.from->codec != nullptr) {
+        scratch.opened.clear();
+        opened = way.from->codec->open(bytes, length, scratch.opened);
+        bytes = scratch.opened.data();
+        length = scratch.opened.size();
+      }
+      // What could be opened before an error is good, and goes on; the error then ends it.
+      if (length > 0) {
+        if (const int why = seal(way, bytes, length); why != 0) return failed(why, scratch.pipes);
+      }
+      if (opened) continue;
+      flush(way);
+      return failed(kEndCipher, scratch.pipes);
+    }
     const ptrdiff_t put = way.to->writable ? send(*way.to, scratch.bytes.data(), length) : -EAGAIN;
     if (put < 0 && put != -EAGAIN) return failed(static_cast<int>(-put), scratch.pipes);
     const size_t gone = put < 0 ? 0 : static_cast<size_t>(put);
@@ -126,6 +159,20 @@ Step Flow::pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splic
       way.payload = length - gone;
     }
   }
+}
+
+// Puts plain bytes, or the prologue alone, into what is pending, in the form that `to` wants.
+int Flow::seal(Way& way, const uint8_t* plain, size_t length) {
+  Codec* codec = way.to->codec.get();
+  if (codec == nullptr) {
+    way.pending.insert(way.pending.end(), plain, plain + length);
+  } else {
+    if (length == 0) codec->sealPrologue(way.pending);
+    else codec->seal(plain, length, way.pending);
+    if (codec->error() != nullptr) return kEndCipher;
+  }
+  way.payload += length;
+  return 0;
 }
 
 // 0: nothing is left; EAGAIN: the socket is full; else what went wrong.

@@ -50,6 +50,11 @@ class Flow {
   // Ends it from outside: both ends are reset.
   void fail(int reason, PipePool& pipes);
 
+  // A codec waits for the first bytes to send its prologue with them; false once none does.
+  bool prologuePending() const { return waits(*a_) || waits(*b_); }
+  // Sends prologues that have waited long enough, with the next `pump`.
+  bool prologueDue(int64_t now) const { return now - began_ >= kPrologueDelayMs && prologuePending(); }
+
   // kEndIdle or kEndHalfClose when it has been silent for too long, else 0.
   int overdue(int64_t now) const;
   // Lets go of memory that a silent flow does not need.
@@ -59,6 +64,7 @@ class Flow {
   Conn& b() { return *b_; }
   uint32_t id() const { return id_; }
   int reason() const { return reason_; }
+  bool ended() const { return ended_; }
   uint64_t moved() const { return up_.moved + down_.moved; }
   int64_t began() const { return began_; }
 
@@ -82,7 +88,12 @@ class Flow {
     bool done = false;
   };
 
-  Step pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splice);
+  // Servers that speak first must learn of the connection though the client says nothing; those that wait get header and data in one.
+  static constexpr int64_t kPrologueDelayMs = 10;
+  static bool waits(const Conn& conn) { return conn.codec != nullptr && conn.codec->prologuePending(); }
+
+  Step pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splice, int64_t now);
+  int seal(Way& way, const uint8_t* plain, size_t length);
   int flush(Way& way);
   int drainPipe(Way& way);
   void count(Way& way, size_t bytes);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 namespace nekit {
 
@@ -54,6 +55,54 @@ ptrdiff_t send(Conn& conn, const uint8_t* from, size_t length) {
     }
     return -errno;
   }
+}
+
+namespace {
+
+// Wire bytes that one call reads, and plain bytes that one call seals.
+constexpr size_t kWireSize = 64 * 1024;
+
+}  // namespace
+
+ptrdiff_t receivePlain(Conn& conn, uint8_t* into, size_t length) {
+  if (conn.codec == nullptr) return receive(conn, into, length);
+  while (conn.openedAt == conn.opened.size()) {
+    conn.opened.clear();
+    conn.openedAt = 0;
+    if (conn.finSeen) return 0;
+    if (!conn.readable) return -EAGAIN;
+    uint8_t wire[kWireSize];
+    const ptrdiff_t got = receive(conn, wire, sizeof wire);
+    if (got <= 0) return got;
+    if (!conn.codec->open(wire, static_cast<size_t>(got), conn.opened)) return -EPROTO;
+  }
+  const size_t most = conn.opened.size() - conn.openedAt;
+  const size_t count = most < length ? most : length;
+  std::memcpy(into, conn.opened.data() + conn.openedAt, count);
+  conn.openedAt += count;
+  return static_cast<ptrdiff_t>(count);
+}
+
+ptrdiff_t flushSealed(Conn& conn) {
+  while (pendingOf(conn) > 0) {
+    if (!conn.writable) return -EAGAIN;
+    const ptrdiff_t put = send(conn, conn.sealed.data() + conn.sealedAt, pendingOf(conn));
+    if (put < 0) return put;
+    conn.sealedAt += static_cast<size_t>(put);
+  }
+  conn.sealed.clear();
+  conn.sealedAt = 0;
+  return 0;
+}
+
+ptrdiff_t sendPlain(Conn& conn, const uint8_t* from, size_t length) {
+  if (conn.codec == nullptr) return send(conn, from, length);
+  if (const ptrdiff_t left = flushSealed(conn); left != 0) return left;
+  const size_t count = length < kWireSize ? length : kWireSize;
+  conn.codec->seal(from, count, conn.sealed);
+  if (conn.codec->error() != nullptr) return -EPROTO;
+  const ptrdiff_t put = flushSealed(conn);
+  return put < 0 && put != -EAGAIN ? put : static_cast<ptrdiff_t>(count);
 }
 
 void closeSocket(Conn& conn, bool reset) {

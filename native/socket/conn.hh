@@ -3,6 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "cipher/codec.hh"
 
 namespace nekit {
 
@@ -40,6 +44,13 @@ struct Conn : Watched {
   bool finSent = false;
   // The relay it belongs to, if any.
   Flow* flow = nullptr;
+
+  // What seals and opens its bytes, and what that has left over: sealed and not yet in the kernel, opened and not yet taken.
+  std::unique_ptr<Codec> codec;
+  std::vector<uint8_t> sealed;
+  std::vector<uint8_t> opened;
+  size_t sealedAt = 0;
+  size_t openedAt = 0;
 };
 
 // What is registered for each conn: once, edge-triggered.
@@ -47,6 +58,16 @@ uint32_t watchedEvents();
 
 // Notes down what epoll said.
 void note(Conn& conn, uint32_t events);
+
+// Bytes that were taken and are not yet in the kernel.
+inline size_t pendingOf(const Conn& conn) { return conn.sealed.size() - conn.sealedAt; }
+
+// Plain bytes through the codec, where there is one; else the same as `receive` and `send`. -EPROTO: the codec failed, its `error` says why.
+// A sealed record is taken whole: what the kernel has no room for stays pending, and goes with the next call or with `flushSealed`.
+ptrdiff_t receivePlain(Conn& conn, uint8_t* into, size_t length);
+ptrdiff_t sendPlain(Conn& conn, const uint8_t* from, size_t length);
+// 0: nothing is pending any more; -EAGAIN or another -errno.
+ptrdiff_t flushSealed(Conn& conn);
 
 // recv/send with the flags kept in step. >= 0: bytes (0 from receive: FIN); < 0: -errno, -EAGAIN where one has to wait.
 ptrdiff_t receive(Conn& conn, uint8_t* into, size_t length);

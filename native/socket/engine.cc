@@ -152,9 +152,10 @@ int32_t Engine::keep(std::unique_ptr<Conn> conn) {
 ptrdiff_t Engine::read(int32_t id, uint8_t* into, size_t length) {
   Conn* conn = conns_.find(id);
   if (conn == nullptr) return -EBADF;
-  if (conn->finSeen) return 0;
   ptrdiff_t got = -EAGAIN;
-  if (conn->readable) got = receive(*conn, into, length);
+  if (conn->codec != nullptr) got = receivePlain(*conn, into, length);
+  else if (conn->finSeen) got = 0;
+  else if (conn->readable) got = receive(*conn, into, length);
   if (got == -EAGAIN) conn->wantRead = true;
   return got;
 }
@@ -163,9 +164,9 @@ ptrdiff_t Engine::write(int32_t id, const uint8_t* from, size_t length) {
   Conn* conn = conns_.find(id);
   if (conn == nullptr) return -EBADF;
   ptrdiff_t put = -EAGAIN;
-  if (conn->writable) put = send(*conn, from, length);
+  if (conn->writable) put = sendPlain(*conn, from, length);
   if (put == -EAGAIN) put = 0;
-  if (put >= 0 && static_cast<size_t>(put) < length) conn->wantWrite = true;
+  if (put >= 0 && (static_cast<size_t>(put) < length || pendingOf(*conn) > 0)) conn->wantWrite = true;
   return put;
 }
 
@@ -193,6 +194,18 @@ int Engine::detach(int32_t id) {
   unwatch(fd);
   graveyard_.push_back(std::move(conn));
   return fd;
+}
+
+int Engine::setCodec(int32_t id, std::unique_ptr<Codec> codec) {
+  Conn* conn = conns_.find(id);
+  if (conn == nullptr || conn->codec != nullptr) return -EBADF;
+  conn->codec = std::move(codec);
+  return 0;
+}
+
+ptrdiff_t Engine::pending(int32_t id) const {
+  const Conn* conn = conns_.find(id);
+  return conn == nullptr ? -EBADF : static_cast<ptrdiff_t>(pendingOf(*conn));
 }
 
 int Engine::setEdge(int32_t id) {
@@ -320,8 +333,14 @@ void Engine::heard(Conn& conn, uint32_t events) {
     return;
   }
   if (conn.wantWrite && conn.writable) {
-    conn.wantWrite = false;
-    tell(Event::kWritable, id);
+    const ptrdiff_t flushed = flushSealed(conn);
+    if (flushed == 0) {
+      conn.wantWrite = false;
+      tell(Event::kWritable, id);
+    } else if (flushed != -EAGAIN) {
+      tell(Event::kFailed, id, static_cast<int32_t>(-flushed));
+      return;
+    }
   }
   if (conn.wantRead && conn.readable) deliver(conn);
 }
@@ -356,7 +375,7 @@ void Engine::deliver(Conn& conn) {
     deferred_.push_back(id);
     return;
   }
-  const ptrdiff_t got = receive(conn, slab_ + used_, most);
+  const ptrdiff_t got = receivePlain(conn, slab_ + used_, most);
   if (got == -EAGAIN) return;
   conn.wantRead = false;
   if (got < 0) {

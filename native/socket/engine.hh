@@ -70,6 +70,10 @@ class Engine {
   // Takes a socket out of the engine, for somebody else's event loop. The descriptor, or -EBADF.
   int detach(int32_t id);
   int setEdge(int32_t id);
+  // From here on `read` and `write`, and a relay, speak plain bytes. Once; a conn with a codec cannot be detached. 0 or -EBADF.
+  int setCodec(int32_t id, std::unique_ptr<Codec> codec);
+  // Bytes that were taken and are not yet in the kernel, or -EBADF.
+  ptrdiff_t pending(int32_t id) const;
   // Takes a connected descriptor in. An id, or -errno; the descriptor is the engine's only on success.
   int32_t adopt(int fd);
   // `remote`: the peer's, else our own. 0 or -errno.

@@ -109,6 +109,13 @@ struct Udp::Volley {
 
   bool full() const { return messages == kSendAtOnce || used == kPartsAtOnce; }
 
+  // False for a run that no kernel takes: one record with more segments than that.
+  bool wasPossible(size_t message) const {
+    const msghdr& head = heads[message].msg_hdr;
+    const size_t lead = head.msg_iov[0].iov_len;
+    return records[message] > 1 || (lead <= kRunBytes && lead <= kSegments * static_cast<size_t>(segment[message]));
+  }
+
   // Adds the record at `at` and those behind it that can go with it. The index after them.
   size_t add(const uint8_t* bytes, size_t size, const UdpRecord* records_, size_t at, size_t count, int family, int segmentMost) {
     const UdpRecord& lead = records_[at];
@@ -121,8 +128,8 @@ struct Udp::Volley {
     head.msg_iov = parts + used;
     parts[used++] = part(bytes, lead);
     size_t next = at + 1;
-    int size1 = lead.segment > 0 && lead.length > lead.segment ? lead.segment : 0;
-    if (size1 == 0 && lead.length > 0 && lead.length <= segmentMost) {
+    int step = lead.segment > 0 && lead.length > lead.segment ? lead.segment : 0;
+    if (step == 0 && lead.length > 0 && lead.length <= segmentMost) {
       auto total = static_cast<size_t>(lead.length);
       for (bool shorter = false; next < count && next - at < kSegments && !shorter; next++) {
         const UdpRecord& record = records_[next];
@@ -132,13 +139,13 @@ struct Udp::Volley {
         if (total > kRunBytes || !join(bytes, record)) break;
         shorter = record.length < lead.length;
       }
-      if (next - at > 1) size1 = lead.length;
+      if (next - at > 1) step = lead.length;
     }
     head.msg_iovlen = static_cast<size_t>(parts + used - head.msg_iov);
-    if (size1 > 0) cut(head, static_cast<uint16_t>(size1));
+    if (step > 0) cut(head, static_cast<uint16_t>(step));
     first[messages] = at;
     records[messages] = next - at;
-    segment[messages] = size1;
+    segment[messages] = step;
     messages++;
     return next;
   }
@@ -258,7 +265,7 @@ size_t Udp::send(const uint8_t* bytes, size_t size, const UdpRecord* records, si
       }
       // The first of them is refused: too long, no route. As a run it may be refused for being one.
       if (volley.segment[sent] > 0 && (why == EIO || why == EINVAL || why == EMSGSIZE || why == EOPNOTSUPP)) {
-        refused(why, volley.segment[sent]);
+        if (volley.wasPossible(sent)) refused(why, volley.segment[sent]);
         taken += sendSingly(bytes, records + volley.first[sent], volley.records[sent], full);
       }
       sent++;

@@ -15,6 +15,9 @@ import {
   timeoutError,
 } from '@nekit/core';
 
+/** What is to be done once the client's request is known. It is called after the handshake has returned, whose memory is free by then. */
+export type NextStep = () => Promise<void>;
+
 /** A client in its handshake: what it says, what it is told, and until when. One per connection. */
 export class Client {
   readonly reader: StreamReader;

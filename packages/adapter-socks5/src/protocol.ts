@@ -1,5 +1,5 @@
 import { type InboundConnection, type InboundContext, type InboundProtocol, NetError, toNetError } from '@nekit/core';
-import { Client } from './client.js';
+import { Client, type NextStep } from './client.js';
 import { serve4 } from './serve-4.js';
 import { serve5 } from './serve-5.js';
 import { VERSION_4, VERSION_5 } from './wire.js';
@@ -12,19 +12,24 @@ export const socksProtocol: InboundProtocol = {
 };
 
 /** A client that breaks the protocol, is too slow or leaves in the middle is reported and cut off; nothing is thrown. */
-async function serve(connection: InboundConnection, context: InboundContext): Promise<void> {
+function serve(connection: InboundConnection, context: InboundContext): Promise<void> {
   const client = new Client(connection, context);
-  try {
-    const version = (await client.reader.peek(1))[0];
-    if (version === undefined) throw new NetError('aborted', 'the client left without a word', { code: 'UNEXPECTED_END' });
-    if (version === VERSION_5) await serve5(client);
-    else if (version === VERSION_4) await serve4(client);
-    else throw new NetError('protocol', `a SOCKS request cannot start with ${version}`, { code: 'SOCKS_PROTOCOL' });
-  } catch (thrown) {
+  const failed = (thrown: unknown): void => {
     const error = toNetError(thrown);
+    client.release();
     client.report(error);
     connection.stream.abort(error);
-  } finally {
+  };
+  return shakeHands(client).then((next) => {
     client.release();
-  }
+    return next();
+  }, failed);
+}
+
+async function shakeHands(client: Client): Promise<NextStep> {
+  const version = (await client.reader.peek(1))[0];
+  if (version === undefined) throw new NetError('aborted', 'the client left without a word', { code: 'UNEXPECTED_END' });
+  if (version === VERSION_5) return serve5(client);
+  if (version === VERSION_4) return serve4(client);
+  throw new NetError('protocol', `a SOCKS request cannot start with ${version}`, { code: 'SOCKS_PROTOCOL' });
 }

@@ -7,14 +7,14 @@
  * NAME is there when DSTIP is 0.0.0.x with x other than 0: the client could not resolve it. USERID is a claim and no credential.
  */
 import { formatAddress, NetError } from '@nekit/core';
-import type { Client } from './client.js';
+import type { Client, NextStep } from './client.js';
 import { GRANTED_4, REJECTED_4, reply4 } from './reply.js';
 import { COMMAND_CONNECT, hostOfName, MAX_TEXT, portAt } from './wire.js';
 
 const NUL = Uint8Array.of(0);
 
 /** Rejects with NetError for a client that breaks the protocol or leaves. */
-export async function serve4(client: Client): Promise<void> {
+export async function serve4(client: Client): Promise<NextStep> {
   const { reader, connection } = client;
   const fixed = (await reader.exactly(8)).subarray(1);
   await reader.until(NUL, MAX_TEXT + 1);
@@ -28,7 +28,7 @@ export async function serve4(client: Client): Promise<void> {
   if (host === null) return refuse(client, requestError('the host is neither an address nor a name'));
   if (port === 0) return refuse(client, requestError('nothing can be reached on port 0'));
   const session = client.session('tcp', 'SOCKS4', { host, port }, null);
-  return client.connect(session, reply4(GRANTED_4), () => reply4(REJECTED_4));
+  return () => client.connect(session, reply4(GRANTED_4), () => reply4(REJECTED_4));
 }
 
 function isNameMark(address: Uint8Array): boolean {
@@ -39,7 +39,7 @@ function requestError(why: string): NetError {
   return new NetError('protocol', why, { code: 'SOCKS_REQUEST' });
 }
 
-function refuse(client: Client, error: NetError): Promise<void> {
+function refuse(client: Client, error: NetError): NextStep {
   client.report(error);
-  return client.end(reply4(REJECTED_4));
+  return () => client.end(reply4(REJECTED_4));
 }

@@ -9,7 +9,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { NetError, type Users } from '@nekit/core';
-import type { Client } from './client.js';
+import type { Client, NextStep } from './client.js';
 import { reply5, repOf } from './reply.js';
 import { serveAssociation } from './udp-association.js';
 import {
@@ -29,7 +29,7 @@ import {
 } from './wire.js';
 
 /** Rejects with NetError for a client that breaks the protocol or leaves. */
-export async function serve5(client: Client): Promise<void> {
+export async function serve5(client: Client): Promise<NextStep> {
   const { reader, connection } = client;
   const read = reader.message(measureGreeting);
   const greeting = read instanceof Promise ? await read : read;
@@ -38,7 +38,7 @@ export async function serve5(client: Client): Promise<void> {
   if (method === METHOD_UNACCEPTABLE) {
     const wanted = connection.users === null ? 'none or username/password' : 'username/password';
     client.report(new NetError('auth', `the client does not offer the authentication ${wanted}`, { code: 'SOCKS5_NO_METHOD' }));
-    return client.end();
+    return () => client.end();
   }
   let user: string | null = null;
   if (method === METHOD_PASSWORD) {
@@ -46,7 +46,7 @@ export async function serve5(client: Client): Promise<void> {
     if (connection.users !== null) {
       if (credentials === null || !connection.users.check(credentials.username, credentials.password)) {
         client.report(new NetError('auth', 'wrong username or password', { code: 'SOCKS5_AUTH' }));
-        return client.end(Buffer.from([PASSWORD_VERSION, 0x01]));
+        return () => client.end(Buffer.from([PASSWORD_VERSION, 0x01]));
       }
       user = credentials.username;
     }
@@ -83,22 +83,22 @@ async function readCredentials({ reader }: Client): Promise<{ username: string; 
   return { username: username.toString(), password: password.toString() };
 }
 
-function serveRequest(client: Client, request: Uint8Array, user: string | null): Promise<void> {
+function serveRequest(client: Client, request: Uint8Array, user: string | null): NextStep {
   const [version, command = 0, , type = 0] = request;
   if (version !== VERSION_5) throw new NetError('protocol', `a SOCKS5 request cannot start with ${version}`, { code: 'SOCKS_PROTOCOL' });
   const asked = endpointAt(request, 3);
   client.handshakeDone();
   if (asked === null) return refuse(client, REP_TYPE, `unknown address type ${type}`);
-  if (command === COMMAND_ASSOCIATE) return serveAssociation(client, asked, user);
+  if (command === COMMAND_ASSOCIATE) return () => serveAssociation(client, asked, user);
   if (command !== COMMAND_CONNECT) return refuse(client, REP_COMMAND, `command ${command} is not supported`);
   const { host, port } = asked;
   if (host === null) return refuse(client, REP_GENERAL, 'the host is neither an address nor a name');
   if (port === 0) return refuse(client, REP_GENERAL, 'nothing can be reached on port 0');
   const session = client.session('tcp', 'SOCKS5', { host, port }, user);
-  return client.connect(session, reply5(REP_SUCCEEDED), (error) => reply5(repOf(error)));
+  return () => client.connect(session, reply5(REP_SUCCEEDED), (error) => reply5(repOf(error)));
 }
 
-function refuse(client: Client, rep: number, why: string): Promise<void> {
+function refuse(client: Client, rep: number, why: string): NextStep {
   client.report(new NetError('protocol', why, { code: 'SOCKS_REQUEST' }));
-  return client.end(reply5(rep));
+  return () => client.end(reply5(rep));
 }

@@ -180,9 +180,9 @@ t.test('inbound: malformed clients', async (t) => {
         get: context.get,
         route: () => Promise.reject(new NetError('denied', 'not here')),
         handlePackets: async () => {},
-        handleStream: async ({ session, reject }) => {
-          targets.push(session.destination);
-          reject(new NetError('refused', 'nothing is reached in this test'));
+        handleStream: async (request) => {
+          targets.push(request.session.destination);
+          request.reject(new NetError('refused', 'nothing is reached in this test'));
         },
       },
     );

@@ -564,7 +564,8 @@ t.test('inbound: what nobody takes is bounded; peers are one frozen object each'
   const handlePackets = async (request: PacketRequest): Promise<void> => {
     const conn = request.accept();
     await new Promise<void>((resolve) => go.onCancel(() => resolve()));
-    taken.push(...((await conn.receive()) ?? []));
+    const got = (await conn.receive()) ?? [];
+    if (taken.length === 0) taken.push(...got); // what is still on its way begins anew
   };
   await withRelay({ handlePackets }, async ({ server, relay, client }) => {
     for (let i = 0; i < 800; i++) await client.send(bytes(`000000 01 7f000001 00${i % 2 === 0 ? '35' : '36'} 61`), relay);

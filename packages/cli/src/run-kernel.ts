@@ -2,6 +2,7 @@ import { type ConfigSource, createKernel, formatProblem, isConfigError, type Ker
 import { banner } from './banner.js';
 import { failureLines } from './failure.js';
 import { EventLog, type Log, openLog } from './log.js';
+import { MemoryKeeper } from './memory.js';
 import { asLogLevel, type LogLevel } from './options.js';
 import { prepare, type Setup, type SetupOptions, topLevel } from './setup.js';
 
@@ -48,6 +49,7 @@ class KernelProcess {
     process.on('SIGINT', this.#onStop).on('SIGTERM', this.#onStop).on('SIGHUP', this.#onReload).on('uncaughtException', this.#onFatal);
     // Without a listener nothing else would keep the process alive, and the next reload may bring one.
     const alive = setInterval(() => undefined, 2 ** 30);
+    const memory = new MemoryKeeper(this.#kernel);
     try {
       // A signal in the middle of the start ends it: plugins may take their time.
       await Promise.race([this.#kernel.start(), stopped]);
@@ -59,6 +61,7 @@ class KernelProcess {
       process.off('SIGINT', this.#onStop).off('SIGTERM', this.#onStop).off('SIGHUP', this.#onReload).off('uncaughtException', this.#onFatal);
       this.#log.flush();
       clearInterval(alive);
+      memory.stop();
       // A plugin may have left something open that keeps the process alive.
       setTimeout(() => process.exit(), LEAVE_MS).unref();
     }

@@ -194,6 +194,10 @@ class RunningKernel implements Kernel {
     return this.#sessions.list();
   }
 
+  get connections(): number {
+    return this.#limit.open;
+  }
+
   listeners(): readonly ListenerInfo[] {
     return this.#listeners.list();
   }

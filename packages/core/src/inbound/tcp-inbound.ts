@@ -1,4 +1,4 @@
-import { type Cancel, CancelSource, timeoutError } from '../net/cancel.js';
+import { type Cancel, type CancelListener, CancelSource, timeoutError } from '../net/cancel.js';
 import { type Endpoint, formatEndpoint } from '../net/endpoint.js';
 import { errorCode, NekitError, NetError, toNetError } from '../net/errors.js';
 import type { BoundListener, Incoming, ListenHandlers, Sockets } from '../net/sockets.js';
@@ -122,54 +122,61 @@ export class TcpInbound implements Inbound {
       if (events.wants('connection.closed')) events.emit('connection.closed', { listener, connection: number });
     };
     const stream = incoming.open((error) => gone.cancel(error), closed);
-    const forget = gone.onCancel((reason) => stream.abort(reason));
     const users = this.#options.users === null || this.#skipAuth.includes(source.host) ? null : this.#options.users;
     const connection = new TcpConnection(incoming, stream, this.endpoint, gone, this.#retired, users);
-    const end = (): void => {
-      forget();
+    gone.add(connection);
+    const end = (thrown?: unknown): void => {
+      gone.remove(connection);
+      if (thrown !== undefined && events.wants('request.failed')) {
+        const { code, message } = toNetError(thrown);
+        events.emit('request.failed', { listener, source, code, message });
+      }
       // Whatever the protocol left open; nothing happens to a stream that has ended.
-      stream.abort(DONE);
+      connection.stream.abort(DONE);
     };
-    this.#serve(connection).then(end, (thrown: unknown) => {
-      const error = toNetError(thrown);
-      if (events.wants('request.failed')) events.emit('request.failed', { listener, source, code: error.code, message: error.message });
-      end();
-    });
+    this.#serve(connection, end);
   }
 
-  #serve(connection: TcpConnection): Promise<void> {
+  /** Finds the protocol, lets it serve, and calls `end`. Nothing here waits for a protocol: what waits is memory, once for each connection. */
+  #serve(connection: TcpConnection, end: (thrown?: unknown) => void): void {
     const { protocols } = this.#options;
     const only = protocols[0];
-    if (protocols.length === 1 && only !== undefined) return this.#speak(only, connection);
+    if (protocols.length === 1 && only !== undefined) {
+      this.#speak(only, connection, end);
+      return;
+    }
     const { stream } = connection;
     const ms = this.#context.get(TIMEOUTS).handshake;
     const deadline = this.#context.get(TIMERS).after(ms, () => stream.abort(timeoutError('the first byte', ms)));
-    return stream.read().then(
+    stream.read().then(
       (first) => {
         if (first === null) {
           deadline.cancel();
+          end();
           return;
         }
         connection.stream = putBack(stream, first);
         // Nearly always the first byte tells.
         const protocol = protocols.find((candidate) => candidate.takes(first[0] ?? NO_BYTES) === true);
-        if (protocol === undefined) return this.#look(connection, deadline);
+        if (protocol === undefined) {
+          this.#look(connection, deadline).then(end, end);
+          return;
+        }
         deadline.cancel();
-        return this.#speak(protocol, connection);
+        this.#speak(protocol, connection, end);
       },
       (error: unknown) => {
         deadline.cancel();
-        throw error;
+        end(error);
       },
     );
   }
 
-  /** A protocol that is no async function may throw. */
-  #speak(protocol: InboundProtocol, connection: TcpConnection): Promise<void> {
+  #speak(protocol: InboundProtocol, connection: TcpConnection, end: (thrown?: unknown) => void): void {
     try {
-      return protocol.serve(connection, this.#context);
+      protocol.serve(connection, this.#context).then(end, end);
     } catch (error) {
-      return Promise.reject(toNetError(error));
+      end(error); // a protocol that is no async function may throw
     }
   }
 
@@ -187,7 +194,7 @@ export class TcpInbound implements Inbound {
   }
 }
 
-class TcpConnection implements InboundConnection {
+class TcpConnection implements InboundConnection, CancelListener {
   readonly source: Endpoint;
   readonly port: number;
   readonly #incoming: Incoming;
@@ -205,6 +212,10 @@ class TcpConnection implements InboundConnection {
     this.port = listener.port;
     this.#incoming = incoming;
     this.#listener = listener;
+  }
+
+  cancelled(reason: Error): void {
+    this.stream.abort(reason);
   }
 
   get local(): Endpoint {

@@ -42,6 +42,8 @@ export interface Kernel extends EventSource {
   /** Which way a connection would take, and why. Works before `start`. */
   explain(input: ExplainInput): Promise<Explanation>;
   sessions(): readonly SessionInfo[];
+  /** Client connections that are open. */
+  readonly connections: number;
   listeners(): readonly ListenerInfo[];
   adapters(): readonly Adapter[];
   /** Sets a group's choice. Throws NekitError `UNKNOWN_ADAPTER`, `NOT_SELECTABLE` or `UNKNOWN_MEMBER`. */

@@ -3,6 +3,8 @@ export interface Addon {
   /** Changes whenever an addon that was built earlier could no longer be used. */
   readonly abi: number;
   readonly Engine: EngineConstructor;
+  /** Gives free memory back to the system. */
+  trim(): void;
 }
 
 /** The `abi` that this core speaks, as `native/binding/addon.cc` says it. */
@@ -77,6 +79,10 @@ export interface Engine {
   detach(id: number): number;
   /** From here on `readable` and `writable` tell of edges, and nothing is read by itself. */
   setEdge(id: number): number;
+  /** false: the codec was not taken. */
+  setCodec(id: number, codec: object): boolean;
+  /** Bytes taken and not yet in the kernel. */
+  pending(id: number): number;
   address(id: number, remote: boolean, out: Uint8Array): number;
   listenerAddress(id: number, out: Uint8Array): number;
   /** Keeps the array, which relays write to, as long as the engine lives. */

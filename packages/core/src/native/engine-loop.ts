@@ -98,8 +98,11 @@ export class EngineLoop {
       const id = events[at + 1] ?? 0;
       const a = events[at + 2] ?? 0;
       const b = events[at + 3] ?? 0;
-      if (kind === EVENT.accepted) this.listeners.find(a)?.heard(kind, id, b);
-      else if (kind === EVENT.listenerPaused) this.listeners.find(id)?.heard(kind, a, b);
+      if (kind === EVENT.accepted) {
+        const listener = this.listeners.find(a);
+        if (listener === null) this.engine.close(id, true); // it was closed by an earlier event of this batch
+        else listener.heard(kind, id, b);
+      } else if (kind === EVENT.listenerPaused) this.listeners.find(id)?.heard(kind, a, b);
       else if (kind === EVENT.relayEnded) this.relays.find(id)?.heard(kind, a, b);
       else if (kind >= EVENT.udpReceived) this.udp.find(id)?.heard(kind, a, b);
       else this.conns.find(id)?.heard(kind, a, b);

@@ -19,7 +19,8 @@ export function systemError(errno: number, doing: string): Error {
 /** ECONNRESET from a peer: an everyday end, so one error for all, and no stack trace for each. */
 const RESET = new NetError('aborted', 'the peer reset the connection', { code: 'ECONNRESET' });
 
-/** What a stream fails with. */
+/** What a stream fails with. A socket that was connected and is no longer (ENOTCONN of `shutdown`, of `splice`) was reset. */
 export function streamError(errno: number): NetError {
-  return errno === constants.errno.ECONNRESET ? RESET : netErrorOf(errno, 'the connection failed:');
+  const reset = errno === constants.errno.ECONNRESET || errno === constants.errno.ENOTCONN;
+  return reset ? RESET : netErrorOf(errno, 'the connection failed:');
 }

@@ -1,4 +1,5 @@
 import { Socket } from 'node:net';
+import type { CancelListener } from '../net/cancel.js';
 import { NetError, toNetError } from '../net/errors.js';
 import type { Chunks, NativeConn, RelayOptions, Totals } from '../net/stream.js';
 import { EVENT, RELAY_END } from './addon.js';
@@ -18,14 +19,16 @@ const NOTHING = (): void => {};
 /** A socket of the engine that was given away: for a relay, or for who moves its bytes himself. */
 export class EngineConn implements NativeConn, Listening {
   readonly id: number;
-  readonly pending = 0;
   onWritable: (() => void) | null = null;
-  onClose: ((error: NetError | null) => void) | null = null;
   readonly #loop: EngineLoop;
-  readonly #given: Given;
+  readonly #onClosed: () => void;
   #onReadable: (() => void) | null = null;
+  #onClose: ((error: NetError | null) => void) | null = null;
+  /** What it has failed with. */
+  #error: NetError | null = null;
   #unread: Uint8Array;
   #socket: Socket | null = null;
+  #sealed = false;
   #closed = false;
   #edge = false;
   #finSeen: boolean;
@@ -34,11 +37,16 @@ export class EngineConn implements NativeConn, Listening {
   constructor(loop: EngineLoop, id: number, given: Given) {
     this.id = id;
     this.#loop = loop;
-    this.#given = given;
+    this.#onClosed = given.onClose;
     this.#unread = given.unread.length === 0 ? NO_BYTES : Buffer.concat(given.unread);
     this.#finSeen = given.ended;
     this.#finSent = given.finSent;
     loop.conns.add(this);
+  }
+
+  /** Of a conn with a codec; the others leave nothing pending. */
+  get pending(): number {
+    return this.#sealed && !this.#closed ? Math.max(0, this.#loop.engine.pending(this.id)) : 0;
   }
 
   get onReadable(): (() => void) | null {
@@ -50,27 +58,39 @@ export class EngineConn implements NativeConn, Listening {
     if (run !== null) this.#listen();
   }
 
+  get onClose(): ((error: NetError | null) => void) | null {
+    return this.#onClose;
+  }
+
+  /** It may have failed before anybody listened: then it is told now. */
+  set onClose(run: ((error: NetError | null) => void) | null) {
+    this.#onClose = run;
+    const error = this.#error;
+    if (run !== null && error !== null) queueMicrotask(() => run(error));
+  }
+
   relay(other: NativeConn, options: RelayOptions): Promise<Totals> | null {
-    if (!(other instanceof EngineConn) || other.#loop !== this.#loop || other.#closed || this.#closed) return null;
+    if (!(other instanceof EngineConn) || other.#loop !== this.#loop) return null;
+    const failed = this.#error ?? other.#error;
+    if (failed !== null) {
+      this.abort(failed);
+      other.abort(failed);
+      return Promise.resolve({ up: 0, down: 0, error: failed });
+    }
     const { counters, slot, idleMs, halfCloseMs } = options;
-    return new Promise((resolve, reject) => {
-      const { engine } = this.#loop;
-      const id = engine.relay(this.id, other.id, idleMs, halfCloseMs, this.#loop.countersOf(counters), slot);
-      if (id < 0) {
-        reject(streamError(-id));
-        return;
-      }
-      if (this.#unread.length > 0) engine.prepend(id, true, this.#unread, 0, this.#unread.length);
-      if (other.#unread.length > 0) engine.prepend(id, false, other.#unread, 0, other.#unread.length);
-      this.#leave();
-      other.#leave();
-      new EngineRelay(this.#loop, id, options, (totals) => {
-        resolve(totals);
-        // Who waits for the relay has its end before the connections' own.
-        this.#loop.later(this.#given.onClose);
-        this.#loop.later(other.#given.onClose);
-      });
-    });
+    const { engine } = this.#loop;
+    const id = engine.relay(this.id, other.id, idleMs, halfCloseMs, this.#loop.countersOf(counters), slot);
+    if (id < 0) {
+      const error = streamError(-id);
+      this.abort(error);
+      other.abort(error);
+      return Promise.resolve({ up: 0, down: 0, error });
+    }
+    if (this.#unread.length > 0) engine.prepend(id, true, this.#unread, 0, this.#unread.length);
+    if (other.#unread.length > 0) engine.prepend(id, false, other.#unread, 0, other.#unread.length);
+    this.#leave();
+    other.#leave();
+    return new Promise((resolve) => new EngineRelay(this.#loop, id, options, resolve, this.#onClosed, other.#onClosed));
   }
 
   send(bytes: Uint8Array, start: number, end: number): number {
@@ -110,27 +130,44 @@ export class EngineConn implements NativeConn, Listening {
     else this.#endIfDone();
   }
 
+  useCodec(codec: object): boolean {
+    if (this.#closed || this.#sealed || this.#edge || this.#unread.length > 0) return false;
+    this.#sealed = this.#loop.engine.setCodec(this.id, codec);
+    return this.#sealed;
+  }
+
   abort(reason: Error): void {
     if (this.#socket !== null) this.#socket.destroy(toNetError(reason));
     else this.#close(true);
   }
 
   toSocket(): Socket {
+    if (this.#sealed) throw new NetError('protocol', 'a conn with a codec has no descriptor to give', { code: 'SEALED' });
     const fd = this.#closed ? -1 : this.#loop.engine.detach(this.id);
     if (fd < 0) throw streamError(-fd);
     this.#leave();
     const socket = new Socket({ fd, allowHalfOpen: true });
     this.#socket = socket;
     socket.on('error', NOTHING); // its user listens too; nobody may have begun yet
-    socket.once('close', this.#given.onClose);
+    socket.once('close', this.#onClosed);
     if (this.#unread.length > 0) socket.unshift(this.#unread);
     return socket;
   }
 
-  heard(kind: number, a: number): void {
-    if (kind === EVENT.readable) this.#onReadable?.();
+  heard(kind: number, a: number, b: number): void {
+    if (kind === EVENT.data) this.#ahead(a, b);
+    else if (kind === EVENT.readable) this.#onReadable?.();
     else if (kind === EVENT.writable) this.onWritable?.();
     else if (kind === EVENT.failed) this.#fail(a);
+  }
+
+  /** The answer to a read that the stream had begun by itself before it was detached. */
+  #ahead(start: number, length: number): void {
+    if (length === 0) {
+      this.#finSeen = true;
+      this.#endIfDone();
+    } else this.#unread = Buffer.concat([this.#unread, this.#loop.copy(this.#loop.slab, start, length)]);
+    this.#onReadable?.();
   }
 
   #listen(): void {
@@ -142,20 +179,22 @@ export class EngineConn implements NativeConn, Listening {
   #endIfDone(): void {
     if (!this.#finSeen || !this.#finSent || this.#closed) return;
     this.#close(false);
-    this.onClose?.(null);
+    this.#onClose?.(null);
   }
 
   #fail(errno: number): void {
     if (this.#closed) return;
+    const error = streamError(errno);
+    this.#error = error;
     this.#close(true);
-    this.onClose?.(streamError(errno));
+    this.#onClose?.(error);
   }
 
   #close(reset: boolean): void {
     if (this.#closed) return;
     this.#leave();
     this.#loop.engine.close(this.id, reset);
-    this.#given.onClose();
+    this.#onClosed();
   }
 
   /** The id is no longer ours to hear of. */
@@ -168,31 +207,39 @@ export class EngineConn implements NativeConn, Listening {
 const NO_BYTES = new Uint8Array(0);
 
 /** A relay that runs in the engine. */
-class EngineRelay implements Listening {
+class EngineRelay implements Listening, CancelListener {
   readonly id: number;
   readonly #loop: EngineLoop;
   readonly #options: RelayOptions;
   readonly #resolve: (totals: Totals) => void;
-  #forget: () => void = NOTHING;
+  readonly #closedA: () => void;
+  readonly #closedB: () => void;
   #reason: NetError | null = null;
 
-  constructor(loop: EngineLoop, id: number, options: RelayOptions, resolve: (totals: Totals) => void) {
+  constructor(loop: EngineLoop, id: number, options: RelayOptions, resolve: (totals: Totals) => void, closedA: () => void, closedB: () => void) {
     this.id = id;
     this.#loop = loop;
     this.#options = options;
     this.#resolve = resolve;
+    this.#closedA = closedA;
+    this.#closedB = closedB;
     loop.relays.add(this);
-    this.#forget = options.signal.onCancel((reason) => {
-      this.#reason = toNetError(reason);
-      loop.engine.abortRelay(id);
-    });
+    options.signal.add(this);
+  }
+
+  cancelled(reason: Error): void {
+    this.#reason = toNetError(reason);
+    this.#loop.engine.abortRelay(this.id);
   }
 
   heard(_kind: number, reason: number): void {
+    const { counters, slot, signal } = this.#options;
     this.#loop.relays.delete(this.id);
-    this.#forget();
-    const { counters, slot } = this.#options;
+    signal.remove(this);
     this.#resolve({ up: counters[slot] ?? 0, down: counters[slot + 1] ?? 0, error: this.#errorOf(reason) });
+    // Who waits for the relay has its end before the connections' own.
+    this.#loop.later(this.#closedA);
+    this.#loop.later(this.#closedB);
   }
 
   #errorOf(reason: number): NetError | null {
@@ -200,6 +247,7 @@ class EngineRelay implements Listening {
     if (reason === 0) return null;
     if (reason === RELAY_END.idle) return silence(idleMs);
     if (reason === RELAY_END.halfClose) return silence(halfCloseMs);
+    if (reason === RELAY_END.cipher) return new NetError('protocol', 'the sealed connection was altered, or cut off', { code: 'CIPHER_FAILED' });
     if (reason < 0) return this.#reason ?? new NetError('aborted', 'the relay was aborted', { code: 'ABORTED' });
     return streamError(reason);
   }

@@ -92,6 +92,7 @@ export class NativeStream implements Stream, NativeEnd, Listening {
   closeWrite(): Promise<void> {
     if (this.#finSent) return DONE;
     if (this.#error !== null) return Promise.reject(this.#error);
+    if (this.#writer !== null) return this.#written().then(() => this.closeWrite()); // FIN is behind what was written
     const done = this.#loop.engine.shutdown(this.id);
     if (done < 0) return Promise.reject(this.#fail(streamError(-done)));
     this.#finSent = true;

@@ -7,6 +7,10 @@ import { NetError } from './errors.js';
 export interface Cancel {
   /** Why, or null while it has not fired. */
   readonly reason: Error | null;
+  /** Tells the listener once, when it fires (at once if it has). For who has an object already: it costs nothing more, where functions do. */
+  add(listener: CancelListener): void;
+  /** Takes it back; idempotent. */
+  remove(listener: CancelListener): void;
   /** Runs `run` once, when it fires (at once if it has). The returned function takes it back and is idempotent. */
   onCancel(run: (reason: Error) => void): () => void;
   /** For APIs of the platform. Made on demand. */
@@ -15,24 +19,24 @@ export interface Cancel {
 
 const NOTHING = (): void => {};
 
-/** Up to so many listeners are kept in an array, which is cheaper to make than a Set; each connection makes several of these. */
-const FEW = 8;
-
-interface Listener {
-  readonly run: (reason: Error) => void;
+export interface CancelListener {
+  cancelled(reason: Error): void;
 }
 
 /** The side that fires. Give others only its `Cancel` face. */
-export class CancelSource implements Cancel {
+export class CancelSource implements Cancel, CancelListener {
   #reason: Error | null = null;
-  #few: Listener[] | null = null;
-  #many: Set<Listener> | null = null;
+  /** Each connection has several of these with one or two listeners: places of their own cost less than a collection. */
+  #first: CancelListener | null = null;
+  #second: CancelListener | null = null;
+  #more: Set<CancelListener> | null = null;
   #controller: AbortController | null = null;
-  #release: () => void = NOTHING;
+  #parent: Cancel | null;
 
   /** With a parent it fires when the parent does; call `release` when done, or the parent keeps it. */
   constructor(parent?: Cancel) {
-    if (parent !== undefined) this.#release = parent.onCancel((reason) => this.cancel(reason));
+    this.#parent = parent ?? null;
+    parent?.add(this);
   }
 
   get reason(): Error | null {
@@ -44,25 +48,38 @@ export class CancelSource implements Cancel {
     this.#reason = reason;
     this.release();
     this.#controller?.abort(reason);
-    const listeners = [...(this.#few ?? []), ...(this.#many ?? [])];
-    this.#few = null;
-    this.#many = null;
-    for (const listener of listeners) listener.run(reason);
+    const listeners = [this.#first, this.#second, ...(this.#more ?? [])];
+    this.#first = null;
+    this.#second = null;
+    this.#more = null;
+    for (const listener of listeners) listener?.cancelled(reason);
+  }
+
+  /** As a listener of its parent. */
+  cancelled(reason: Error): void {
+    this.cancel(reason);
+  }
+
+  add(listener: CancelListener): void {
+    if (this.#reason !== null) listener.cancelled(this.#reason);
+    else if (this.#first === null) this.#first = listener;
+    else if (this.#second === null) this.#second = listener;
+    else {
+      this.#more ??= new Set();
+      this.#more.add(listener);
+    }
+  }
+
+  remove(listener: CancelListener): void {
+    if (this.#first === listener) this.#first = null;
+    else if (this.#second === listener) this.#second = null;
+    else this.#more?.delete(listener);
   }
 
   onCancel(run: (reason: Error) => void): () => void {
-    if (this.#reason !== null) {
-      run(this.#reason);
-      return NOTHING;
-    }
-    const listener: Listener = { run }; // one entry per call, even for the same function
-    if (this.#few === null) this.#few = [listener];
-    else if (this.#few.length < FEW) this.#few.push(listener);
-    else {
-      this.#many ??= new Set();
-      this.#many.add(listener);
-    }
-    return () => this.#forget(listener);
+    const listener: CancelListener = { cancelled: run }; // one entry per call, even for the same function
+    this.add(listener);
+    return () => this.remove(listener);
   }
 
   toAbortSignal(): AbortSignal {
@@ -75,22 +92,16 @@ export class CancelSource implements Cancel {
 
   /** Lets go of the parent. */
   release(): void {
-    this.#release();
-    this.#release = NOTHING;
-  }
-
-  #forget(listener: Listener): void {
-    const few = this.#few;
-    const index = few?.indexOf(listener) ?? -1;
-    if (few === null || index === -1) this.#many?.delete(listener);
-    else if (index === few.length - 1) few.pop();
-    else few.splice(index, 1);
+    this.#parent?.remove(this);
+    this.#parent = null;
   }
 }
 
 /** A Cancel that never fires. */
 export const never: Cancel = {
   reason: null,
+  add: NOTHING,
+  remove: NOTHING,
   onCancel: () => NOTHING,
   toAbortSignal: () => new AbortController().signal,
 };

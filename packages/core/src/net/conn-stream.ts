@@ -11,6 +11,7 @@ export function streamFromConn(conn: NativeConn): Stream {
   return new ConnStream(conn);
 }
 
+/** A call of the conn may fail it, and `onClose` runs inside the call then: look at the error before waiting. */
 class ConnStream implements Stream {
   readonly #conn: NativeConn;
   #error: NetError | null = null;
@@ -37,7 +38,7 @@ class ConnStream implements Stream {
       const count = this.#conn.receive(bytes, 0, READ);
       if (count > 0) return [count < READ / 2 ? bytes.slice(0, count) : bytes.subarray(0, count)];
       if (count < 0) this.#ended = true;
-      else
+      else if (this.#error === null)
         await new Promise<void>((resolve) => {
           this.#readable = resolve;
         });
@@ -50,7 +51,7 @@ class ConnStream implements Stream {
         if (this.#error !== null) throw this.#error;
         const taken = this.#conn.send(chunk, at, chunk.length);
         at += taken;
-        if (taken === 0)
+        if (taken === 0 && this.#error === null)
           await new Promise<void>((resolve) => {
             this.#writable = resolve;
           });

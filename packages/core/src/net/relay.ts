@@ -13,24 +13,30 @@ export function relay(a: Stream, b: Stream, options: RelayOptions, timers: Timer
   return a.native === undefined || b.native === undefined ? pump(a, b, options, timers) : relayNative(a, b, a.native, b.native, options, timers);
 }
 
-/** Kernel sockets on both sides: their bytes stay out of JavaScript, where the engine has both. */
-async function relayNative(a: Stream, b: Stream, endA: NativeEnd, endB: NativeEnd, options: RelayOptions, timers: TimerWheel): Promise<Totals> {
+/** Kernel sockets on both sides: their bytes stay out of JavaScript, where the engine has both. Nothing waits here while they move. */
+function relayNative(a: Stream, b: Stream, endA: NativeEnd, endB: NativeEnd, options: RelayOptions, timers: TimerWheel): Promise<Totals> {
+  return detachBoth(a, b, endA, endB, options).then(
+    ([connA, connB]) => connA.relay(connB, options) ?? pump(streamFromConn(connA), streamFromConn(connB), options, timers),
+    (thrown: unknown) => ({ up: 0, down: 0, error: toNetError(thrown) }),
+  );
+}
+
+/** Rejects with a NetError, and both sides are aborted then. */
+async function detachBoth(a: Stream, b: Stream, endA: NativeEnd, endB: NativeEnd, options: RelayOptions): Promise<[NativeConn, NativeConn]> {
   let connA: NativeConn | null = null;
-  let connB: NativeConn | null = null;
   const stop = (reason: Error): void => {
-    for (const end of [a, b, connA, connB]) end?.abort(reason);
+    for (const end of [a, b, connA]) end?.abort(reason);
   };
   const forget = options.signal.onCancel(stop);
   try {
     connA = await endA.detach([]);
-    connB = await endB.detach([]);
-    forget();
-    return (await connA.relay(connB, options)) ?? (await pump(streamFromConn(connA), streamFromConn(connB), options, timers));
+    return [connA, await endB.detach([])];
   } catch (thrown) {
-    forget();
     const error = toNetError(thrown);
     stop(error);
-    return { up: 0, down: 0, error };
+    throw error;
+  } finally {
+    forget();
   }
 }
 

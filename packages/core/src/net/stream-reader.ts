@@ -80,11 +80,10 @@ export class StreamReader {
 
   /** The same stream, its `native` included, with what was read too far in front. The reader is spent. No read may be pending. */
   release(): Stream {
-    if (this.buffered === 0) return this.#stream;
-    const unread = [this.#rest()];
+    const unread = this.#rest();
     this.#bytes = EMPTY;
     this.#at = 0;
-    return putBack(this.#stream, unread);
+    return unread.length === 0 ? this.#stream : putBack(this.#stream, [unread]);
   }
 
   async #fill(): Promise<void> {

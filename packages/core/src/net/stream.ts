@@ -53,6 +53,11 @@ export interface NativeConn {
   receive(bytes: Uint8Array, start: number, end: number): number;
   closeWrite(): void;
   abort(reason: Error): void;
+  /**
+   * Puts a codec of the same addon inside: from here on `send`, `receive` and a relay speak plain bytes. Once, before anything is sent or received. false: it
+   * was not taken (of another copy, in use, its `check` still to come), and both are as they were. Absent where there is no such thing.
+   */
+  useCodec?(codec: object): boolean;
   /** Goes over to Node's event loop, unread bytes in front; the conn is spent. Absent where a codec is inside, or there is no descriptor to give. */
   toSocket?(): Socket;
   /** Bytes taken and not yet in the kernel (a sealed record is all or nothing). */

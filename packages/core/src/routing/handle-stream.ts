@@ -12,8 +12,7 @@ export async function handleStream(request: StreamRequest, routing: Routing): Pr
   const record = routing.sessions.open(request.session);
   let remote: Stream;
   try {
-    const way = findWay(record, routing);
-    remote = await dialStream(record, way instanceof Promise ? await way : way, routing);
+    remote = await findAndDial(record, routing);
   } catch (thrown) {
     const error = toNetError(thrown);
     reportRejected(record, error, routing);
@@ -43,6 +42,12 @@ export async function handleStream(request: StreamRequest, routing: Routing): Pr
     remote.abort(error);
     record.close(error);
   }
+}
+
+/** A function of its own, so that what it needed is forgotten while the relay runs. */
+function findAndDial(record: SessionRecord, routing: Routing): Promise<Stream> {
+  const way = findWay(record, routing);
+  return way instanceof Promise ? way.then((found) => dialStream(record, found, routing)) : dialStream(record, way, routing);
 }
 
 /** The same up to the dial, for an inbound that moves the bytes itself. */

@@ -34,7 +34,7 @@ export function findWay(record: SessionRecord, routing: Routing): Way | Promise<
 export function takeWay(record: SessionRecord, decision: Decision): Way {
   record.rule = decision.rule?.text ?? null;
   record.adapter = decision.adapter;
-  const base = { session: record.session, signal: record.cancel, chosen: record.chosen };
+  const base = { session: record.session, signal: record.cancel, chosen: (group: string, member: string) => record.choose(group, member) };
   return { adapter: decision.adapter, options: decision.addresses === null ? base : { ...base, addresses: decision.addresses } };
 }
 

@@ -66,10 +66,10 @@ export class SessionRecord {
   }
 
   /** A group on the way chose a member (DialOptions.chosen). */
-  readonly chosen = (group: string, member: string): void => {
+  choose(group: string, member: string): void {
     this.#chosen ??= new Map();
     this.#chosen.set(group, member);
-  };
+  }
 
   /** From the adapter that the rule named to the leaf. */
   chain(): string[] {

@@ -4,6 +4,9 @@ import { EndpointTable } from '../../net/endpoint-table.js';
 import { toNetError } from '../../net/errors.js';
 import { MAX_UDP_PAYLOAD, type UdpHandlers, type UdpOptions, type UdpSocket } from '../../net/udp.js';
 
+/** What the system may hold for us each way, in bytes. It takes less where it says so. */
+const KERNEL_BUFFER = 1024 * 1024;
+
 /** What Node may hold for us before we drop, in bytes. */
 const MAX_SEND_QUEUE = 1024 * 1024;
 
@@ -20,7 +23,13 @@ export class NodeUdp implements UdpSocket {
   constructor({ host, port }: UdpOptions, handlers: UdpHandlers) {
     this.family = addressFamily(host) === 6 ? 6 : 4;
     this.#handlers = handlers;
-    this.#socket = createSocket({ type: this.family === 6 ? 'udp6' : 'udp4', ipv6Only: this.family === 6, lookup: literalOnly });
+    this.#socket = createSocket({
+      type: this.family === 6 ? 'udp6' : 'udp4',
+      ipv6Only: this.family === 6,
+      lookup: literalOnly,
+      recvBufferSize: KERNEL_BUFFER,
+      sendBufferSize: KERNEL_BUFFER,
+    });
     this.port = bindNow(this.#socket, host, port);
     this.#socket.on('message', (bytes, from) => this.#received(bytes, from));
     this.#socket.on('error', (error) => {

@@ -1,0 +1,173 @@
+// app -> relay that seals -> relay that opens -> app, with the codecs inside of the addon's conns.
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import t from 'tap';
+import { addonCiphers } from '../../dist/native/addon-ciphers.js';
+import type { Ciphers, CodecSpec } from '../../dist/native/cipher.js';
+import { fallbackCiphers } from '../../dist/native/fallback/ciphers.js';
+import { findAddon } from '../../dist/native/load.js';
+import { openSockets } from '../../dist/native/open-sockets.js';
+import { CancelSource } from '../../dist/net/cancel.js';
+import { isNetError, NetError } from '../../dist/net/errors.js';
+import type { Sockets } from '../../dist/net/sockets.js';
+import type { NativeConn, RelayOptions, Stream, Totals } from '../../dist/net/stream.js';
+import { collect, pattern, send, within } from '../../dist/testing.js';
+
+const { addon } = findAddon();
+const ciphers = addonCiphers(addon);
+const skip = addon === null || ciphers === null ? 'the addon is not built' : false;
+
+/** A target of SOCKS5's form, which a server's codec gives back in front of the payload. */
+const HEADER = Buffer.from([1, 192, 0, 2, 1, 0, 80]);
+
+const SPECS: readonly { readonly name: string; client(): CodecSpec; server(): CodecSpec }[] = [
+  ...(['aes-256-gcm', 'chacha20-ietf-poly1305', 'xchacha20-ietf-poly1305'] as const).map((method) => ({
+    name: method,
+    client: (): CodecSpec => ({ kind: 'aead', method, key: Buffer.alloc(32, 7), header: HEADER }),
+    server: (): CodecSpec => ({ kind: 'aead', method, key: Buffer.alloc(32, 7) }),
+  })),
+  {
+    name: 'aes-256-cfb',
+    client: () => ({ kind: 'stream', method: 'aes-256-cfb', key: Buffer.alloc(32, 7), header: HEADER }),
+    server: () => ({ kind: 'stream', method: 'aes-256-cfb', key: Buffer.alloc(32, 7) }),
+  },
+  {
+    name: '2022-blake3-aes-256-gcm',
+    client: () => ({ kind: '2022', role: 'client', method: '2022-blake3-aes-256-gcm', keys: [Buffer.alloc(32, 7)], header: HEADER }),
+    server: () => ({ kind: '2022', role: 'server', method: '2022-blake3-aes-256-gcm', keys: [Buffer.alloc(32, 7)] }),
+  },
+];
+
+interface Pair {
+  readonly a: Stream;
+  readonly b: Stream;
+}
+
+async function connectedPair(sockets: Sockets): Promise<Pair> {
+  let accepted: (stream: Stream) => void = () => {};
+  const b = new Promise<Stream>((resolve) => (accepted = resolve));
+  const listener = await sockets.listen(
+    { host: '127.0.0.1', port: 0, backlog: 1 },
+    {
+      connection: (incoming) =>
+        accepted(
+          incoming.open(
+            () => {},
+            () => {},
+          ),
+        ),
+      failed: (error) => assert.fail(error),
+    },
+  );
+  const a = await new Promise<Stream>((resolve, reject) => sockets.connect('127.0.0.1', listener.port, {}, resolve, reject));
+  const pair = { a, b: await b };
+  listener.close();
+  return pair;
+}
+
+const detach = async (stream: Stream): Promise<NativeConn> => (await stream.native?.detach([])) ?? assert.fail('not native');
+
+const options = (over: Partial<RelayOptions> = {}): RelayOptions => ({
+  signal: new CancelSource(),
+  idleMs: 20_000,
+  halfCloseMs: 20_000,
+  counters: new Float64Array(2),
+  slot: 0,
+  ...over,
+});
+
+interface Tunnel {
+  readonly app: Stream;
+  readonly target: Stream;
+  readonly sealed: Promise<Totals>;
+  readonly opened: Promise<Totals>;
+}
+
+/** Two relays with a sealed connection between them. */
+async function tunnel(sockets: Sockets, makers: Ciphers, client: CodecSpec, server: CodecSpec): Promise<Tunnel> {
+  const [left, middle, right] = [await connectedPair(sockets), await connectedPair(sockets), await connectedPair(sockets)];
+  const [l, m1, m2, r] = [await detach(left.b), await detach(middle.a), await detach(middle.b), await detach(right.a)];
+  assert.equal(m1.useCodec?.(makers.createCodec(client)), true);
+  assert.equal(m2.useCodec?.(makers.createCodec(server)), true);
+  const sealed = l.relay(m1, options()) ?? assert.fail('no relay');
+  const opened = m2.relay(r, options()) ?? assert.fail('no relay');
+  return { app: left.a, target: right.b, sealed, opened };
+}
+
+const digest = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
+if (skip === false && ciphers !== null) {
+  for (const { name, client, server } of SPECS) {
+    void t.test(`relay with codecs inside: ${name}`, async (t) => {
+      const sockets = openSockets(addon);
+      t.teardown(() => sockets.close());
+
+      for (const length of [1, 1000, 70_000, 5_000_000]) {
+        await t.test(`${length} bytes each way, FIN each way`, async () => {
+          const { app, target, sealed, opened } = await tunnel(sockets, ciphers, client(), server());
+          const [up, down] = [pattern(length, 1), pattern(length + 3, 2)];
+          const all = Promise.all([collect(target), collect(app), send(app, up), send(target, down)]);
+          const [gotUp, gotDown] = await within(all, 20_000);
+          assert.equal(digest(gotUp), digest(Buffer.concat([HEADER, up])));
+          assert.equal(digest(gotDown), digest(down));
+          assert.deepEqual(await within(sealed), { up: length, down: length + 3, error: null });
+          assert.deepEqual(await within(opened), { up: length + HEADER.length, down: length + 3, error: null });
+        });
+      }
+
+      await t.test('a target that speaks first is reached though the client says nothing', async () => {
+        const { app, target, sealed } = await tunnel(sockets, ciphers, client(), server());
+        const hello = await within(target.read());
+        assert.deepEqual(Buffer.concat(hello ?? []), HEADER);
+        await target.write([Buffer.from('220 ready')]);
+        assert.equal(Buffer.concat((await within(app.read())) ?? []).toString(), '220 ready');
+        app.abort(new NetError('aborted', 'enough'));
+        assert.equal((await within(sealed)).error?.code, 'ECONNRESET');
+      });
+    });
+  }
+
+  void t.test('altered bytes end both sides with a reset, never with a FIN', async (t) => {
+    const sockets = openSockets(addon);
+    t.teardown(() => sockets.close());
+    const [outside, inside] = [await connectedPair(sockets), await connectedPair(sockets)];
+    const [sealedEnd, plainEnd] = [await detach(outside.b), await detach(inside.a)];
+    assert.equal(sealedEnd.useCodec?.(ciphers.createCodec({ kind: 'aead', method: 'aes-256-gcm', key: Buffer.alloc(32, 7) })), true);
+    const done = sealedEnd.relay(plainEnd, options()) ?? assert.fail('no relay');
+    await outside.a.write([randomBytes(500)]);
+    assert.equal((await within(done)).error?.code, 'CIPHER_FAILED');
+    await assert.rejects(within(inside.b.read()), isNetError);
+    await assert.rejects(async () => {
+      while ((await within(outside.a.read())) !== null);
+    }, isNetError);
+  });
+
+  void t.test('send and receive of a conn with a codec speak plain bytes', async (t) => {
+    const sockets = openSockets(addon);
+    t.teardown(() => sockets.close());
+    const { a, b } = await connectedPair(sockets);
+    const conn = await detach(b);
+    const key = Buffer.alloc(32, 7);
+    const peer = fallbackCiphers().createCodec({ kind: 'aead', method: 'aes-256-gcm', key, header: HEADER });
+    assert.equal(conn.useCodec?.(ciphers.createCodec({ kind: 'aead', method: 'aes-256-gcm', key })), true);
+    assert.equal(conn.useCodec?.(ciphers.createCodec({ kind: 'aead', method: 'aes-256-gcm', key })), false);
+    await a.write([peer.seal(Buffer.from('hello'))]);
+    const got = Buffer.alloc(100);
+    let length = 0;
+    while (length < HEADER.length + 5) {
+      const count = conn.receive(got, length, got.length);
+      if (count > 0) length += count;
+      else await within(new Promise<void>((resolve) => (conn.onReadable = resolve)));
+    }
+    assert.equal(got.subarray(HEADER.length, length).toString(), 'hello');
+    assert.equal(conn.send(Buffer.from('answer'), 0, 6), 6);
+    assert.equal(conn.pending, 0);
+    let answer = '';
+    while (answer.length < 6) answer += Buffer.from(peer.open(Buffer.concat((await within(a.read())) ?? []))).toString();
+    assert.equal(answer, 'answer');
+    conn.abort(new NetError('aborted', 'enough'));
+    await assert.rejects(within(a.read()), isNetError);
+  });
+} else {
+  void t.test('relay with codecs inside', { skip }, () => {});
+}
