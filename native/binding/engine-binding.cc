@@ -53,7 +53,7 @@ class EngineBinding : public Napi::ObjectWrap<EngineBinding> {
 
   explicit EngineBinding(const Napi::CallbackInfo& info) : ObjectWrap(info), context_(info.Env(), "nekit.Engine") {
     const Napi::Env env = info.Env();
-    if (!info[0].IsTypedArray() || !info[1].IsTypedArray() || !info[2].IsFunction()) throw Napi::TypeError::New(env, "Engine(events, slab, onEvents)");
+    if (!isArray(info[0], napi_int32_array) || !isArray(info[1], napi_uint8_array) || !info[2].IsFunction()) throw Napi::TypeError::New(env, "Engine(events, slab, onEvents)");
     auto events = info[0].As<Napi::Int32Array>();
     auto slab = info[1].As<Napi::Uint8Array>();
     told_ = events.Data();
@@ -74,6 +74,17 @@ class EngineBinding : public Napi::ObjectWrap<EngineBinding> {
   }
 
  private:
+  static bool isArray(const Napi::Value& value, napi_typedarray_type type) {
+    return value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == type;
+  }
+
+  // ms; what is no number, or too large a one, is as good as no limit.
+  static int64_t limitOf(const Napi::Value& value) {
+    constexpr double most = 1e15;
+    const double ms = value.ToNumber().DoubleValue();
+    return static_cast<int64_t>(ms >= 0 && ms < most ? ms : most);
+  }
+
   // --- from the loop
 
   void turn() {
@@ -273,8 +284,10 @@ class EngineBinding : public Napi::ObjectWrap<EngineBinding> {
     const auto slot = static_cast<uint32_t>(intOf(info, 5));
     if (index >= counters_.size() || static_cast<size_t>(slot) + 1 >= counters_[index].length) return number(info, -EINVAL);
     double* cells = counters_[index].cells + slot;
-    const Flow::Limits limits{info[2].ToNumber().Int64Value(), info[3].ToNumber().Int64Value()};
-    return number(info, engine_->relay(intOf(info, 0), intOf(info, 1), limits, cells, cells + 1));
+    const Flow::Limits limits{limitOf(info[2]), limitOf(info[3])};
+    const int32_t id = engine_->relay(intOf(info, 0), intOf(info, 1), limits, cells, cells + 1);
+    wakeUnlessRunning();
+    return number(info, id);
   }
 
   // relay, fromA, bytes, start, end
@@ -284,7 +297,14 @@ class EngineBinding : public Napi::ObjectWrap<EngineBinding> {
   }
 
   void abortRelay(const Napi::CallbackInfo& info) {
-    if (engine_ != nullptr) engine_->abortRelay(intOf(info, 0));
+    if (engine_ == nullptr) return;
+    engine_->abortRelay(intOf(info, 0));
+    wakeUnlessRunning();
+  }
+
+  // A call from within a batch finds its turn at the batch's end.
+  void wakeUnlessRunning() {
+    if (!running_) engine_->wake();
   }
 
   // host, port, options

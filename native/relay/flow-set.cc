@@ -1,5 +1,6 @@
 #include "relay/flow-set.hh"
 
+#include <sys/epoll.h>
 #include <time.h>
 
 #include <algorithm>
@@ -30,7 +31,7 @@ void FlowSet::add(std::unique_ptr<Flow> flow) {
 }
 
 void FlowSet::queue(Flow& flow) {
-  if (flow.queued) return;
+  if (flow.queued || flow.over()) return;
   flow.queued = true;
   queue_.push_back(&flow);
 }
@@ -86,6 +87,15 @@ void FlowSet::remove(Flow& flow) {
   const auto found = flows_.find(flow.id());
   graveyard_.push_back(std::move(found->second));
   flows_.erase(found);
+}
+
+void FlowSet::bury(int epoll) {
+  for (const auto& flow : graveyard_) {
+    // Closing is not enough: see Engine::unwatch.
+    epoll_ctl(epoll, EPOLL_CTL_DEL, flow->a().fd, nullptr);
+    epoll_ctl(epoll, EPOLL_CTL_DEL, flow->b().fd, nullptr);
+  }
+  graveyard_.clear();
 }
 
 std::vector<std::unique_ptr<Flow>> FlowSet::takeBulk() {

@@ -48,8 +48,8 @@ class FlowSet {
 
   // Flows that have ended since this was last emptied.
   std::vector<EndedFlow> ended;
-  // Call when no event of the current batch is left: ended flows are only then destroyed.
-  void bury() { graveyard_.clear(); }
+  // Call when no event of the current batch is left: ended flows are only then taken out of the epoll and destroyed.
+  void bury(int epoll);
 
  private:
   void queue(Flow& flow);

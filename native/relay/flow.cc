@@ -13,6 +13,8 @@ namespace {
 constexpr size_t kReadSize = 256 * 1024;
 // What one way may move before others get their turn: a few milliseconds of a core.
 constexpr size_t kCopyShare = 512 * 1024;
+// The same on the loop's thread, where JavaScript waits; who needs more goes to the other thread.
+constexpr size_t kLoopShare = 64 * 1024;
 constexpr size_t kSpliceShare = 4 * 1024 * 1024;
 constexpr size_t kSpliceSize = 1024 * 1024;
 // A way that has carried this much in all is taken for bulk.
@@ -97,7 +99,7 @@ Step Flow::pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splic
     int error = flush(way);
     if (error == 0 && way.pipe != nullptr) error = drainPipe(way);
     if (error != 0 && error != EAGAIN) return failed(error, scratch.pipes);
-    if (error == EAGAIN) return Step::kWait;
+    if (error == EAGAIN) return wait(way, scratch.pipes);
     if (way.from->finSeen) {
       // The last FIN is said by closing.
       if (!other.done && shutdown(way.to->fd, SHUT_WR) != 0 && errno != ENOTCONN) return failed(errno, scratch.pipes);
@@ -106,9 +108,10 @@ Step Flow::pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splic
       scratch.pipes.give(std::move(way.pipe));
       return Step::kWait;
     }
-    if (share >= (spliced ? kSpliceShare : kCopyShare)) return Step::kAgain;
-    if (!way.from->readable) return Step::kWait;
-    const bool bulk = splice && plain && way.moved >= kBulk;
+    if (share >= (spliced ? kSpliceShare : splice ? kCopyShare : kLoopShare)) return Step::kAgain;
+    if (!way.from->readable) return wait(way, scratch.pipes);
+    // splice knows nothing of urgent marks: it stops at one for ever, or takes it for the end.
+    const bool bulk = splice && plain && way.moved >= kBulk && !way.from->urgent && !way.sawZero;
     if (bulk && way.pipe == nullptr) way.pipe = scratch.pipes.take();
     if (bulk && way.pipe != nullptr) {
       const ptrdiff_t got = ::splice(way.from->fd, nullptr, way.pipe->write, nullptr, kSpliceSize, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
@@ -117,8 +120,7 @@ Step Flow::pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splic
         share += static_cast<size_t>(got);
         spliced = true;
       } else if (got == 0) {
-        way.from->finSeen = true;
-        way.from->readable = false;
+        way.sawZero = true;
       } else if (errno == EAGAIN) {
         way.from->readable = false;  // the pipe is empty, so it is the socket that has nothing
       } else if (errno != EINTR) {
@@ -126,8 +128,10 @@ Step Flow::pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splic
       }
       continue;
     }
-    const ptrdiff_t got = receive(*way.from, scratch.bytes.data(), scratch.bytes.size());
-    if (got == -EAGAIN) return Step::kWait;
+    // Reading for a full socket would only fill memory.
+    if (!way.to->writable) return wait(way, scratch.pipes);
+    const ptrdiff_t got = receive(*way.from, scratch.bytes.data(), splice ? scratch.bytes.size() : kLoopShare);
+    if (got == -EAGAIN) return wait(way, scratch.pipes);
     if (got < 0) return failed(static_cast<int>(-got), scratch.pipes);
     if (got == 0) continue;
     auto length = static_cast<size_t>(got);
@@ -149,7 +153,7 @@ Step Flow::pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splic
       flush(way);
       return failed(kEndCipher, scratch.pipes);
     }
-    const ptrdiff_t put = way.to->writable ? send(*way.to, scratch.bytes.data(), length) : -EAGAIN;
+    const ptrdiff_t put = send(*way.to, scratch.bytes.data(), length);
     if (put < 0 && put != -EAGAIN) return failed(static_cast<int>(-put), scratch.pipes);
     const size_t gone = put < 0 ? 0 : static_cast<size_t>(put);
     count(way, gone);
@@ -159,6 +163,12 @@ Step Flow::pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splic
       way.payload = length - gone;
     }
   }
+}
+
+// Nothing to do before the next event: a pipe that is empty may serve another flow meanwhile.
+Step Flow::wait(Way& way, PipePool& pipes) {
+  if (way.pipe != nullptr && way.pipe->filled == 0) pipes.give(std::move(way.pipe));
+  return Step::kWait;
 }
 
 // Puts plain bytes, or the prologue alone, into what is pending, in the form that `to` wants.

@@ -44,7 +44,8 @@ class Flow {
   // Bytes that were read from a, or from b, before and go in front.
   void prepend(bool fromA, const uint8_t* bytes, size_t length);
 
-  // Moves what can be moved, but no more than the flow's share. `splice`: big flows may borrow pipes.
+  // Moves what can be moved, but no more than the flow's share.
+  // `splice`: a thread that does nothing else; the share is larger there, and pipes may be borrowed.
   Step pump(RelayScratch& scratch, bool splice, int64_t now);
 
   // Ends it from outside: both ends are reset.
@@ -64,6 +65,8 @@ class Flow {
   Conn& b() { return *b_; }
   uint32_t id() const { return id_; }
   int reason() const { return reason_; }
+  // It has ended; events that its sockets still have are nobody's.
+  bool over() const { return ended_; }
   bool ended() const { return ended_; }
   uint64_t moved() const { return up_.moved + down_.moved; }
   int64_t began() const { return began_; }
@@ -85,6 +88,8 @@ class Flow {
     size_t payload = 0;
     std::unique_ptr<Pipe> pipe;
     uint64_t moved = 0;
+    // splice gave 0, which is no proof of a FIN: recv decides.
+    bool sawZero = false;
     bool done = false;
   };
 
@@ -94,6 +99,7 @@ class Flow {
 
   Step pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splice, int64_t now);
   int seal(Way& way, const uint8_t* plain, size_t length);
+  Step wait(Way& way, PipePool& pipes);
   int flush(Way& way);
   int drainPipe(Way& way);
   void count(Way& way, size_t bytes);

@@ -24,6 +24,8 @@ class PipePool {
  private:
   std::vector<std::unique_ptr<Pipe>> idle_;
   size_t out_ = 0;
+  // Takes that are refused at once, since one was refused before.
+  size_t refuse_ = 0;
 };
 
 }  // namespace nekit

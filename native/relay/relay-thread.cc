@@ -134,7 +134,7 @@ void RelayThread::run() {
       swept = now;
       flows.sweep(now);
     }
-    flows.bury();
+    flows.bury(epoll_);
     if (flows.ended.empty()) continue;
     bool first;
     {

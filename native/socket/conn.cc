@@ -20,6 +20,7 @@ void note(Conn& conn, uint32_t events) {
 }
 
 ptrdiff_t receive(Conn& conn, uint8_t* into, size_t length) {
+  if (length == 0) return -EAGAIN;  // a read of nothing gives 0, which would look like FIN
   for (;;) {
     const ptrdiff_t got = recv(conn.fd, into, length, 0);
     if (got > 0) {
@@ -28,6 +29,8 @@ ptrdiff_t receive(Conn& conn, uint8_t* into, size_t length) {
       return got;
     }
     if (got == 0) {
+      // Whoever asked for the error took it away, and what is left looks like FIN.
+      if (conn.failed) return -ECONNRESET;
       conn.finSeen = true;
       conn.readable = false;
       return 0;

@@ -70,6 +70,7 @@ int Engine::watch(int fd, uint32_t events, Watched* what) {
   return epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
 }
 
+// Before every close, too: while a child process is being made it has copies of all descriptors, and close alone would leave them in the epoll.
 void Engine::unwatch(int fd) { epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr); }
 
 int32_t Engine::listen(const Address& address, const Listen& how) {
@@ -107,6 +108,7 @@ void Engine::closeListener(int32_t id) {
   auto listener = listeners_.take(id);
   if (listener == nullptr) return;
   if (listener->paused) paused_--;
+  else unwatch(listener->fd);
   ::close(listener->fd);
   listener->fd = -1;
   oldListeners_.push_back(std::move(listener));
@@ -183,6 +185,7 @@ void Engine::close(int32_t id, bool reset) { bury(id, reset); }
 void Engine::bury(int32_t id, bool reset) {
   auto conn = conns_.take(id);
   if (conn == nullptr) return;
+  unwatch(conn->fd);
   closeSocket(*conn, reset);
   graveyard_.push_back(std::move(conn));
 }
@@ -240,7 +243,6 @@ int32_t Engine::relay(int32_t a, int32_t b, Flow::Limits limits, double* up, dou
   relays_.find(id)->flow = flow.get();
   flows_.add(std::move(flow));
   setTimer();
-  wake();
   return id;
 }
 
@@ -257,7 +259,6 @@ void Engine::abortRelay(int32_t relay) {
     return;
   }
   flows_.abort(static_cast<uint32_t>(relay));
-  wake();
 }
 
 void Engine::wake() {
@@ -304,7 +305,7 @@ const std::vector<Event>& Engine::poll() {
   if (threadEnded && thread_ != nullptr) ended(thread_->takeEnded());
   ended(flows_.ended);
   flows_.ended.clear();
-  flows_.bury();
+  flows_.bury(epoll_);
   graveyard_.clear();
   oldListeners_.clear();
   setTimer();
@@ -348,9 +349,12 @@ void Engine::heard(Conn& conn, uint32_t events) {
 void Engine::connected(Conn& conn, uint32_t events) {
   if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) == 0) return;
   int error = 0;
-  socklen_t length = sizeof error;
-  if (getsockopt(conn.fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0) error = errno;
-  if (error == 0 && (events & (EPOLLERR | EPOLLHUP)) != 0 && (events & EPOLLIN) == 0) error = ECONNREFUSED;
+  if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
+    socklen_t length = sizeof error;
+    if (getsockopt(conn.fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0) error = errno;
+    // Connected, and reset before we looked: a read will tell. Neither: refused, by something that left no errno.
+    if (error == 0 && (events & EPOLLIN) == 0) error = ECONNREFUSED;
+  }
   conn.connecting = false;
   conn.failed = false;
   const auto id = static_cast<int32_t>(conn.id);

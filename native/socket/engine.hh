@@ -93,9 +93,9 @@ class Engine {
   void udpClose(int32_t id);
   int udpAddress(int32_t id, Address& out) const;
 
-  // Handles what epoll has, without waiting. Call it again at once while `more`.
+  // Handles what epoll has, without waiting. Call it again at once while `more`, and also after calls that came between two polls.
   const std::vector<Event>& poll();
-  bool more() const { return !deferred_.empty() || flows_.busy(); }
+  bool more() const { return !deferred_.empty() || flows_.busy() || !flows_.ended.empty(); }
   // Makes the epoll descriptor readable, so that the loop calls `poll` once more.
   void wake();
 

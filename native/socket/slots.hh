@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -19,8 +20,8 @@ class Slots {
   int32_t add(std::unique_ptr<T>&& object) {
     uint32_t slot;
     if (!free_.empty()) {
-      slot = free_.back();
-      free_.pop_back();
+      slot = free_.front();
+      free_.pop_front();
     } else {
       if (entries_.size() > kSlotMask) return 0;
       slot = static_cast<uint32_t>(entries_.size());
@@ -62,7 +63,8 @@ class Slots {
     uint32_t generation = 0;
   };
   std::vector<Entry> entries_;
-  std::vector<uint32_t> free_;
+  // Oldest first: an id comes again only after all other slots were used.
+  std::deque<uint32_t> free_;
   size_t size_ = 0;
 };
 

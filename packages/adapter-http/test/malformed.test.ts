@@ -1,3 +1,4 @@
+import http from 'node:http';
 import { CancelSource, type InboundConnection, type InboundContext, NetError, never, StreamReader } from '@nekit/core';
 import { eventually, pipePair, testContext, within } from '@nekit/core/testing';
 import fc from 'fast-check';
@@ -295,7 +296,12 @@ t.test(`${RUNS} responses that are nothing in particular`, async (t) => {
 });
 
 t.test('requests in every fragmentation', async (t) => {
-  const host = `127.0.0.1:${origin.port}`;
+  // One that waits for the whole request: an answer to a head alone may rightly end the connection.
+  const patient = http.createServer((request, response) => request.resume().once('end', () => response.end('hello')));
+  await new Promise<void>((resolve) => patient.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => patient.close().closeAllConnections());
+  const address = patient.address();
+  const host = `127.0.0.1:${address !== null && typeof address === 'object' ? address.port : 0}`;
   const requests =
     `GET http://${host}/1 HTTP/1.1\r\nHost: x\r\n\r\n` +
     `\r\nPOST http://${host}/2 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nX-T: 1\r\n\r\n` +

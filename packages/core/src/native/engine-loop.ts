@@ -81,7 +81,7 @@ export class EngineLoop {
     setImmediate(() => {
       const all = this.#later;
       this.#later = [];
-      for (const one of all) one();
+      for (const one of all) apart(one);
     });
   }
 
@@ -93,19 +93,43 @@ export class EngineLoop {
 
   #dispatch(count: number): void {
     const events = this.#events;
-    for (let at = 0; at < count * 4; at += 4) {
+    for (let at = 0; at < count * 4 && !this.#destroyed; at += 4) {
       const kind = events[at] ?? 0;
       const id = events[at + 1] ?? 0;
       const a = events[at + 2] ?? 0;
       const b = events[at + 3] ?? 0;
-      if (kind === EVENT.accepted) {
-        const listener = this.listeners.find(a);
-        if (listener === null) this.engine.close(id, true); // it was closed by an earlier event of this batch
-        else listener.heard(kind, id, b);
-      } else if (kind === EVENT.listenerPaused) this.listeners.find(id)?.heard(kind, a, b);
-      else if (kind === EVENT.relayEnded) this.relays.find(id)?.heard(kind, a, b);
-      else if (kind >= EVENT.udpReceived) this.udp.find(id)?.heard(kind, a, b);
-      else this.conns.find(id)?.heard(kind, a, b);
+      try {
+        this.#tell(kind, id, a, b);
+      } catch (error) {
+        rethrow(error);
+      }
     }
   }
+
+  #tell(kind: number, id: number, a: number, b: number): void {
+    if (kind === EVENT.accepted) {
+      const listener = this.listeners.find(a);
+      if (listener === null)
+        this.engine.close(id, true); // it was closed by an earlier event of this batch
+      else listener.heard(kind, id, b);
+    } else if (kind === EVENT.listenerPaused) this.listeners.find(id)?.heard(kind, a, b);
+    else if (kind === EVENT.relayEnded) this.relays.find(id)?.heard(kind, a, b);
+    else if (kind >= EVENT.udpReceived) this.udp.find(id)?.heard(kind, a, b);
+    else this.conns.find(id)?.heard(kind, a, b);
+  }
+}
+
+/** What one throws is not the others' loss: it is an uncaught exception, but a moment later. */
+function apart(run: () => void): void {
+  try {
+    run();
+  } catch (error) {
+    rethrow(error);
+  }
+}
+
+function rethrow(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
 }

@@ -1,3 +1,4 @@
+import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { CancelListener } from '../net/cancel.js';
 import { NetError, toNetError } from '../net/errors.js';
@@ -102,6 +103,7 @@ export class EngineConn implements NativeConn, Listening {
   }
 
   receive(bytes: Uint8Array, start: number, end: number): number {
+    if (start === end) return 0;
     if (this.#unread.length > 0) {
       const length = Math.min(end - start, this.#unread.length);
       bytes.set(this.#unread.subarray(0, length), start);
@@ -146,7 +148,7 @@ export class EngineConn implements NativeConn, Listening {
     const fd = this.#closed ? -1 : this.#loop.engine.detach(this.id);
     if (fd < 0) throw streamError(-fd);
     this.#leave();
-    const socket = new Socket({ fd, allowHalfOpen: true });
+    const socket = socketOf(fd);
     this.#socket = socket;
     socket.on('error', NOTHING); // its user listens too; nobody may have begun yet
     socket.once('close', this.#onClosed);
@@ -205,6 +207,16 @@ export class EngineConn implements NativeConn, Listening {
 }
 
 const NO_BYTES = new Uint8Array(0);
+
+/** Nobody else would close the descriptor. */
+function socketOf(fd: number): Socket {
+  try {
+    return new Socket({ fd, allowHalfOpen: true });
+  } catch (error) {
+    closeSync(fd);
+    throw toNetError(error);
+  }
+}
 
 /** A relay that runs in the engine. */
 class EngineRelay implements Listening, CancelListener {

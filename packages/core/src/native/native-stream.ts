@@ -11,6 +11,9 @@ const NOTHING = (): void => {};
 /** Several chunks that together are no longer than this are written as one: copying costs less than a call of the system. */
 const GATHER = 64 * 1024;
 
+/** Reads in a row that may find something without waiting: half a MiB at most. */
+const AT_ONCE = 8;
+
 /** What is read after our own FIN while nobody asks, in bytes. */
 const READ_AHEAD = 64 * 1024;
 
@@ -37,6 +40,8 @@ export class NativeStream implements Stream, NativeEnd, Listening {
   #error: NetError | null = null;
   #reader: Reader | null = null;
   #writer: Writer | null = null;
+  /** Reads in a row that found something without waiting. */
+  #atOnce = 0;
   /** Who has the socket now. */
   #taker: NativeConn | null = null;
 
@@ -61,9 +66,14 @@ export class NativeStream implements Stream, NativeEnd, Listening {
     }
     if (this.#error !== null) return Promise.reject(this.#error);
     if (this.#ended) return Promise.resolve(null);
+    if (this.#atOnce >= AT_ONCE) return this.#readLater();
     const { engine, scratch } = this.#loop;
     const got = engine.read(this.id, scratch, 0, scratch.length);
-    if (got > 0) return Promise.resolve([this.#loop.copy(scratch, 0, got)]);
+    if (got > 0) {
+      this.#atOnce++;
+      return Promise.resolve([this.#loop.copy(scratch, 0, got)]);
+    }
+    this.#atOnce = 0;
     if (got === 0) {
       this.#end();
       return Promise.resolve(null);
@@ -71,6 +81,16 @@ export class NativeStream implements Stream, NativeEnd, Listening {
     if (got !== -EAGAIN) return Promise.reject(this.#fail(streamError(-got)));
     return new Promise((resolve, reject) => {
       this.#reader = { resolve, reject };
+    });
+  }
+
+  /** The loop's turn: a fast peer would otherwise keep it in our microtasks. */
+  #readLater(): Promise<Chunks | null> {
+    return new Promise((resolve, reject) => {
+      setImmediate(() => {
+        this.#atOnce = 0;
+        this.read().then(resolve, reject);
+      });
     });
   }
 
@@ -110,9 +130,10 @@ export class NativeStream implements Stream, NativeEnd, Listening {
 
   detach(unread: Chunks): Promise<NativeConn> {
     if (this.#error !== null) return Promise.reject(this.#error);
-    const front = this.#unread === null ? unread : [...unread, ...this.#unread];
     return this.#written().then(() => {
       if (this.#error !== null) throw this.#error;
+      if (this.#ended && this.#finSent) throw OVER;
+      const front = this.#unread === null ? unread : [...unread, ...this.#unread];
       const conn = new EngineConn(this.#loop, this.id, { unread: front, ended: this.#ended, finSent: this.#finSent, onClose: this.#onClose });
       this.#error = SPENT;
       this.#taker = conn;
@@ -248,6 +269,9 @@ export class NativeStream implements Stream, NativeEnd, Listening {
     return error;
   }
 }
+
+/** Both sides have said FIN: there is nothing left to give away. */
+const OVER = toNetError(Object.assign(new Error('the connection has ended'), { code: 'ENDED' }));
 
 /** What a stream says after it has been detached. */
 const SPENT = toNetError(Object.assign(new Error('the stream was given away'), { code: 'SPENT' }));

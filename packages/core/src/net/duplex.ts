@@ -70,7 +70,11 @@ class DuplexStream implements Stream {
         if (this.#error === null) resolve();
         else reject(this.#error);
       };
-      this.#duplex.end(settle);
+      // Node calls back with the error before it emits it.
+      this.#duplex.end((error?: Error | null) => {
+        if (error !== undefined && error !== null) this.#fail(toNetError(error));
+        settle();
+      });
       this.#duplex.once('close', settle);
     });
     this.#finishing.catch(NOTHING); // a later caller may take it up; nobody has to
