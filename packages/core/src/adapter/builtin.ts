@@ -1,5 +1,6 @@
 /** Core's own adapter types, registered like a plugin's. */
 import { z } from 'zod';
+import type { SocketOptions } from '../net/sockets.js';
 import type { AdapterContext } from './adapter.js';
 import { DirectAdapter } from './direct.js';
 import { RaceAdapter } from './race.js';
@@ -13,10 +14,35 @@ const members = z.array(z.string()).min(1, 'a group needs at least one member');
 
 export const directType = {
   type: 'direct',
-  config: z.object({ udp: z.boolean().default(true), 'ip-version': ipVersion }),
-  create: (config: { udp: boolean; 'ip-version': z.infer<typeof ipVersion> }, context: AdapterContext) =>
-    new DirectAdapter({ udp: config.udp, ipVersion: config['ip-version'] }, context),
+  config: z.object({
+    udp: z.boolean().default(true),
+    'ip-version': ipVersion,
+    'interface-name': z.string().min(1).max(15).optional().describe('Interface to send from (needs the native addon)'),
+    'routing-mark': z.number().int().min(1).max(0xffffffff).optional().describe('Mark for policy routing (needs the native addon, and CAP_NET_ADMIN)'),
+    tfo: z.boolean().default(false).describe('TCP Fast Open (needs the native addon)'),
+    mptcp: z.boolean().default(false).describe('Multipath TCP (needs the native addon)'),
+  }),
+  create: (config: DirectConfig, context: AdapterContext) =>
+    new DirectAdapter({ udp: config.udp, ipVersion: config['ip-version'], sockets: socketOptions(config) }, context),
 };
+
+interface DirectConfig {
+  readonly udp: boolean;
+  readonly 'ip-version': z.infer<typeof ipVersion>;
+  readonly 'interface-name'?: string | undefined;
+  readonly 'routing-mark'?: number | undefined;
+  readonly tfo: boolean;
+  readonly mptcp: boolean;
+}
+
+function socketOptions(config: DirectConfig): SocketOptions {
+  return {
+    ...(config['interface-name'] === undefined ? {} : { device: config['interface-name'] }),
+    ...(config['routing-mark'] === undefined ? {} : { mark: config['routing-mark'] }),
+    ...(config.tfo ? { fastOpen: true } : {}),
+    ...(config.mptcp ? { multipath: true } : {}),
+  };
+}
 
 export const rejectType = {
   type: 'reject',

@@ -24,6 +24,7 @@ export interface ConnectOptions {
   readonly timers: TimerWheel;
   readonly own: OwnEndpoints;
   readonly sockets: Sockets;
+  readonly socketOptions?: SocketOptions;
   readonly signal: Cancel;
   /** For all addresses together, in ms. */
   readonly timeoutMs: number;
@@ -81,7 +82,7 @@ function connect(address: string, port: number, options: ConnectOptions, signal:
       done();
       reject(error);
     };
-    const giveUp = sockets.connect(address, port, NO_OPTIONS, opened, failed);
+    const giveUp = sockets.connect(address, port, options.socketOptions ?? NO_OPTIONS, opened, failed);
     const stop = (reason: Error): void => {
       giveUp();
       failed(toNetError(reason));

@@ -3,6 +3,7 @@ import type { DialOptions } from '../net/dialer.js';
 import type { Endpoint } from '../net/endpoint.js';
 import { NetError, toNetError } from '../net/errors.js';
 import type { PacketConn } from '../net/packet-conn.js';
+import type { SocketOptions } from '../net/sockets.js';
 import type { Stream } from '../net/stream.js';
 import { CLOCK, OWN_ENDPOINTS, RESOLVER, SOCKETS, TIMEOUTS, TIMERS } from '../net/tokens.js';
 import type { Adapter, AdapterContext } from './adapter.js';
@@ -17,11 +18,19 @@ export class DirectAdapter implements Adapter {
   readonly packet?: { dialPacket(options: DialOptions): Promise<PacketConn> };
   readonly #context: Pick<AdapterContext, 'tag' | 'get'>;
   readonly #version: IpVersion;
+  readonly #sockets: SocketOptions;
+  readonly #udpFrom: Pick<SocketOptions, 'mark' | 'device'>;
 
-  constructor(options: { readonly ipVersion: IpVersion; readonly udp: boolean }, context: Pick<AdapterContext, 'tag' | 'get'>) {
+  constructor(
+    options: { readonly ipVersion: IpVersion; readonly udp: boolean; readonly sockets?: SocketOptions },
+    context: Pick<AdapterContext, 'tag' | 'get'>,
+  ) {
     this.tag = context.tag;
     this.#context = context;
     this.#version = options.ipVersion;
+    this.#sockets = options.sockets ?? {};
+    const { mark, device } = this.#sockets;
+    this.#udpFrom = { ...(mark === undefined ? {} : { mark }), ...(device === undefined ? {} : { device }) };
     if (options.udp) this.packet = { dialPacket: (dial) => this.#dialPacket(dial) };
   }
 
@@ -48,6 +57,7 @@ export class DirectAdapter implements Adapter {
       timers: get(TIMERS),
       own: get(OWN_ENDPOINTS),
       sockets: get(SOCKETS),
+      socketOptions: this.#sockets,
       signal,
       timeoutMs: get(TIMEOUTS).connect,
     });
@@ -60,6 +70,7 @@ export class DirectAdapter implements Adapter {
       new UdpConn({
         own: get(OWN_ENDPOINTS),
         sockets: get(SOCKETS),
+        from: this.#udpFrom,
         resolve: (host) => get(RESOLVER).resolve(host, 0, options.signal),
         sort: (addresses) => sortAddresses(addresses, this.#version),
       }),

@@ -3,7 +3,7 @@ import { type NetError, toNetError } from '../net/errors.js';
 import type { OwnEndpoints } from '../net/own-endpoints.js';
 import type { Datagram, PacketConn } from '../net/packet-conn.js';
 import { PacketQueue } from '../net/packet-queue.js';
-import type { Sockets } from '../net/sockets.js';
+import type { SocketOptions, Sockets } from '../net/sockets.js';
 import { keepBatch, type UdpSocket } from '../net/udp.js';
 
 /** Datagrams that wait for one name to resolve. */
@@ -14,6 +14,8 @@ const MAX_NAMES = 64;
 export interface UdpConnOptions {
   readonly own: OwnEndpoints;
   readonly sockets: Sockets;
+  /** Where from; what the sockets cannot do is an error. */
+  readonly from?: Pick<SocketOptions, 'mark' | 'device'>;
   /** Addresses of a name. Rejects with a NetError. */
   resolve(host: string): Promise<readonly string[]>;
   /** Those that may be used, the one to use first. */
@@ -105,7 +107,7 @@ export class UdpConn implements PacketConn {
   #open(family: 4 | 6): UdpSocket | null {
     try {
       const socket = this.#options.sockets.bindUdp(
-        { host: family === 4 ? '0.0.0.0' : '::', port: 0 },
+        { host: family === 4 ? '0.0.0.0' : '::', port: 0, ...this.#options.from },
         {
           received: (batch) => {
             this.#received.putAll(keepBatch(batch));

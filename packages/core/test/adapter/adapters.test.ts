@@ -7,6 +7,8 @@ import { DirectAdapter } from '../../dist/adapter/direct.js';
 import { RaceAdapter } from '../../dist/adapter/race.js';
 import { RejectAdapter, RejectDropAdapter } from '../../dist/adapter/reject.js';
 import { SelectAdapter } from '../../dist/adapter/select.js';
+import { findAddon } from '../../dist/native/load.js';
+import { openSockets } from '../../dist/native/open-sockets.js';
 import { CancelSource } from '../../dist/net/cancel.js';
 import type { DialOptions } from '../../dist/net/dialer.js';
 import { isNetError, NekitError, NetError } from '../../dist/net/errors.js';
@@ -51,6 +53,25 @@ void t.test('direct: TCP', async (t) => {
     const { adapter } = direct({ resolver: { resolve: () => Promise.resolve(['127.0.0.2', '127.0.0.1']) } });
     const stream = await within(adapter.stream.dialStream({ host: 'two.example', port: echo.port }, dialOptions()), 2_000);
     stream.abort(new NetError('aborted', 'seen'));
+    await echo.close();
+  });
+
+  await t.test('an interface is sent from where the addon is, and refused where it is not: traffic takes no other way than it was told', async () => {
+    const echo = await startEcho();
+    const destination = { host: '127.0.0.1', port: echo.port };
+    const { addon } = findAddon();
+    for (const sockets of [openSockets(null), ...(addon === null ? [] : [openSockets(addon)])]) {
+      const { adapter } = direct({ sockets }, { sockets: { device: 'lo' } });
+      const dialling = adapter.stream.dialStream(destination, dialOptions(destination));
+      if (sockets.kind === 'node') await assert.rejects(dialling, fails('protocol', 'NATIVE_NEEDED'));
+      else (await dialling).abort(new NetError('aborted', 'seen'));
+      const nowhere = direct({ sockets }, { sockets: { device: 'nekit-absent0' } });
+      await assert.rejects(nowhere.adapter.stream.dialStream(destination, dialOptions(destination)), isNetError);
+      const conn = (await nowhere.adapter.packet?.dialPacket(dialOptions(destination))) ?? assert.fail('no UDP');
+      assert.equal(conn.send([{ bytes: Buffer.from('x'), peer: destination }]), 0);
+      conn.close();
+      sockets.close();
+    }
     await echo.close();
   });
 
