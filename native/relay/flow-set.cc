@@ -40,7 +40,10 @@ bool FlowSet::run(int64_t now) {
   turn_.swap(queue_);
   for (Flow* flow : turn_) {
     flow->queued = false;
-    switch (flow->pump(scratch_, splice_, now)) {
+    const uint64_t before = flow->moved();
+    const Step step = flow->pump(scratch_, splice_, now);
+    moved += flow->moved() - before;
+    switch (step) {
       case Step::kEnded:
         remove(*flow);
         break;

@@ -46,6 +46,9 @@ class FlowSet {
   size_t size() const { return flows_.size(); }
   bool busy() const { return !queue_.empty(); }
 
+  // Bytes that have been moved, by all flows.
+  uint64_t moved = 0;
+
   // Flows that have ended since this was last emptied.
   std::vector<EndedFlow> ended;
   // Call when no event of the current batch is left: ended flows are only then taken out of the epoll and destroyed.

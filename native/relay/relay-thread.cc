@@ -3,7 +3,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -14,6 +16,12 @@ namespace nekit {
 namespace {
 
 constexpr int kEventsAtOnce = 256;
+// After a turn that has moved at least kBulkTurn bytes the thread rests for a moment: more has come by then, and one wake-up carries it. Without it bulk
+// of several streams is woken for every few packets, at up to a fifth of the throughput.
+constexpr uint64_t kBulkTurn = 64 * 1024;
+constexpr timespec kRest{0, 30'000};
+// Timers of this thread are kept to so many ns; the default of 50 us would be longer than the rest.
+constexpr unsigned long kTimerSlack = 1'000;
 
 bool watch(int epoll, Conn& conn) {
   epoll_event event{};
@@ -91,6 +99,7 @@ std::vector<EndedFlow> RelayThread::takeEnded() {
 
 void RelayThread::run() {
   pthread_setname_np(pthread_self(), "nekit-relay");
+  prctl(PR_SET_TIMERSLACK, kTimerSlack);
   FlowSet flows(true);
   std::vector<epoll_event> events(kEventsAtOnce);
   std::vector<std::unique_ptr<Flow>> arrived;
@@ -129,7 +138,9 @@ void RelayThread::run() {
     arrived.clear();
     for (const uint32_t id : aborts) flows.abort(id);
     aborts.clear();
+    const uint64_t before = flows.moved;
     flows.run(now);
+    if (flows.moved - before >= kBulkTurn && !flows.busy()) nanosleep(&kRest, nullptr);
     if (now - swept >= flows.tickMs()) {
       swept = now;
       flows.sweep(now);

@@ -138,6 +138,7 @@ class SocketStream implements Stream {
   #finished(): void {
     if (this.#error !== null) return;
     this.#finSent = true;
+    this.#drained(); // Node tells of no drain behind an end
     this.#finisher?.resolve();
   }
 

@@ -43,8 +43,13 @@ export class NodeSockets implements Sockets {
   connect(address: string, port: number, options: SocketOptions, opened: (stream: Stream) => void, failed: (error: NetError) => void): () => void {
     const unsupported = UNSUPPORTED.find((key) => options[key] !== undefined && options[key] !== false);
     if (unsupported !== undefined) {
-      queueMicrotask(() => failed(notHere(unsupported)));
-      return () => {};
+      let given = false;
+      queueMicrotask(() => {
+        if (!given) failed(notHere(unsupported));
+      });
+      return () => {
+        given = true;
+      };
     }
     const socket = net.connect({
       host: address,
