@@ -210,7 +210,8 @@ for (const binding of ['ts', 'native'] as const) {
           assert.equal(error?.code, 'STOPPED');
           assert.ok(up >= bytes);
           await resetOf(during.client);
-          await resetOf(during.server);
+          if (world.kind === 'native') await resetOf(during.server);
+          else during.server.abort(aborted()); // bytes and a reset are bytes and FIN to libuv
         }
       });
 
