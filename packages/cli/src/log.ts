@@ -51,6 +51,9 @@ async function prettyStream(file: DestinationStream): Promise<DestinationStream>
 /** Failures of these kinds are worth a warning; the rest (a client that leaves, a rule that says no) is everyday life. */
 const NOTABLE: ReadonlySet<string> = new Set(['refused', 'unreachable', 'timeout', 'name', 'auth', 'protocol']);
 
+/** Of this machine, not of a target: whoever runs it has to do something. */
+const NOTABLE_CODES: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM']);
+
 /** Writes a kernel's events to its log. Only what the level shows is listened to: an event without a listener costs nothing. */
 export class EventLog {
   readonly #kernel: Kernel;
@@ -103,7 +106,8 @@ function logDetails(kernel: Kernel, logger: Logger): (() => void)[] {
 }
 
 function logSession(logger: Logger, event: KernelEvents['session.closed']): void {
-  const level = event.error !== null && NOTABLE.has(event.error.failure) ? 'warn' : 'info';
+  const { error } = event;
+  const level = error !== null && (NOTABLE.has(error.failure) || NOTABLE_CODES.has(error.code)) ? 'warn' : 'info';
   if (!logger.isLevelEnabled(level)) return;
   const source = formatEndpoint(event.source);
   const destinationText = clean(formatEndpoint(event.destination));

@@ -70,8 +70,13 @@ class KernelProcess {
 
   readonly #onStop = (signal: NodeJS.Signals): void => {
     if (this.#stopAsked) {
-      this.#log.flush();
-      process.exit(1);
+      // Not simply gone: a process that ends closes its sockets with FIN, and what was cut off would look complete.
+      for (const { id } of this.#kernel.sessions()) this.#kernel.closeSession(id);
+      setTimeout(() => {
+        this.#log.flush();
+        process.exit(1);
+      }, RESET_MS);
+      return;
     }
     this.#stopAsked = true;
     this.#log.logger.info(`${signal}: stopping (once more: at once)`);
@@ -113,6 +118,9 @@ class KernelProcess {
     }
   }
 }
+
+/** For resets to get out before the process ends, in ms. */
+const RESET_MS = 100;
 
 /** After everything was stopped: for what a plugin left open. Unreferenced, so it delays nothing. */
 const LEAVE_MS = 1_000;

@@ -12,7 +12,7 @@ export interface Result {
   readonly stderr: string;
 }
 
-interface SpawnOptions {
+export interface SpawnOptions {
   readonly cwd?: string;
   readonly env?: Record<string, string>;
 }

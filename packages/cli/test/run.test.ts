@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import tap from 'tap';
-import { Command, run } from './command.js';
+import { Command, run, type SpawnOptions } from './command.js';
 
 /** Each test starts the command several times, which takes seconds each when the machine is busy. */
 const TIMEOUT_MS = 180_000;
@@ -37,8 +37,8 @@ async function configFile(t: Scope, text: string): Promise<string> {
   return file;
 }
 
-function start(t: Scope, args: readonly string[]): Command {
-  const command = new Command(args);
+function start(t: Scope, args: readonly string[], options: SpawnOptions = {}): Command {
+  const command = new Command(args, options);
   t.teardown(async () => {
     command.kill('SIGKILL');
     await command.ended;
@@ -128,6 +128,26 @@ tap.test('without a config: HTTP and SOCKS, a log line per session, a clean end'
     command.lines((line) => String(line.msg).startsWith('SIGTERM')),
     [{ level: 'info' }],
   );
+});
+
+tap.test('a second signal ends it at once, and what it cuts off does not look complete', { timeout: TIMEOUT_MS }, async (t) => {
+  for (const native of ['on', 'off']) {
+    const web = await webServer(t);
+    const command = start(t, ['-c', await configFile(t, 'listeners: [{ name: in, type: mixed, port: 0 }]\n')], { env: { NEKIT_NATIVE: native } });
+    const client = connect({ port: await command.port('in'), host: '127.0.0.1', allowHalfOpen: true });
+    t.teardown(() => client.destroy());
+    const cut = new Promise<string>((resolve) => {
+      client.once('end', () => resolve('FIN')).once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? ''));
+    });
+    client.write(`CONNECT 127.0.0.1:${web} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    const answer = await new Promise<Buffer>((resolve) => client.once('data', resolve));
+    t.match(String(answer), /^HTTP\/1\.1 200 /);
+    command.kill('SIGTERM');
+    await command.until(/SIGTERM: stopping/);
+    command.kill('SIGTERM');
+    t.equal(await cut, 'ECONNRESET', `native: ${native}`);
+    t.equal((await command.ended).code, 1);
+  }
 });
 
 tap.test('a port in use: one line, exit code 1', { timeout: TIMEOUT_MS }, async (t) => {
