@@ -1,6 +1,5 @@
 #include "relay/flow-set.hh"
 
-#include <sys/epoll.h>
 #include <time.h>
 
 #include <algorithm>
@@ -90,15 +89,6 @@ void FlowSet::remove(Flow& flow) {
   const auto found = flows_.find(flow.id());
   graveyard_.push_back(std::move(found->second));
   flows_.erase(found);
-}
-
-void FlowSet::bury(int epoll) {
-  for (const auto& flow : graveyard_) {
-    // Closing is not enough: see Engine::unwatch.
-    epoll_ctl(epoll, EPOLL_CTL_DEL, flow->a().fd, nullptr);
-    epoll_ctl(epoll, EPOLL_CTL_DEL, flow->b().fd, nullptr);
-  }
-  graveyard_.clear();
 }
 
 std::vector<std::unique_ptr<Flow>> FlowSet::takeBulk() {

@@ -51,8 +51,16 @@ class FlowSet {
 
   // Flows that have ended since this was last emptied.
   std::vector<EndedFlow> ended;
-  // Call when no event of the current batch is left: ended flows are only then taken out of the epoll and destroyed.
-  void bury(int epoll);
+  // Call when no event of the current batch is left: ended flows are only then destroyed, which closes their conns. `leave` takes each conn out of
+  // whatever has told of it.
+  template <typename F>
+  void bury(F&& leave) {
+    for (const auto& flow : graveyard_) {
+      leave(flow->a());
+      leave(flow->b());
+    }
+    graveyard_.clear();
+  }
 
  private:
   void queue(Flow& flow);

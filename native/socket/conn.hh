@@ -7,17 +7,11 @@
 #include <vector>
 
 #include "cipher/codec.hh"
+#include "socket/watch-table.hh"
 
 namespace nekit {
 
 class Flow;
-
-// What an epoll event points to. Objects that are closed while a batch of events is handled stay until its end: a later event may be theirs.
-struct Watched {
-  enum class Kind : uint8_t { kConn, kListener, kUdp, kWake, kTimer };
-  explicit Watched(Kind k) : kind(k) {}
-  Kind kind;
-};
 
 // TCP or Unix. All sockets are edge-triggered, and registered once for everything: what an edge says is kept here until a call finds the opposite.
 struct Conn : Watched {

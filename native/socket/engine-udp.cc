@@ -13,9 +13,12 @@ int32_t Engine::udpOpen(const Address& address, const SocketOptions& options) {
   if (const int error = udp->open(address, options); error != 0) return -error;
   Udp& kept = *udp;
   // Level-triggered: what one turn leaves is there in the next.
-  if (const int error = watch(kept.fd, EPOLLIN, &kept); error != 0) return -error;
+  if (const int error = watch(kept.fd, EPOLLIN, kept); error != 0) return -error;
   const int32_t id = udp_.add(std::move(udp));
-  if (id == 0) return -ENFILE;
+  if (id == 0) {
+    watched_.remove(kept);
+    return -ENFILE;
+  }
   kept.id = id;
   return id;
 }
@@ -32,8 +35,10 @@ ptrdiff_t Engine::udpSend(int32_t id, const uint8_t* bytes, size_t size, const U
   return static_cast<ptrdiff_t>(taken);
 }
 
-// Never called while `poll` handles what epoll told, so nothing points to it any more.
-void Engine::udpClose(int32_t id) { udp_.take(id); }
+void Engine::udpClose(int32_t id) {
+  if (Udp* udp = udp_.find(id); udp != nullptr) unwatch(udp->fd, *udp);
+  udp_.take(id);
+}
 
 int Engine::udpAddress(int32_t id, Address& out) const {
   const Udp* udp = udp_.find(id);
@@ -88,14 +93,14 @@ void Engine::deliver(Udp& udp) {
     used_ += count * sizeof(UdpRecord);
   }
   if (udp.error == 0) return;
-  unwatch(udp.fd);
+  unwatch(udp.fd, udp);
   tell(Event::kUdpFailed, udp.id, udp.error);
 }
 
 void Engine::rewatch(Udp& udp) {
   epoll_event event{};
   event.events = udp.wantWrite ? EPOLLIN | EPOLLOUT : EPOLLIN;
-  event.data.ptr = static_cast<Watched*>(&udp);
+  event.data.u64 = udp.token;
   epoll_ctl(epoll_, EPOLL_CTL_MOD, udp.fd, &event);
 }
 

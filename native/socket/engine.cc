@@ -46,8 +46,8 @@ Engine::Engine(uint8_t* slab, size_t slabSize)
       slab_(slab),
       slabSize_(slabSize) {
   int error = epoll_ < 0 || wake_ < 0 || timer_ < 0 ? errno : 0;
-  if (error == 0) error = watch(wake_, EPOLLIN, &wakeWatch_);
-  if (error == 0) error = watch(timer_, EPOLLIN, &timerWatch_);
+  if (error == 0) error = watch(wake_, EPOLLIN, wakeWatch_);
+  if (error == 0) error = watch(timer_, EPOLLIN, timerWatch_);
   if (error != 0) {
     for (const int fd : {epoll_, wake_, timer_})
       if (fd >= 0) ::close(fd);
@@ -63,15 +63,23 @@ Engine::~Engine() {
   for (const int fd : {epoll_, wake_, timer_}) ::close(fd);
 }
 
-int Engine::watch(int fd, uint32_t events, Watched* what) {
+int Engine::watch(int fd, uint32_t events, Watched& what) {
+  watched_.add(what);
   epoll_event event{};
   event.events = events;
-  event.data.ptr = what;
-  return epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
+  event.data.u64 = what.token;
+  if (epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0) return 0;
+  const int error = errno;
+  watched_.remove(what);
+  return error;
 }
 
-// Before every close, too: while a child process is being made it has copies of all descriptors, and close alone would leave them in the epoll.
-void Engine::unwatch(int fd) { epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr); }
+// For descriptors that stay open, and before closing those that are level-triggered: see WatchTable for why close alone may leave them in the
+// epoll. An edge-triggered one that is closed gives an event or two that nobody takes, which is cheaper than a call for each connection.
+void Engine::unwatch(int fd, Watched& what) {
+  watched_.remove(what);
+  epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
+}
 
 int32_t Engine::listen(const Address& address, const Listen& how) {
   const int fd = newSocket(address.family(), how.options);
@@ -91,7 +99,7 @@ int32_t Engine::listen(const Address& address, const Listen& how) {
   auto listener = std::make_unique<Listener>();
   listener->fd = fd;
   Listener& kept = *listener;
-  if (error == 0) error = watch(fd, EPOLLIN, &kept);
+  if (error == 0) error = watch(fd, EPOLLIN, kept);
   if (error == 0) {
     const int32_t id = listeners_.add(std::move(listener));
     if (id != 0) {
@@ -99,6 +107,7 @@ int32_t Engine::listen(const Address& address, const Listen& how) {
       return id;
     }
     error = ENFILE;
+    unwatch(fd, kept);
   }
   ::close(fd);
   return -error;
@@ -108,10 +117,8 @@ void Engine::closeListener(int32_t id) {
   auto listener = listeners_.take(id);
   if (listener == nullptr) return;
   if (listener->paused) paused_--;
-  else unwatch(listener->fd);
+  else unwatch(listener->fd, *listener);
   ::close(listener->fd);
-  listener->fd = -1;
-  oldListeners_.push_back(std::move(listener));
 }
 
 int32_t Engine::connect(const Address& address, const SocketOptions& options) {
@@ -138,12 +145,13 @@ int32_t Engine::adopt(int fd) {
 // The conn with an id, watched; or -errno, and the descriptor is closed.
 int32_t Engine::keep(std::unique_ptr<Conn> conn) {
   Conn& kept = *conn;
-  if (const int error = watch(kept.fd, watchedEvents(), &kept); error != 0) {
+  if (const int error = watch(kept.fd, watchedEvents(), kept); error != 0) {
     closeSocket(kept, true);
     return -error;
   }
   const int32_t id = conns_.add(std::move(conn));
   if (id == 0) {
+    watched_.remove(kept);
     closeSocket(kept, true);
     return -ENFILE;
   }
@@ -185,18 +193,15 @@ void Engine::close(int32_t id, bool reset) { bury(id, reset); }
 void Engine::bury(int32_t id, bool reset) {
   auto conn = conns_.take(id);
   if (conn == nullptr) return;
-  unwatch(conn->fd);
+  watched_.remove(*conn);
   closeSocket(*conn, reset);
-  graveyard_.push_back(std::move(conn));
 }
 
 int Engine::detach(int32_t id) {
   auto conn = conns_.take(id);
   if (conn == nullptr) return -EBADF;
-  const int fd = conn->fd;
-  unwatch(fd);
-  graveyard_.push_back(std::move(conn));
-  return fd;
+  unwatch(conn->fd, *conn);
+  return conn->fd;
 }
 
 int Engine::setCodec(int32_t id, std::unique_ptr<Codec> codec) {
@@ -279,7 +284,8 @@ const std::vector<Event>& Engine::poll() {
   const int count = epoll_wait(epoll_, heardOf, kEventsAtOnce, 0);
   bool threadEnded = false;
   for (int i = 0; i < count; i++) {
-    auto* what = static_cast<Watched*>(heardOf[i].data.ptr);
+    Watched* what = watched_.find(heardOf[i].data.u64);
+    if (what == nullptr) continue;
     switch (what->kind) {
       case Watched::Kind::kConn:
         heard(*static_cast<Conn*>(what), heardOf[i].events);
@@ -305,15 +311,12 @@ const std::vector<Event>& Engine::poll() {
   if (threadEnded && thread_ != nullptr) ended(thread_->takeEnded());
   ended(flows_.ended);
   flows_.ended.clear();
-  flows_.bury(epoll_);
-  graveyard_.clear();
-  oldListeners_.clear();
+  flows_.bury([this](Conn& conn) { watched_.remove(conn); });
   setTimer();
   return events_;
 }
 
 void Engine::heard(Conn& conn, uint32_t events) {
-  if (conn.fd < 0) return;  // closed by an earlier event of this batch
   note(conn, events);
   if (conn.flow != nullptr) {
     flows_.heard(conn);
@@ -391,7 +394,7 @@ void Engine::deliver(Conn& conn) {
 }
 
 void Engine::acceptSome(Listener& listener) {
-  for (int i = 0; i < kAcceptsAtOnce && listener.fd >= 0; i++) {
+  for (int i = 0; i < kAcceptsAtOnce; i++) {
     if (room(kPackedAddress) < kPackedAddress) return;  // level-triggered: it comes again
     Address peer;
     peer.length = sizeof peer.storage;
@@ -422,7 +425,7 @@ void Engine::acceptSome(Listener& listener) {
 }
 
 void Engine::pause(Listener& listener, int error) {
-  unwatch(listener.fd);
+  unwatch(listener.fd, listener);
   listener.paused = true;
   paused_++;
   tell(Event::kListenerPaused, listener.id, error);
@@ -439,8 +442,7 @@ void Engine::runFlows() {
     return;
   }
   for (auto& flow : bulk) {
-    unwatch(flow->a().fd);
-    unwatch(flow->b().fd);
+    for (Conn* conn : {&flow->a(), &flow->b()}) unwatch(conn->fd, *conn);
     relays_.find(static_cast<int32_t>(flow->id()))->flow = nullptr;
   }
   thread_->take(std::move(bulk));
@@ -471,7 +473,7 @@ void Engine::tick() {
   flows_.sweep(now_);
   if (paused_ == 0) return;
   listeners_.each([this](Listener& listener) {
-    if (!listener.paused || watch(listener.fd, EPOLLIN, &listener) != 0) return;
+    if (!listener.paused || watch(listener.fd, EPOLLIN, listener) != 0) return;
     listener.paused = false;
     paused_--;
   });

@@ -113,8 +113,8 @@ class Engine {
     Flow* flow;  // null: it is on the thread
   };
 
-  int watch(int fd, uint32_t events, Watched* what);
-  void unwatch(int fd);
+  int watch(int fd, uint32_t events, Watched& what);
+  void unwatch(int fd, Watched& what);
   void heard(Conn& conn, uint32_t events);
   void connected(Conn& conn, uint32_t events);
   void deliver(Conn& conn);
@@ -137,6 +137,7 @@ class Engine {
   int epoll_ = -1;
   int wake_ = -1;
   int timer_ = -1;
+  WatchTable watched_;
   Watched wakeWatch_{Watched::Kind::kWake};
   Watched timerWatch_{Watched::Kind::kTimer};
   int64_t timerMs_ = 0;
@@ -156,9 +157,6 @@ class Engine {
   // UDP sockets that found none.
   std::vector<int32_t> hungry_;
   uint32_t turn_ = 0;
-  // Closed while a batch of epoll events was handled, in which they may come again.
-  std::vector<std::unique_ptr<Conn>> graveyard_;
-  std::vector<std::unique_ptr<Listener>> oldListeners_;
   size_t paused_ = 0;
 };
 
