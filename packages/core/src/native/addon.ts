@@ -68,7 +68,7 @@ export interface EngineOptions {
 export interface Engine {
   listen(host: string, port: number | null, backlog: number, ipv6Only: boolean, options: EngineOptions): number;
   closeListener(id: number): void;
-  connect(host: string, port: number | null, options: EngineOptions): number;
+  connect(host: string, port: number | null, options: EngineOptions | undefined): number;
   /** Bytes read; 0 for FIN; -EAGAIN: an event will tell. */
   read(id: number, into: Uint8Array, start: number, end: number): number;
   /** Bytes taken; fewer than offered: `writable` follows. */
