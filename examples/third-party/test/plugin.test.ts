@@ -15,7 +15,7 @@ import {
   type Session,
   type StreamRequest,
 } from '@nekit/core';
-import { eventually, startEcho, testContext, testSession, within } from '@nekit/core/testing';
+import { eventually, FakeFacts, ruleContext, startEcho, testContext, testSession, within } from '@nekit/core/testing';
 import t from 'tap';
 import { ForwardInbound, forwardConfig } from '../dist/forward-inbound.js';
 import { hoursRule } from '../dist/hours-rule.js';
@@ -96,14 +96,7 @@ t.test('a config that is wrong', async (t) => {
 t.test('HOURS', async (t) => {
   const at = (payload: string, hours: number, minutes = 0): ReturnType<Rule['match']> => {
     const definition = hoursRule(() => new Date(2026, 0, 1, hours, minutes));
-    const rule = definition.create(payload, {
-      parameters: new Set(),
-      options: {},
-      nested: () => {
-        throw new Error('no nested rules here');
-      },
-    });
-    return rule.match(testSession(), { addresses: () => [], knownAddresses: () => null, process: () => Promise.resolve(null) });
+    return definition.create(payload, ruleContext()).match(testSession(), new FakeFacts());
   };
   t.strictSame([at('09:00-17:30', 8, 59), at('09:00-17:30', 9), at('09:00-17:30', 17, 29), at('09:00-17:30', 17, 30)], [false, true, true, false]);
   t.strictSame([at('22:00-06:00', 21, 59), at('22:00-06:00', 22), at('22:00-06:00', 0), at('22:00-06:00', 6)], [false, true, true, false], 'over midnight');

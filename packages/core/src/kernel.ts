@@ -148,6 +148,7 @@ class RunningKernel implements Kernel {
       await this.stop();
       throw error;
     }
+    this.#setup.adapters.start();
     this.#events.emit('kernel.started', {});
   }
 
@@ -182,6 +183,8 @@ class RunningKernel implements Kernel {
     this.#setup = setup;
     this.#generation++;
     before.adapters.close();
+    before.tools.close();
+    if (this.#started) setup.adapters.start();
     this.#events.emit('kernel.reloaded', {});
     return setup.problems;
   }
@@ -233,6 +236,7 @@ class RunningKernel implements Kernel {
     await this.#host.stop();
     this.#sockets.close();
     this.#setup.adapters.close();
+    this.#setup.tools.close();
     this.#events.emit('kernel.stopped', {});
   }
 

@@ -3,6 +3,7 @@ export { dialOptions, type TestContext, type TestContextOptions, testContext, te
 export { type DialerExpectations, type DialerUnderTest, dialerConformance } from './testing/dialer-conformance.js';
 export { FakeClock, settle } from './testing/fake-clock.js';
 export { pipePair } from './testing/pipe-pair.js';
+export { FakeFacts, ruleContext } from './testing/rules.js';
 export { pattern, type RegisterTest, type StreamPair, streamConformance } from './testing/stream-conformance.js';
 export { closedPort, startEcho, startTarget, type Target } from './testing/targets.js';
 export { collect, eventually, send, within } from './testing/wait.js';

@@ -14,6 +14,8 @@ export interface Adapter {
   readonly members?: readonly Adapter[];
   /** Set a group's choice; absent where it cannot be set. Throws NekitError `UNKNOWN_MEMBER`. */
   select?(member: string): void;
+  /** Called once, when the kernel runs with it: what works by itself (health checks) begins here. */
+  start?(): void;
   /** Lets go of pools, timers and processes. Called once, when the adapter was replaced or the kernel stops. */
   close?(): void;
 }

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { closest } from '../net/closest.js';
 import type { Registry } from '../plugin/registry.js';
-import { buildRule, formatRuleText, parseRuleText } from '../rule/parse.js';
+import { buildRule, formatRuleText, type KnownRules, parseRuleText } from '../rule/parse.js';
 import { findingsOf } from './issues.js';
 import { adviceFor, LATER_RULES } from './known-keys.js';
 import { didYouMean, list, type ProblemList, quoteKey } from './problem-list.js';
@@ -21,6 +21,7 @@ interface Context {
   readonly source: ConfigSource;
   readonly problems: ProblemList;
   readonly registry: Registry;
+  readonly known: KnownRules;
 }
 
 /** `targets`: the names that a rule may lead to. */
@@ -105,16 +106,9 @@ function checkKind(route: RouteConfig, path: Path, { problems, registry }: Conte
   return true;
 }
 
-function checkPayload(route: RouteConfig, path: Path, { problems, registry }: Context): void {
+function checkPayload(route: RouteConfig, path: Path, { problems, known }: Context): void {
   try {
-    buildRule(
-      route.kind,
-      route.payload,
-      route.parameters,
-      route.options,
-      (kind) => registry.rules.get(kind)?.definition,
-      () => registry.rules.names(),
-    );
+    buildRule(route.kind, route.payload, route.parameters, route.options, known);
   } catch (error) {
     problems.error('BAD_RULE', error instanceof Error ? error.message : String(error), path);
   }

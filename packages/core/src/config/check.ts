@@ -1,8 +1,11 @@
 /** From a config as it was written to one that a kernel can be built from. */
+import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { closest } from '../net/closest.js';
 import { DEFAULT_TIMEOUTS, type Timeouts } from '../net/timeouts.js';
+import { knownRules } from '../plugin/known-rules.js';
 import type { Registry } from '../plugin/registry.js';
+import { ConfigRuleTools } from '../rule/tools.js';
 import { EntryChecker } from './check-entries.js';
 import { checkGraph } from './check-graph.js';
 import { checkHosts } from './check-hosts.js';
@@ -58,7 +61,9 @@ function check(source: ConfigSource, registry: Registry, problems: ProblemList):
   const proxies = entries.check('proxies', top.proxies ?? []);
   const groups = entries.check('proxy-groups', top['proxy-groups'] ?? []);
   const names = checkGraph([...proxies, ...groups], problems);
-  const rules = checkRules(top.rules ?? [], names, { source, problems, registry });
+  const folder = resolve(source.file === null ? '.' : dirname(source.file));
+  const known = knownRules(registry, new ConfigRuleTools({ checking: true, folder }));
+  const rules = checkRules(top.rules ?? [], names, { source, problems, registry, known });
   const mode = top.mode ?? 'rule';
   if (mode === 'global' && !groups.some((group) => group.name === 'GLOBAL')) {
     problems.warning(
@@ -68,6 +73,7 @@ function check(source: ConfigSource, registry: Registry, problems: ProblemList):
     );
   }
   return {
+    folder,
     plugins: top.plugins ?? [],
     mode,
     logLevel: top['log-level'] ?? 'info',

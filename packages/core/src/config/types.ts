@@ -5,6 +5,8 @@
 import type { Timeouts } from '../net/timeouts.js';
 
 export interface KernelConfig {
+  /** Where the config file is, absolute: paths in it are relative to this. The working directory where there is no file. */
+  readonly folder: string;
   /** As written; who starts the kernel has loaded them. */
   readonly plugins: readonly string[];
   readonly mode: Mode;

@@ -49,6 +49,10 @@ export class AdapterSet {
     }
   }
 
+  start(): void {
+    for (const adapter of this.#byTag.values()) adapter.start?.();
+  }
+
   close(): void {
     for (const adapter of this.#byTag.values()) adapter.close?.();
   }

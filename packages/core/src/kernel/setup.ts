@@ -10,8 +10,10 @@ import { SystemResolver } from '../net/system-resolver.js';
 import type { Timeouts } from '../net/timeouts.js';
 import type { TimerWheel } from '../net/timer-wheel.js';
 import type { PluginHost } from '../plugin/host.js';
+import { knownRules } from '../plugin/known-rules.js';
 import type { Registry } from '../plugin/registry.js';
 import { Router } from '../routing/router.js';
+import { ConfigRuleTools } from '../rule/tools.js';
 import { AdapterSet } from './adapter-set.js';
 import { buildRoutes } from './routes.js';
 
@@ -34,6 +36,7 @@ export interface Setup extends Checked {
   readonly adapters: AdapterSet;
   readonly router: Router;
   readonly resolver: SystemResolver;
+  readonly tools: ConfigRuleTools;
 }
 
 export interface Surroundings {
@@ -48,7 +51,8 @@ export function buildSetup({ config, problems }: Checked, { host, clock, timers,
   const { hosts, ipv6, timeouts, mode } = config;
   const resolver = new SystemResolver({ hosts, ipv6, clock, timers, timeoutMs: timeouts.resolve });
   const adapters = new AdapterSet(config, host.registry, (wanted) => host.get(wanted));
-  const routes = buildRoutes(config.rules, host.registry);
+  const tools = new ConfigRuleTools({ checking: false, folder: config.folder, warn: (code, message) => events.emit('kernel.warning', { code, message }) });
+  const routes = buildRoutes(config.rules, knownRules(host.registry, tools));
   const router = new Router({ routes, adapters: (tag) => adapters.get(tag), mode, hosts, resolver, timers, timeouts, events });
-  return { config, problems, adapters, router, resolver };
+  return { config, problems, adapters, router, resolver, tools };
 }

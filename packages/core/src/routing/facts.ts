@@ -6,7 +6,7 @@ import type { Resolver } from '../net/resolver.js';
 import type { Session } from '../net/session.js';
 import type { Timeouts } from '../net/timeouts.js';
 import type { TimerWheel } from '../net/timer-wheel.js';
-import type { Facts, ProcessInfo } from '../rule/rule.js';
+import type { FactKey, Facts, ProcessInfo } from '../rule/rule.js';
 
 /** What all sessions' facts are found with. */
 export interface FactSources {
@@ -18,10 +18,13 @@ export interface FactSources {
 
 /** A look-up that a rule asked for. */
 export interface Lookup {
-  /** The name that was asked, which `hosts` may have put in place of the destination's. */
+  /** The name that was asked, which `hosts` may have put in place of the destination's; or which fact a rule asked for. */
   readonly name: string;
-  readonly from: 'hosts' | 'resolver';
+  /** `rule`: a rule found it by itself. */
+  readonly from: 'hosts' | 'resolver' | 'process' | 'rule';
   readonly addresses: readonly string[];
+  /** What else was found than addresses, as text. */
+  readonly value?: string;
   readonly error: { readonly code: string; readonly message: string } | null;
   readonly ms: number;
 }
@@ -35,6 +38,7 @@ export class SessionFacts implements Facts {
   #addresses: readonly string[] | null = null;
   #pending: Promise<readonly string[]> | null = null;
   #error: NetError | null = null;
+  #own: Map<object, unknown> | null = null;
 
   constructor(session: Session, sources: FactSources, lookups: Lookup[] | null) {
     this.#session = session;
@@ -115,6 +119,30 @@ export class SessionFacts implements Facts {
     });
     this.#pending = pending;
     return pending;
+  }
+
+  once<T>(key: FactKey<T>, find: () => T | Promise<T>): T | Promise<T> {
+    this.#own ??= new Map();
+    // Whoever has the key has put its value there.
+    if (this.#own.has(key)) return this.#own.get(key) as T | Promise<T>;
+    const begin = this.#sources.timers.now();
+    const found = find();
+    this.#own.set(key, found);
+    if (this.#lookups !== null) {
+      const note = (value: T): void => {
+        this.#lookups?.push({
+          name: key.name,
+          from: 'rule',
+          addresses: [],
+          value: key.format?.(value) ?? String(value),
+          error: null,
+          ms: this.#sources.timers.now() - begin,
+        });
+      };
+      if (found instanceof Promise) found.then(note, () => undefined);
+      else note(found);
+    }
+    return found;
   }
 
   #note(name: string, from: 'hosts' | 'resolver', addresses: readonly string[], ms: number): void {

@@ -11,6 +11,7 @@ import type { Events } from '../net/events.js';
 import type { Hosts } from '../net/hosts.js';
 import type { Session } from '../net/session.js';
 import { TimerWheel } from '../net/timer-wheel.js';
+import { judgementOf } from '../rule/addresses.js';
 import type { Rule, Verdict } from '../rule/rule.js';
 import { type FactSources, type Lookup, SessionFacts } from './facts.js';
 import { carries } from './leaf.js';
@@ -201,7 +202,8 @@ export class Router {
   }
 
   #decide(session: Session, facts: SessionFacts, plain: Decision, verdict: Verdict, trace: Trace | null): Decision {
-    const addresses = typeof verdict === 'boolean' ? facts.judged() : verdict;
+    const judgement = judgementOf(verdict);
+    const addresses = typeof judgement === 'boolean' ? facts.judged() : judgement;
     if (trace === null && this.#events.wants('rule.matched')) {
       this.#events.emit('rule.matched', { session: session.id, rule: plain.rule?.text ?? null, index: plain.index, adapter: plain.adapter.tag });
     }

@@ -11,10 +11,10 @@
  *
  * So NOT is the complement, AND the intersection and OR the union of addresses, and a rule that knows no addresses holds for all or none.
  */
-import type { Facts, Verdict } from './rule.js';
+import type { Detour, Facts, Judgement, Verdict } from './rule.js';
 
 /** Verdict on the destination's addresses. With `noResolve` only on those that are known without a look-up; without any there is no match. */
-export function matchAddresses(facts: Facts, noResolve: boolean, test: AddressTest): Verdict | Promise<Verdict> {
+export function matchAddresses(facts: Facts, noResolve: boolean, test: AddressTest): Judgement | Promise<Judgement> {
   const addresses = noResolve ? facts.knownAddresses() : facts.addresses();
   if (addresses === null) return false;
   return addresses instanceof Promise ? addresses.then((found) => judge(found, test)) : judge(addresses, test);
@@ -25,7 +25,7 @@ export interface AddressTest {
   has(address: string): boolean;
 }
 
-function judge(addresses: readonly string[], test: AddressTest): Verdict {
+function judge(addresses: readonly string[], test: AddressTest): Judgement {
   let matching = 0;
   for (const address of addresses) if (test.has(address)) matching++;
   if (matching === 0) return false;
@@ -33,7 +33,7 @@ function judge(addresses: readonly string[], test: AddressTest): Verdict {
 }
 
 /** The addresses of both. */
-export function both(a: Verdict, b: Verdict): Verdict {
+export function both(a: Judgement, b: Judgement): Judgement {
   if (a === false || b === false) return false;
   if (a === true) return b;
   if (b === true) return a;
@@ -42,7 +42,7 @@ export function both(a: Verdict, b: Verdict): Verdict {
 }
 
 /** The addresses of either. */
-export function either(a: Verdict, b: Verdict, facts: Facts): Verdict {
+export function either(a: Judgement, b: Judgement, facts: Facts): Judgement {
   if (a === true || b === true) return true;
   if (a === false) return b;
   if (b === false) return a;
@@ -51,8 +51,17 @@ export function either(a: Verdict, b: Verdict, facts: Facts): Verdict {
 }
 
 /** The other addresses. */
-export function others(a: Verdict, facts: Facts): Verdict {
+export function others(a: Judgement, facts: Facts): Judgement {
   if (typeof a === 'boolean') return !a;
   const rest = (facts.knownAddresses() ?? []).filter((address) => !a.includes(address));
   return rest.length === 0 ? false : rest;
+}
+
+export function isDetour(verdict: Verdict): verdict is Detour {
+  return typeof verdict === 'object' && 'to' in verdict;
+}
+
+/** Within another rule it is of no account where a rule would lead. */
+export function judgementOf(verdict: Verdict): Judgement {
+  return isDetour(verdict) ? true : verdict;
 }

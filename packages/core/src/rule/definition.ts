@@ -1,4 +1,5 @@
 import type { Rule } from './rule.js';
+import type { RuleTools } from './tools.js';
 
 /**
  * A kind of rule, as core or a plugin registers it. In the config: `KIND,payload,target[,parameter…]`, or
@@ -29,4 +30,5 @@ export interface RuleContext {
   readonly options: Readonly<Record<string, unknown>>;
   /** Builds a nested rule from `KIND,payload` (logic rules). */
   nested(text: string): Rule;
+  readonly tools: RuleTools;
 }

@@ -20,7 +20,7 @@ export function domain(): RuleDefinition {
     payload: true,
     create(payload) {
       const name = domainPayload(payload, payload, 'DOMAIN', 'www.example.com');
-      return { match: (session) => (session.sniffed ?? session.destination.host) === name };
+      return { match: (session) => (session.sniffed ?? session.destination.host) === name, index: { family: 'domain', name, self: true, below: false } };
     },
   };
 }
@@ -37,8 +37,11 @@ export function domainSuffix(): RuleDefinition {
     create(payload) {
       const mark = /^(?:\+\.|\*\.|\.)/.exec(payload)?.[0] ?? '';
       const suffix = domainPayload(payload.slice(mark.length), payload, 'DOMAIN-SUFFIX', 'example.com');
-      const orBelow = mark === '' || mark === '+.';
-      return { match: (session) => endsIn(session.sniffed ?? session.destination.host, suffix, orBelow) };
+      const orSelf = mark === '' || mark === '+.';
+      return {
+        match: (session) => endsIn(session.sniffed ?? session.destination.host, suffix, orSelf),
+        index: { family: 'domain', name: suffix, self: orSelf, below: true },
+      };
     },
   };
 }

@@ -1,7 +1,7 @@
 import { matchAddresses } from './addresses.js';
-import { CidrSet, parseCidr } from './cidr-set.js';
+import { type Cidr, CidrSet, parseCidr } from './cidr-set.js';
 import type { RuleDefinition } from './definition.js';
-import type { Facts, Rule, Verdict } from './rule.js';
+import type { AddressKey, Facts, Rule, Verdict } from './rule.js';
 
 /** IP-CIDR and IP-CIDR6: both kinds take networks of both families, as Clash's do. `src` makes it a rule on the client's address. */
 export function ipCidr(kind: 'IP-CIDR' | 'IP-CIDR6'): RuleDefinition {
@@ -11,9 +11,9 @@ export function ipCidr(kind: 'IP-CIDR' | 'IP-CIDR6'): RuleDefinition {
     description: `destination address in a network, as ${example}; looks a name up unless no-resolve is set`,
     payload: true,
     create(payload, context) {
-      const set = new CidrSet([parseCidr(payload)]);
-      if (context.parameters.has('src')) return sourceIn(set);
-      return new AddressIn(set, context.parameters.has('no-resolve'));
+      const cidr = parseCidr(payload);
+      if (context.parameters.has('src')) return sourceIn(new CidrSet([cidr]));
+      return new AddressIn(cidr, context.parameters.has('no-resolve'));
     },
   };
 }
@@ -28,16 +28,16 @@ export function srcIpCidr(): RuleDefinition {
 }
 
 class AddressIn implements Rule {
+  readonly index: AddressKey;
   readonly #set: CidrSet;
-  readonly #noResolve: boolean;
 
-  constructor(set: CidrSet, noResolve: boolean) {
-    this.#set = set;
-    this.#noResolve = noResolve;
+  constructor(cidr: Cidr, noResolve: boolean) {
+    this.index = { family: 'address', cidr, noResolve };
+    this.#set = new CidrSet([cidr]);
   }
 
   match(_session: unknown, facts: Facts): Verdict | Promise<Verdict> {
-    return matchAddresses(facts, this.#noResolve, this.#set);
+    return matchAddresses(facts, this.index.noResolve, this.#set);
   }
 }
 

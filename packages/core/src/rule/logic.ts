@@ -1,7 +1,7 @@
 import type { Session } from '../net/session.js';
-import { both, either, others } from './addresses.js';
+import { both, either, judgementOf, others } from './addresses.js';
 import type { RuleDefinition } from './definition.js';
-import type { Facts, Rule, Verdict } from './rule.js';
+import type { Facts, Judgement, Rule, Verdict } from './rule.js';
 import { splitGroups } from './split.js';
 
 /** AND: from left to right, until one does not hold. What stands behind is neither evaluated nor looked up. */
@@ -48,15 +48,15 @@ class All implements Rule {
     return this.#from(0, true, session, facts);
   }
 
-  #from(start: number, sofar: Verdict, session: Session, facts: Facts): Verdict | Promise<Verdict> {
+  #from(start: number, sofar: Judgement, session: Session, facts: Facts): Judgement | Promise<Judgement> {
     let verdict = sofar;
     for (let i = start; i < this.#rules.length && verdict !== false; i++) {
       const next = this.#rules[i]?.match(session, facts) ?? true;
       if (next instanceof Promise) {
         const before = verdict;
-        return next.then((found) => this.#from(i + 1, both(before, found), session, facts));
+        return next.then((found) => this.#from(i + 1, both(before, judgementOf(found)), session, facts));
       }
-      verdict = both(verdict, next);
+      verdict = both(verdict, judgementOf(next));
     }
     return verdict;
   }
@@ -73,15 +73,15 @@ class Any implements Rule {
     return this.#from(0, false, session, facts);
   }
 
-  #from(start: number, sofar: Verdict, session: Session, facts: Facts): Verdict | Promise<Verdict> {
+  #from(start: number, sofar: Judgement, session: Session, facts: Facts): Judgement | Promise<Judgement> {
     let verdict = sofar;
     for (let i = start; i < this.#rules.length && verdict !== true; i++) {
       const next = this.#rules[i]?.match(session, facts) ?? false;
       if (next instanceof Promise) {
         const before = verdict;
-        return next.then((found) => this.#from(i + 1, either(before, found, facts), session, facts));
+        return next.then((found) => this.#from(i + 1, either(before, judgementOf(found), facts), session, facts));
       }
-      verdict = either(verdict, next, facts);
+      verdict = either(verdict, judgementOf(next), facts);
     }
     return verdict;
   }
@@ -96,6 +96,6 @@ class Not implements Rule {
 
   match(session: Session, facts: Facts): Verdict | Promise<Verdict> {
     const verdict = this.#rule.match(session, facts);
-    return verdict instanceof Promise ? verdict.then((found) => others(found, facts)) : others(verdict, facts);
+    return verdict instanceof Promise ? verdict.then((found) => others(judgementOf(found), facts)) : others(judgementOf(verdict), facts);
   }
 }

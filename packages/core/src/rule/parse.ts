@@ -1,9 +1,9 @@
 /** Rules as text, Clash's way, and the building of a rule from its parts. */
 import { closest } from '../net/closest.js';
-import { builtinRules } from './builtin.js';
 import type { RuleContext, RuleDefinition } from './definition.js';
 import type { Rule } from './rule.js';
 import { closingParenthesis } from './split.js';
+import type { RuleTools } from './tools.js';
 
 export interface RuleText {
   /** Upper case. */
@@ -59,21 +59,10 @@ export function formatRuleText(rule: RuleText): string {
 
 /**
  * Builds a rule. `parameters`: the words behind the target, in lower case. `options`: the other keys of the object form; one that is true counts as
- * a parameter too. `kinds`: what `definitions` knows, for "did you mean". Throws a plain Error; the caller knows file and line.
+ * a parameter too. Throws a plain Error; the caller knows file and line.
  */
-export function buildRule(
-  kind: string,
-  payload: string,
-  parameters: readonly string[],
-  options: Readonly<Record<string, unknown>>,
-  definitions: (kind: string) => RuleDefinition | undefined,
-  kinds: () => Iterable<string> = builtinKinds,
-): Rule {
-  return build({ kind, payload, parameters, options }, { definitions, kinds }, 0);
-}
-
-function builtinKinds(): string[] {
-  return builtinRules.map((definition) => definition.kind);
+export function buildRule(kind: string, payload: string, parameters: readonly string[], options: Readonly<Record<string, unknown>>, known: KnownRules): Rule {
+  return build({ kind, payload, parameters, options }, known, 0);
 }
 
 interface Parts {
@@ -83,12 +72,15 @@ interface Parts {
   readonly options: Readonly<Record<string, unknown>>;
 }
 
-interface Known {
+/** The kinds that there are, and what rules are built with. */
+export interface KnownRules {
   readonly definitions: (kind: string) => RuleDefinition | undefined;
+  /** For "did you mean". */
   readonly kinds: () => Iterable<string>;
+  readonly tools: RuleTools;
 }
 
-function build(parts: Parts, known: Known, depth: number): Rule {
+function build(parts: Parts, known: KnownRules, depth: number): Rule {
   if (depth > MAX_DEPTH) throw new Error(`rules are nested more than ${MAX_DEPTH} deep`);
   const kind = parts.kind.trim().toUpperCase();
   const definition = known.definitions(kind);
@@ -108,12 +100,12 @@ function build(parts: Parts, known: Known, depth: number): Rule {
     const meant = closest(name, allowed);
     throw new Error(`unknown parameter "${word}" behind a ${kind} rule${meant === null ? `: known are ${allowed.join(', ')}` : `, did you mean ${meant}?`}`);
   }
-  const context: RuleContext = { parameters: words, options: parts.options, nested: (text) => buildNested(text, known, depth + 1) };
+  const context: RuleContext = { parameters: words, options: parts.options, tools: known.tools, nested: (text) => buildNested(text, known, depth + 1) };
   return definition.create(payload, context);
 }
 
 /** `KIND,payload[,parameter…]`: a rule in a rule has no target. */
-function buildNested(text: string, known: Known, depth: number): Rule {
+function buildNested(text: string, known: KnownRules, depth: number): Rule {
   const { kind, rest } = splitKind(text);
   if (known.definitions(kind)?.payload === false) throw new Error(`${kind} cannot stand in another rule: leave it out`);
   if (rest === null) throw new Error(`"${text}" is no rule: write (KIND,payload), as in (DOMAIN,www.example.com)`);

@@ -225,6 +225,7 @@ t.test('strict: warnings are errors', (t) => {
 t.test('an empty file is a config with all defaults, and nothing listens', (t) => {
   for (const text of ['', '\ufeff', '# nothing\n', '{}', 'rules:\nproxies:\nproxy-groups:\nlisteners:\nhosts:\n']) {
     t.same(good(text), {
+      folder: process.cwd(),
       plugins: [],
       mode: 'rule',
       logLevel: 'info',

@@ -13,9 +13,9 @@ import { handleStream, routeStream } from '../../dist/routing/handle-stream.js';
 import { Router } from '../../dist/routing/router.js';
 import type { Routing } from '../../dist/routing/routing.js';
 import { SessionTable } from '../../dist/routing/session-table.js';
-import { builtinRules } from '../../dist/rule/builtin.js';
 import { buildRule, parseRuleText } from '../../dist/rule/parse.js';
 import { collect, FakeClock, pipePair, send, settle, testSession } from '../../dist/testing.js';
+import { knownRules } from '../support/known-rules.js';
 
 class FakeConn implements PacketConn {
   readonly incoming = new PacketQueue();
@@ -58,10 +58,9 @@ function scene(rules: readonly string[], adapters: readonly Adapter[], resolver:
   const timers = new TimerWheel(clock);
   const events = new Events();
   const sessions = new SessionTable(clock, events);
-  const definitions = new Map(builtinRules.map((definition) => [definition.kind, definition]));
   const routes = rules.map((text) => {
     const { kind, payload, target, parameters } = parseRuleText(text);
-    return { rule: buildRule(kind, payload, parameters, {}, (wanted) => definitions.get(wanted)), kind, payload, target, text };
+    return { rule: buildRule(kind, payload, parameters, {}, knownRules()), kind, payload, target, text };
   });
   const timeouts = DEFAULT_TIMEOUTS;
   const router = new Router({ routes, adapters: (tag) => adapters.find((adapter) => adapter.tag === tag), mode: 'rule', events, resolver, timeouts, timers });

@@ -13,17 +13,17 @@ import { TimerWheel } from '../../dist/net/timer-wheel.js';
 import { explain } from '../../dist/routing/explain.js';
 import { carries, leafOf } from '../../dist/routing/leaf.js';
 import { type Decision, type Route, Router, type RouterOptions } from '../../dist/routing/router.js';
-import { builtinRules } from '../../dist/rule/builtin.js';
 import { CidrSet, parseCidr } from '../../dist/rule/cidr-set.js';
 import { buildRule, parseRuleText } from '../../dist/rule/parse.js';
 import type { Facts, Rule } from '../../dist/rule/rule.js';
 import { FakeClock, testSession } from '../../dist/testing.js';
+import { knownRules } from '../support/known-rules.js';
 
-const definitions = (kind: string) => builtinRules.find((definition) => definition.kind === kind);
+const known = knownRules();
 
 function route(text: string): Route {
   const { kind, payload, target, parameters } = parseRuleText(text);
-  return { rule: buildRule(kind, payload, parameters, {}, definitions), kind, payload, target, text };
+  return { rule: buildRule(kind, payload, parameters, {}, known), kind, payload, target, text };
 }
 
 /** A rule of the test's own making. */

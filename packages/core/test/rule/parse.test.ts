@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import t from 'tap';
-import { builtinRules } from '../../dist/rule/builtin.js';
 import type { RuleDefinition } from '../../dist/rule/definition.js';
 import { buildRule, formatRuleText, parseRuleText } from '../../dist/rule/parse.js';
 import { splitGroups } from '../../dist/rule/split.js';
-import { testSession } from '../../dist/testing.js';
+import { FakeFacts, testSession } from '../../dist/testing.js';
+import { knownRules } from '../support/known-rules.js';
 
-const definitions = (kind: string) => builtinRules.find((definition) => definition.kind === kind);
+const known = knownRules();
 
 void t.test('parseRuleText', async () => {
   for (const [text, kind, payload, target, parameters] of [
@@ -57,11 +57,11 @@ void t.test('parseRuleText says what is missing', async () => {
 void t.test('buildRule', async (t) => {
   await t.test('knows its kinds, in any case', async () => {
     const session = testSession({ destination: { host: 'a.test', port: 1 } });
-    const facts = { addresses: () => [], knownAddresses: () => [], process: () => Promise.resolve(null) };
-    assert.equal(buildRule(' domain ', ' a.test ', [], {}, definitions).match(session, facts), true);
-    assert.throws(() => buildRule('DOMAIN-SUFIX', 'a', [], {}, definitions), /^Error: unknown rule kind "DOMAIN-SUFIX", did you mean DOMAIN-SUFFIX\?$/);
-    assert.throws(() => buildRule('GEOSITE', 'a', [], {}, definitions), /^Error: unknown rule kind "GEOSITE": known are DOMAIN, DOMAIN-SUFFIX, /);
-    assert.throws(() => buildRule('CUONTRY', 'a', [], {}, definitions, () => ['COUNTRY']), /did you mean COUNTRY\?$/);
+    const facts = new FakeFacts();
+    assert.equal(buildRule(' domain ', ' a.test ', [], {}, known).match(session, facts), true);
+    assert.throws(() => buildRule('DOMAIN-SUFIX', 'a', [], {}, known), /^Error: unknown rule kind "DOMAIN-SUFIX", did you mean DOMAIN-SUFFIX\?$/);
+    assert.throws(() => buildRule('WEATHER', 'a', [], {}, known), /^Error: unknown rule kind "WEATHER": known are DOMAIN, DOMAIN-SUFFIX, /);
+    assert.throws(() => buildRule('CUONTRY', 'a', [], {}, { ...known, kinds: () => ['COUNTRY'] }), /did you mean COUNTRY\?$/);
   });
 
   await t.test('parameters: Clash has two that may stand anywhere, a definition names its own, others are mistakes', async () => {
@@ -76,34 +76,31 @@ void t.test('buildRule', async (t) => {
         return { match: () => true };
       },
     };
-    buildRule('LOCAL', 'x', ['No-Resolve', 'strict'], { limit: 3, src: true, other: false }, () => definition);
+    buildRule('LOCAL', 'x', ['No-Resolve', 'strict'], { limit: 3, src: true, other: false }, { ...known, definitions: () => definition });
     assert.deepEqual(seen, ['x', 'no-resolve', 'strict', 'src', '{"limit":3,"src":true,"other":false}']);
     assert.throws(
-      () => buildRule('LOCAL', 'x', ['no-reslove'], {}, () => definition),
+      () => buildRule('LOCAL', 'x', ['no-reslove'], {}, { ...known, definitions: () => definition }),
       /unknown parameter "no-reslove" behind a LOCAL rule, did you mean no-resolve\?/,
     );
-    assert.throws(
-      () => buildRule('DOMAIN', 'a.test', ['strict'], {}, definitions),
-      /unknown parameter "strict" behind a DOMAIN rule: known are no-resolve, src/,
-    );
-    buildRule('DOMAIN', 'a.test', ['no-resolve'], {}, definitions);
+    assert.throws(() => buildRule('DOMAIN', 'a.test', ['strict'], {}, known), /unknown parameter "strict" behind a DOMAIN rule: known are no-resolve, src/);
+    buildRule('DOMAIN', 'a.test', ['no-resolve'], {}, known);
   });
 
   await t.test('nests 16 deep and no deeper, whatever comes', async () => {
     const nest = (depth: number): string => (depth === 0 ? 'DOMAIN,a.test' : `NOT,((${nest(depth - 1)}))`);
-    const build = (depth: number) => buildRule('NOT', `((${nest(depth - 1)}))`, [], {}, definitions);
+    const build = (depth: number) => buildRule('NOT', `((${nest(depth - 1)}))`, [], {}, known);
     build(16);
     assert.throws(() => build(17), /nested more than 16 deep/);
-    assert.throws(() => buildRule('NOT', '('.repeat(10_000) + ')'.repeat(10_000), [], {}, definitions), /at most|are allowed|no kind|no rule/);
-    assert.throws(() => buildRule('NOT', '('.repeat(8_000) + ')'.repeat(8_000), [], {}, definitions), /no rule|no kind/);
-    assert.throws(() => buildRule('AND', '((NOT,'.repeat(2_700), [], {}, definitions), /closing parenthesis is missing/);
+    assert.throws(() => buildRule('NOT', '('.repeat(10_000) + ')'.repeat(10_000), [], {}, known), /at most|are allowed|no kind|no rule/);
+    assert.throws(() => buildRule('NOT', '('.repeat(8_000) + ')'.repeat(8_000), [], {}, known), /no rule|no kind/);
+    assert.throws(() => buildRule('AND', '((NOT,'.repeat(2_700), [], {}, known), /closing parenthesis is missing/);
     fc.assert(
       fc.property(
         fc.constantFrom('AND', 'OR', 'NOT'),
         fc.string({ unit: fc.constantFrom('(', ')', ',', 'NOT', 'AND', 'DOMAIN', 'a', ' ', '\\') }),
         (kind, payload) => {
           try {
-            buildRule(kind, payload, [], {}, definitions);
+            buildRule(kind, payload, [], {}, known);
           } catch (error) {
             assert.ok(error instanceof Error && !(error instanceof RangeError) && !(error instanceof TypeError), String(error));
           }
@@ -151,7 +148,7 @@ void t.test('logic rules survive being written and read', async () => {
       );
       assert.equal(parsed.target, 'My Target');
       assert.deepEqual(parseRuleText(formatRuleText(parsed)), parsed);
-      buildRule(parsed.kind, parsed.payload, parsed.parameters, {}, definitions);
+      buildRule(parsed.kind, parsed.payload, parsed.parameters, {}, known);
     }),
   );
 });

@@ -4,40 +4,20 @@ import type { Session } from '../../dist/net/session.js';
 import { builtinRules } from '../../dist/rule/builtin.js';
 import { buildRule } from '../../dist/rule/parse.js';
 import type { Facts, Rule, Verdict } from '../../dist/rule/rule.js';
-import { testSession } from '../../dist/testing.js';
+import { FakeFacts, testSession } from '../../dist/testing.js';
+import { knownRules } from '../support/known-rules.js';
 
-const definitions = (kind: string) => builtinRules.find((definition) => definition.kind === kind);
+const known = knownRules();
 
 function rule(kind: string, payload: string, ...parameters: string[]): Rule {
-  return buildRule(kind, payload, parameters, {}, definitions);
-}
-
-/** Facts of a destination whose addresses are known, or have to be looked up (and are known afterwards). */
-class FakeFacts implements Facts {
-  lookups = 0;
-  #known: readonly string[] | null;
-  readonly #found: readonly string[];
-  constructor(known: readonly string[] | null, found: readonly string[] = []) {
-    this.#known = known;
-    this.#found = found;
-  }
-  addresses(): readonly string[] | Promise<readonly string[]> {
-    if (this.#known !== null) return this.#known;
-    this.lookups++;
-    return Promise.resolve().then(() => (this.#known = this.#found));
-  }
-  knownAddresses(): readonly string[] | null {
-    return this.#known;
-  }
-  process(): Promise<null> {
-    return Promise.resolve(null);
-  }
+  return buildRule(kind, payload, parameters, {}, known);
 }
 
 const noFacts: Facts = {
   addresses: () => assert.fail('asked for addresses'),
   knownAddresses: () => assert.fail('asked for known addresses'),
   process: () => assert.fail('asked for the process'),
+  once: () => assert.fail('asked for a fact of its own'),
 };
 
 /** The verdict of a rule that needs no facts. */
@@ -161,7 +141,7 @@ void t.test('IP-CIDR on names', async () => {
   assert.equal(unknown.lookups, 0);
   assert.deepEqual(noResolve.match(session, new FakeFacts(['10.1.1.1', '192.0.2.1'])), ['10.1.1.1'], 'what a rule in front looked up counts');
 
-  const asOption = buildRule('IP-CIDR', '10.0.0.0/8', [], { 'no-resolve': true }, definitions);
+  const asOption = buildRule('IP-CIDR', '10.0.0.0/8', [], { 'no-resolve': true }, known);
   assert.equal(asOption.match(session, unknown), false);
   assert.equal(unknown.lookups, 0, 'object form');
 });
