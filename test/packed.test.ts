@@ -87,8 +87,10 @@ async function throughSocks(port: number, path: string): Promise<string> {
 
 t.test('what is packed', async (t) => {
   t.strictSame(
-    tarballs.map(({ name }) => name).filter((name) => /^(?:nekit-kernel|nekit-plugin-example|@nekit\/(?:core|adapter-http|adapter-socks5))$/.test(name)).length,
-    5,
+    tarballs
+      .map(({ name }) => name)
+      .filter((name) => /^(?:nekit-kernel|nekit-plugin-example|@nekit\/(?:core|adapter-http|adapter-socks5|rule-geoip))$/.test(name)).length,
+    6,
   );
   for (const { name, contents } of tarballs) {
     t.ok(contents.includes('package.json'), `${name} has its package.json`);

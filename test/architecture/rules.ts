@@ -19,15 +19,17 @@ export type ArchitectureRule = (files: readonly SourceFile[]) => Violation[];
 const RANKS: Readonly<Record<string, number>> = {
   net: 0,
   ip: 1,
+  process: 1,
   native: 2,
   rule: 3,
   adapter: 3,
-  routing: 4,
-  inbound: 5,
-  plugin: 6,
-  config: 7,
-  kernel: 8,
-  testing: 9,
+  provider: 4,
+  routing: 5,
+  inbound: 6,
+  plugin: 7,
+  config: 8,
+  kernel: 9,
+  testing: 10,
 };
 
 const CORE = 'packages/core/src/';

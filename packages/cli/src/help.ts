@@ -37,6 +37,19 @@ Exit code: 0 without errors, 1 with errors, 2 if the command line is wrong.`,
       --source IP      the client's address, for rules that look at it
       --json           { destination, adapter, chain, rule, tried, lookups, addresses, ms }`,
   },
+  rules: {
+    line: 'tell what is in a list of rules (rule-providers), and what in it is wrong',
+    usage: 'nekit-kernel rules FILE [--behavior B] [--format F] [--plugins A,B] [--json]',
+    text: `What is not said is guessed by the looks of the file.
+
+      --behavior B     domain (names), ipcidr (networks) or classical (rules without a target)
+      --format F       yaml (Clash), text, sing-box (JSON rule-set) or nekit (regular expressions, ranges)
+  -c, --config FILE    with the kinds of rules of the plugins that this config loads
+      --plugins A,B    load these plugins too
+      --json           { file, format, behavior, entries, kinds, problems, problemCount }
+
+Exit code: 0; 1 if something in the file is not understood; 2 if the command line is wrong.`,
+  },
   plugins: {
     line: 'list the installed plugins',
     usage: 'nekit-kernel plugins [-c FILE] [--json]',

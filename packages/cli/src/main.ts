@@ -40,6 +40,8 @@ async function dispatch(args: readonly string[]): Promise<number> {
       return (await import('./commands/check.js')).check(rest);
     case 'explain':
       return (await import('./commands/explain.js')).explain(rest);
+    case 'rules':
+      return (await import('./commands/rules.js')).rules(rest);
     case 'plugins':
       return (await import('./commands/plugins.js')).plugins(rest);
     case 'schema':

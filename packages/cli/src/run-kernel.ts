@@ -49,7 +49,7 @@ class KernelProcess {
     process.on('SIGINT', this.#onStop).on('SIGTERM', this.#onStop).on('SIGHUP', this.#onReload).on('uncaughtException', this.#onFatal);
     // Without a listener nothing else would keep the process alive, and the next reload may bring one.
     const alive = setInterval(() => undefined, 2 ** 30);
-    const memory = new MemoryKeeper(this.#kernel);
+    const memory = new MemoryKeeper(this.#kernel, this.#log.logger);
     try {
       // A signal in the middle of the start ends it: plugins may take their time.
       await Promise.race([this.#kernel.start(), stopped]);

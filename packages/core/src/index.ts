@@ -2,6 +2,7 @@
 export * from './adapter/adapter.js';
 export * from './adapter/tls.js';
 export * from './config/check.js';
+export * from './config/check-list.js';
 export * from './config/config-error.js';
 export * from './config/define-config.js';
 export * from './config/json-schema.js';
@@ -53,3 +54,5 @@ export * from './rule/addresses.js';
 export * from './rule/cidr-set.js';
 export * from './rule/definition.js';
 export * from './rule/rule.js';
+export { BEHAVIORS, LIST_FORMATS, type ListFormat, type ListKind } from './rule/set/inspect-list.js';
+export type { Geodata, RuleTools } from './rule/tools.js';

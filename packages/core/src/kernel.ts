@@ -12,7 +12,7 @@ import { ConnectionLimit } from './inbound/connection-limit.js';
 import type { Kernel, KernelOptions } from './kernel/api.js';
 import { builtinTypes } from './kernel/builtin-types.js';
 import { type ListenerInfo, ListenerSet } from './kernel/listener-set.js';
-import { buildSetup, checkInput, type Setup } from './kernel/setup.js';
+import { checkInput, Setup, type Surroundings } from './kernel/setup.js';
 import { findAddon } from './native/load.js';
 import { openSockets } from './native/open-sockets.js';
 import { CancelSource } from './net/cancel.js';
@@ -27,9 +27,13 @@ import { TimerWheel } from './net/timer-wheel.js';
 import { CLOCK, EVENTS, INSTANCE_ID, OWN_ENDPOINTS, RESOLVER, SOCKETS, TIMEOUTS, TIMERS } from './net/tokens.js';
 import { PluginHost, provided } from './plugin/host.js';
 import type { Registry } from './plugin/registry.js';
+import type { ProcessFinder } from './process/process-finder.js';
+import { systemProcessFinder } from './process/system-finder.js';
+import type { ProviderInfo } from './provider/rule-provider.js';
 import { type ExplainInput, type Explanation, explain } from './routing/explain.js';
 import { handlePackets } from './routing/handle-packets.js';
 import { handleStream, routeStream } from './routing/handle-stream.js';
+import type { RuleInfo } from './routing/router.js';
 import type { Routing } from './routing/routing.js';
 import { type SessionInfo, SessionTable } from './routing/session-table.js';
 import { builtinRules } from './rule/builtin.js';
@@ -49,6 +53,7 @@ class RunningKernel implements Kernel {
   readonly #timers: TimerWheel;
   readonly #sockets: Sockets;
   readonly #host: PluginHost;
+  readonly #processes: ProcessFinder;
   readonly #sessions: SessionTable;
   readonly #limit: ConnectionLimit;
   readonly #listeners: ListenerSet;
@@ -69,6 +74,7 @@ class RunningKernel implements Kernel {
     this.#clock = options.clock ?? systemClock;
     this.#timers = new TimerWheel(this.#clock);
     this.#sockets = openSockets(options.native === false ? null : findAddon().addon);
+    this.#processes = systemProcessFinder(this.#timers);
     this.#sessions = new SessionTable(this.#clock, this.#events);
     const timeouts = (): Timeouts => this.#timeouts;
     const resolver: Resolver = { resolve: (name, family, signal) => this.#setup.resolver.resolve(name, family, signal) };
@@ -99,7 +105,7 @@ class RunningKernel implements Kernel {
     });
     const checked = checkInput(config, this.#host.registry, options.strict ?? false, options.timeouts ?? {});
     this.#timeouts = checked.config.timeouts;
-    this.#setup = buildSetup(checked, this.#parts());
+    this.#setup = new Setup(checked, this.#parts());
     this.#routing = {
       get router() {
         return kernel.#setup.router;
@@ -148,11 +154,12 @@ class RunningKernel implements Kernel {
       await this.stop();
       throw error;
     }
-    this.#setup.adapters.start();
+    this.#setup.start();
     this.#events.emit('kernel.started', {});
   }
 
-  #open(): Promise<void> {
+  async #open(): Promise<void> {
+    await this.#setup.load(this.#stopSignal);
     if (this.#stopping !== null) throw new NekitError('STOPPED', 'the kernel was stopped while it started');
     return this.#listeners.apply(this.#setup.config, this.#stopSignal);
   }
@@ -177,20 +184,26 @@ class RunningKernel implements Kernel {
     const checked = checkInput(source, this.#host.registry, this.#options.strict ?? false, this.#options.timeouts ?? {});
     const fixed = Object.entries(FIXED).filter(([, read]) => JSON.stringify(read(before.config)) !== JSON.stringify(read(checked.config)));
     if (fixed.length > 0) throw new NekitError('RESTART_NEEDED', `restart needed: ${fixed.map(([key]) => key).join(', ')} cannot change while the kernel runs`);
-    const setup = buildSetup(checked, this.#parts());
-    if (this.#started) await this.#listeners.apply(setup.config, this.#stopSignal);
+    const setup = new Setup(checked, this.#parts());
+    try {
+      if (this.#started) await this.#replace(before, setup);
+    } catch (error) {
+      setup.close();
+      throw error;
+    }
     setup.adapters.keepChoices(before.adapters);
     this.#setup = setup;
     this.#generation++;
-    before.adapters.close();
-    before.tools.close();
-    if (this.#started) setup.adapters.start();
+    before.close();
+    if (this.#started) setup.start();
     this.#events.emit('kernel.reloaded', {});
     return setup.problems;
   }
 
-  explain(input: ExplainInput): Promise<Explanation> {
-    return explain(input, this.#setup.router);
+  async explain(input: ExplainInput): Promise<Explanation> {
+    const setup = this.#setup;
+    await setup.load(this.#stopSignal);
+    return explain(input, setup.router);
   }
 
   sessions(): readonly SessionInfo[] {
@@ -209,6 +222,18 @@ class RunningKernel implements Kernel {
     return this.#setup.adapters.all();
   }
 
+  rules(): readonly RuleInfo[] {
+    return this.#setup.router.rules();
+  }
+
+  ruleProviders(): readonly ProviderInfo[] {
+    return this.#setup.providers.info();
+  }
+
+  refreshRuleProvider(name: string): Promise<void> {
+    return this.#setup.providers.refresh(name);
+  }
+
   select(group: string, member: string): void {
     const adapter = this.#setup.adapters.get(group);
     if (adapter === undefined) throw new NekitError('UNKNOWN_ADAPTER', `there is no group "${group}"`);
@@ -220,8 +245,15 @@ class RunningKernel implements Kernel {
     this.#sessions.abort(new NetError('aborted', 'closed by the user', { code: 'CLOSED' }), id);
   }
 
-  #parts(): Parameters<typeof buildSetup>[1] {
-    return { host: this.#host, clock: this.#clock, timers: this.#timers, events: this.#events };
+  async #replace(before: Setup, setup: Setup): Promise<void> {
+    setup.follow(before);
+    await setup.load(this.#stopSignal);
+    await this.#listeners.apply(setup.config, this.#stopSignal);
+  }
+
+  #parts(): Surroundings {
+    const { cacheFolder } = this.#options;
+    return { host: this.#host, clock: this.#clock, timers: this.#timers, events: this.#events, processes: this.#processes, cacheFolder };
   }
 
   async #stop(): Promise<void> {
@@ -235,8 +267,8 @@ class RunningKernel implements Kernel {
     await this.#atMost(this.#limit.empty(), CLOSE_MS); // sockets tell that they are closed a turn later
     await this.#host.stop();
     this.#sockets.close();
-    this.#setup.adapters.close();
-    this.#setup.tools.close();
+    this.#setup.close();
+    this.#processes.close();
     this.#events.emit('kernel.stopped', {});
   }
 

@@ -35,19 +35,45 @@ const VERDICTS = {
   miss: 'no',
   'not-carried': 'matches, but its target carries no such traffic: goes on',
   error: 'failed: counts as no',
+  entered: 'holds: its rules are asked',
 } as const satisfies Record<Explanation['tried'][number]['verdict'], string>;
+
+/** Misses in a row that are shown one by one; of more only how many there were. */
+const SHOWN_MISSES = 20;
 
 function describe(explanation: Explanation): string[] {
   const { tried, lookups } = explanation;
-  const width = Math.min(60, Math.max(0, ...tried.map(({ rule }) => rule.length)));
   return [
     `${explanation.destination} -> ${[...explanation.chain, explanation.adapter].join(' -> ')}`,
     `because: ${explanation.rule ?? (tried.length === 0 ? 'there are no rules, or the mode decides' : 'no rule matches')}`,
     ...(tried.length === 0 ? [] : ['rules tried:']),
-    ...tried.map(({ rule, index, verdict }) => `  ${String(index + 1).padStart(3)}  ${rule.padEnd(width)}  ${VERDICTS[verdict]}`),
-    ...lookups.map(
-      ({ name, from, addresses, error }) => `looked up: ${name} (${from}): ${error === null ? addresses.join(', ') || 'no address' : error.message}`,
-    ),
+    ...triedLines(tried),
+    ...lookups.map(({ name, from, addresses, value, error, ms }) => {
+      const found = error === null ? (value ?? (addresses.join(', ') || 'no address')) : error.message;
+      return `looked up: ${name} (${from}, ${cost(ms)}): ${found}`;
+    }),
     ...(explanation.addresses === null ? [] : [`a direct connection keeps to: ${explanation.addresses.join(', ')}`]),
   ];
+}
+
+function triedLines(tried: Explanation['tried']): string[] {
+  const width = Math.min(60, Math.max(0, ...tried.slice(-SHOWN_MISSES).map(({ rule }) => rule.length)));
+  const lines: string[] = [];
+  for (let at = 0; at < tried.length; ) {
+    const end = tried.findIndex(({ verdict }, index) => index >= at && verdict !== 'miss');
+    const misses = (end === -1 ? tried.length : end) - at;
+    if (misses > SHOWN_MISSES) {
+      lines.push(`       … ${misses} rules that do not match (--json names them)`);
+      at += misses;
+    }
+    const one = tried[at++];
+    if (one === undefined) break;
+    const { rule, index, list, verdict, ms } = one;
+    lines.push(`  ${list === undefined ? '' : `${list} `}${String(index + 1).padStart(3)}  ${rule.padEnd(width)}  ${VERDICTS[verdict]} (${cost(ms)})`);
+  }
+  return lines;
+}
+
+function cost(ms: number): string {
+  return ms < 1 ? `${Math.round(ms * 1000)} us` : `${Math.round(ms)} ms`;
 }

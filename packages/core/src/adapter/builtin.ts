@@ -3,14 +3,16 @@ import { z } from 'zod';
 import type { SocketOptions } from '../net/sockets.js';
 import type { AdapterContext } from './adapter.js';
 import { DirectAdapter } from './direct.js';
+import { FallbackAdapter } from './fallback.js';
+import { type GroupConfig, groupKeys, groupOptions, type HealthGroupConfig, healthKeys, healthOptions } from './group-config.js';
+import { LoadBalanceAdapter, STRATEGIES, type Strategy } from './load-balance.js';
 import { RaceAdapter } from './race.js';
 import { REJECT_DELAY, RejectAdapter, RejectDropAdapter } from './reject.js';
 import { SelectAdapter } from './select.js';
+import { UrlTestAdapter } from './url-test.js';
 
 /** `ip-version`, as Clash spells it. */
 export const ipVersion = z.enum(['dual', 'ipv4', 'ipv6', 'ipv4-prefer', 'ipv6-prefer']).default('dual');
-
-const members = z.array(z.string()).min(1, 'a group needs at least one member');
 
 export const directType = {
   type: 'direct',
@@ -59,13 +61,46 @@ export const rejectDropType = {
 export const raceType = {
   type: 'race',
   group: true,
-  config: z.object({ proxies: members, delays: z.array(z.number().int().min(0).max(60_000)).default([]).describe('ms of head start, one for each member') }),
-  create: (config: { proxies: string[]; delays: number[] }, context: AdapterContext) => new RaceAdapter(config, context),
+  config: z.object({ ...groupKeys, delays: z.array(z.number().int().min(0).max(60_000)).default([]).describe('ms of head start, one for each member') }),
+  create: (config: GroupConfig & { delays: number[] }, context: AdapterContext) => new RaceAdapter({ ...groupOptions(config), delays: config.delays }, context),
 };
 
 export const selectType = {
   type: 'select',
   group: true,
-  config: z.object({ proxies: members }),
-  create: (config: { proxies: string[] }, context: AdapterContext) => new SelectAdapter(config, context),
+  config: z.object({ ...groupKeys, ...healthKeys }),
+  // Without an interval nothing is checked: the choice is the user's.
+  create: (config: HealthGroupConfig, context: AdapterContext) =>
+    new SelectAdapter({ ...groupOptions(config), health: config.interval === 0 ? null : healthOptions(config) }, context),
+};
+
+export const urlTestType = {
+  type: 'url-test',
+  group: true,
+  config: z.object({
+    ...groupKeys,
+    ...healthKeys,
+    tolerance: z.int().min(0).max(65_535).default(0).describe('ms: the present member is kept while no other is faster by more than this'),
+  }),
+  create: (config: HealthGroupConfig & { tolerance: number }, context: AdapterContext) =>
+    new UrlTestAdapter({ ...groupOptions(config), health: healthOptions(config), tolerance: config.tolerance }, context),
+};
+
+export const fallbackType = {
+  type: 'fallback',
+  group: true,
+  config: z.object({ ...groupKeys, ...healthKeys }),
+  create: (config: HealthGroupConfig, context: AdapterContext) => new FallbackAdapter({ ...groupOptions(config), health: healthOptions(config) }, context),
+};
+
+export const loadBalanceType = {
+  type: 'load-balance',
+  group: true,
+  config: z.object({
+    ...groupKeys,
+    ...healthKeys,
+    strategy: z.enum(STRATEGIES).default('consistent-hashing').describe('Who gets a connection: by its site, one after the other, or by client and site'),
+  }),
+  create: (config: HealthGroupConfig & { strategy: Strategy }, context: AdapterContext) =>
+    new LoadBalanceAdapter({ ...groupOptions(config), health: healthOptions(config), strategy: config.strategy }, context),
 };

@@ -1,4 +1,4 @@
-import type { DialOptions } from '../net/dialer.js';
+import type { DialOptions, PacketDialer } from '../net/dialer.js';
 import type { Endpoint } from '../net/endpoint.js';
 import { NetError } from '../net/errors.js';
 import type { PacketConn } from '../net/packet-conn.js';
@@ -21,13 +21,15 @@ export class RaceAdapter implements Adapter {
   readonly type = 'race';
   readonly members: readonly Adapter[];
   readonly stream = { dialStream: (destination: Endpoint, options: DialOptions): Promise<Stream> => this.#dialStream(destination, options) };
-  readonly packet?: { dialPacket(options: DialOptions): Promise<PacketConn> };
+  readonly #packet = { dialPacket: (dial: DialOptions): Promise<PacketConn> => this.#dialPacket(dial) };
+  readonly #udp: boolean;
   readonly #runners: readonly { member: Adapter; delayMs: number }[];
   readonly #context: AdapterContext;
 
   /** `delays`: ms after the start, one for each member; missing ones follow 250 ms after the one before. */
-  constructor(options: { readonly proxies: readonly string[]; readonly delays: readonly number[] }, context: AdapterContext) {
+  constructor(options: { readonly proxies: readonly string[]; readonly delays: readonly number[]; readonly udp?: boolean }, context: AdapterContext) {
     this.tag = context.tag;
+    this.#udp = options.udp ?? true;
     this.#context = context;
     this.members = options.proxies.map((tag) => context.adapter(tag));
     let last = -DEFAULT_DELAY;
@@ -37,7 +39,11 @@ export class RaceAdapter implements Adapter {
         return { member, delayMs: last };
       })
       .sort((one, other) => one.delayMs - other.delayMs);
-    if (this.members.some((member) => member.packet !== undefined)) this.packet = { dialPacket: (dial) => this.#dialPacket(dial) };
+  }
+
+  /** Absent while no member has one: groups among them may change. */
+  get packet(): PacketDialer | undefined {
+    return this.#udp && this.members.some((member) => member.packet !== undefined) ? this.#packet : undefined;
   }
 
   #dialStream(destination: Endpoint, options: DialOptions): Promise<Stream> {

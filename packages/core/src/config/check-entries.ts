@@ -3,11 +3,12 @@ import { z } from 'zod';
 import { closest } from '../net/closest.js';
 import type { AdapterDefinition } from '../plugin/plugin.js';
 import type { Kinds, Registry } from '../plugin/registry.js';
+import { expandMembers, namedMembers, namesMembers } from './expand-members.js';
 import { findingsOf } from './issues.js';
-import { adviceFor, LATER_GROUP_KEYS, LATER_PROXY_KEYS } from './known-keys.js';
+import { adviceFor, IGNORED_GROUP_KEYS, LATER_GROUP_KEYS, LATER_PROXY_KEYS } from './known-keys.js';
 import { didYouMean, list, type ProblemList, quoteKey } from './problem-list.js';
-import { isRecord } from './record.js';
-import { ENTRY } from './schema.js';
+import { isRecord, own } from './record.js';
+import { BUILT_INS, ENTRY } from './schema.js';
 import type { SchemaNode } from './schema-node.js';
 import { propertiesOf } from './schema-node.js';
 import { shape } from './shape.js';
@@ -38,6 +39,10 @@ export class EntryChecker {
   readonly #problems: ProblemList;
   readonly #registry: Registry;
   readonly #schemas = new Map<string, SchemaNode>();
+  /** The names in `proxies:`. */
+  readonly #proxies: string[] = [];
+  /** The types of all names so far, and those that are built in. */
+  readonly #types = new Map<string, string>(BUILT_INS.map((name) => [name, name === 'GLOBAL' ? 'select' : name.toLowerCase()]));
 
   constructor(source: ConfigSource, problems: ProblemList, registry: Registry) {
     this.#source = source;
@@ -45,7 +50,9 @@ export class EntryChecker {
     this.#registry = registry;
   }
 
+  /** `proxies` first: groups may take all of them. */
   check(section: Section, entries: readonly unknown[]): CheckedEntry[] {
+    for (const entry of entries) if (isRecord(entry)) this.#types.set(String(own(entry, 'name')), String(own(entry, 'type')));
     return entries.flatMap((entry, index) => this.#entry(section, entry, [section, index]) ?? []);
   }
 
@@ -56,16 +63,32 @@ export class EntryChecker {
     }
     const core = this.#core(entry, path);
     if (core === null) return null;
+    if (section === 'proxies') this.#proxies.push(core.name);
     const kinds = section === 'proxies' ? this.#registry.adapters : this.#registry.groups;
     const common = { name: core.name, type: core.type, dialerProxy: core['dialer-proxy'] ?? null, where: this.#problems.where(path), path, section };
     const chain = core['dialer-proxy'] === undefined ? [] : [{ name: core['dialer-proxy'], path: [...path, 'dialer-proxy'] }];
     const definition = kinds.get(core.type)?.definition;
     if (definition === undefined) {
       const unavailable = this.#unknownType(section, core.type, kinds, [...path, 'type']);
-      return { ...common, options: null, unavailable, references: [...chain, ...members(section, entry, path)] };
+      return { ...common, options: null, unavailable, references: [...chain, ...(section === 'proxy-groups' ? namedMembers(entry, path) : [])] };
     }
     const shaped = this.#shape(section, definition, entry, core, path);
-    return { ...common, options: this.#parse(definition, shaped, path), unavailable: null, references: [...chain, ...members(section, shaped, path)] };
+    if (section === 'proxy-groups' && isRecord(shaped)) return { ...common, unavailable: null, ...this.#group(definition, shaped, common, chain) };
+    return { ...common, options: this.#parse(definition, shaped, path), unavailable: null, references: chain };
+  }
+
+  #group(
+    definition: AdapterDefinition<unknown>,
+    shaped: Readonly<Record<string, unknown>>,
+    { name, path }: Pick<CheckedEntry, 'name' | 'path'>,
+    chain: CheckedEntry['references'],
+  ): Pick<CheckedEntry, 'options' | 'references'> {
+    const takesAll = Object.hasOwn(propertiesOf(this.#schema(definition, path)), 'include-all');
+    if (!takesAll || !namesMembers(shaped)) return { options: this.#parse(definition, shaped, path), references: [...chain, ...namedMembers(shaped, path)] };
+    const members = expandMembers({ name, entry: shaped, path }, { proxies: this.#proxies, types: this.#types }, this.#problems);
+    const { proxies: _, ...others } = shaped; // where there are no members that was told, and the schema must not tell it again
+    const entry = members === null ? others : { ...shaped, proxies: members.map((member) => member.name) };
+    return { options: this.#parse(definition, entry, path), references: [...chain, ...(members ?? [])] };
   }
 
   /** Core's own keys; null if they are unusable (which is reported). */
@@ -102,6 +125,7 @@ export class EntryChecker {
       unknown: (at, known) => {
         const key = String(at.at(-1));
         const here = at.length === path.length + 1;
+        if (here && section === 'proxy-groups' && IGNORED_GROUP_KEYS.has(key)) return;
         const what = section === 'proxies' ? `a ${core.type} proxy` : `a ${core.type} group`;
         if (here && later.has(key)) this.#problems.warning('UNSUPPORTED_KEY', `"${key}" is not supported in ${what} and has no effect`, at, 'key');
         else
@@ -145,11 +169,4 @@ export function jsonSchemaOf(definition: Pick<AdapterDefinition<unknown>, 'type'
     );
     return {};
   }
-}
-
-/** The names in a group's `proxies`. */
-function members(section: Section, entry: unknown, path: Path): { name: string; path: Path }[] {
-  const names: unknown = section === 'proxy-groups' && isRecord(entry) ? entry.proxies : undefined;
-  if (!Array.isArray(names)) return [];
-  return names.flatMap((name, index) => (typeof name === 'string' ? [{ name, path: [...path, 'proxies', index] }] : []));
 }

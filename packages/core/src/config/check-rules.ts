@@ -17,22 +17,29 @@ const RULE_SCHEMA: SchemaNode = z.toJSONSchema(RULE, { io: 'input' });
 /** Words of Clash's that any rule takes, as keys of the object form too. */
 const COMMON_KEYS = ['no-resolve', 'src'];
 
-interface Context {
+export interface RulesContext {
   readonly source: ConfigSource;
   readonly problems: ProblemList;
   readonly registry: Registry;
   readonly known: KnownRules;
+  readonly targets: Targets;
 }
 
-/** `targets`: the names that a rule may lead to. */
-export function checkRules(rules: readonly unknown[], targets: ReadonlySet<string>, context: Context): RouteConfig[] {
+/** The names that a rule may lead to. */
+export interface Targets {
+  readonly adapters: ReadonlySet<string>;
+  /** Of `sub-rules`, for SUB-RULE. */
+  readonly lists: ReadonlySet<string>;
+}
+
+export function checkRules(rules: readonly unknown[], place: Path, context: RulesContext): RouteConfig[] {
   const checked: RouteConfig[] = [];
   let last: { index: number; where: string } | null = null;
   rules.forEach((rule, index) => {
-    const path = ['rules', index];
+    const path = [...place, index];
     const route = readRule(rule, path, context);
     if (route === null) return;
-    checkTarget(route, path, targets, context);
+    checkTarget(route, path, context);
     if (checkKind(route, path, context)) checkPayload(route, path, context);
     if (last !== null && last.index === index - 1)
       context.problems.warning('UNREACHABLE', `nothing comes this far: the MATCH before (${last.where}) takes everything`, path);
@@ -42,13 +49,13 @@ export function checkRules(rules: readonly unknown[], targets: ReadonlySet<strin
   return checked;
 }
 
-function readRule(rule: unknown, path: Path, context: Context): RouteConfig | null {
+function readRule(rule: unknown, path: Path, context: RulesContext): RouteConfig | null {
   const { problems, registry, source } = context;
   const where = problems.where(path);
   if (typeof rule === 'string') {
     try {
       const parsed = parseRuleText(rule, (kind) => registry.rules.get(kind)?.definition.payload === false || kind === 'MATCH');
-      return { ...parsed, options: {}, text: rule, where };
+      return { ...parsed, sub: parsed.kind === 'SUB-RULE', options: {}, text: rule, where };
     } catch (error) {
       problems.error('BAD_RULE', error instanceof Error ? error.message : String(error), path);
       return null;
@@ -70,16 +77,17 @@ function readRule(rule: unknown, path: Path, context: Context): RouteConfig | nu
   }
   const { type, value = '', to, parameters = [], ...options } = parsed.data;
   const text = { kind: type.trim().toUpperCase(), payload: value.trim(), target: to, parameters: parameters.map((word) => word.toLowerCase()) };
-  return { ...text, options, text: formatRuleText(text), where };
+  return { ...text, sub: text.kind === 'SUB-RULE', options, text: formatRuleText(text), where };
 }
 
-function checkTarget(route: RouteConfig, path: Path, targets: ReadonlySet<string>, { problems }: Context): void {
-  if (targets.has(route.target)) return;
-  problems.error('UNKNOWN_NAME', `there is no proxy or group "${route.target}".${didYouMean(closest(route.target, targets))}`, path);
+function checkTarget(route: RouteConfig, path: Path, { problems, targets }: RulesContext): void {
+  const [what, names] = route.sub ? ['list in sub-rules named', targets.lists] : ['proxy or group', targets.adapters];
+  if (names.has(route.target)) return;
+  problems.error('UNKNOWN_NAME', `there is no ${what} "${route.target}".${didYouMean(closest(route.target, names))}`, path);
 }
 
 /** False when nothing can be built of it. */
-function checkKind(route: RouteConfig, path: Path, { problems, registry }: Context): boolean {
+function checkKind(route: RouteConfig, path: Path, { problems, registry }: RulesContext): boolean {
   const known = registry.rules.get(route.kind);
   if (known === undefined) {
     const advice = adviceFor(route.kind);
@@ -92,7 +100,7 @@ function checkKind(route: RouteConfig, path: Path, { problems, registry }: Conte
     return false;
   }
   if (known.plugin === 'core') {
-    const keys = [...COMMON_KEYS, ...(known.definition.parameters ?? [])];
+    const keys = [...COMMON_KEYS, ...(known.definition.parameters ?? []), ...(known.definition.options ?? [])];
     for (const key of Object.keys(route.options)) {
       if (!keys.includes(key))
         problems.warning(
@@ -106,7 +114,7 @@ function checkKind(route: RouteConfig, path: Path, { problems, registry }: Conte
   return true;
 }
 
-function checkPayload(route: RouteConfig, path: Path, { problems, known }: Context): void {
+function checkPayload(route: RouteConfig, path: Path, { problems, known }: RulesContext): void {
   try {
     buildRule(route.kind, route.payload, route.parameters, route.options, known);
   } catch (error) {

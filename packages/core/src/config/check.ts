@@ -7,10 +7,13 @@ import { knownRules } from '../plugin/known-rules.js';
 import type { Registry } from '../plugin/registry.js';
 import { ConfigRuleTools } from '../rule/tools.js';
 import { EntryChecker } from './check-entries.js';
+import { checkGeodata } from './check-geodata.js';
 import { checkGraph } from './check-graph.js';
 import { checkHosts } from './check-hosts.js';
 import { checkListeners } from './check-listeners.js';
+import { checkProviders, unloaded } from './check-providers.js';
 import { checkRules } from './check-rules.js';
+import { checkSubRules } from './check-sub-rules.js';
 import { findingsOf } from './issues.js';
 import { LATER_KEYS } from './known-keys.js';
 import type { Problem } from './problem.js';
@@ -62,8 +65,14 @@ function check(source: ConfigSource, registry: Registry, problems: ProblemList):
   const groups = entries.check('proxy-groups', top['proxy-groups'] ?? []);
   const names = checkGraph([...proxies, ...groups], problems);
   const folder = resolve(source.file === null ? '.' : dirname(source.file));
-  const known = knownRules(registry, new ConfigRuleTools({ checking: true, folder }));
-  const rules = checkRules(top.rules ?? [], names, { source, problems, registry, known });
+  const geodata = checkGeodata(top.geodata ?? {}, folder, problems);
+  const inLists = knownRules(registry, new ConfigRuleTools({ checking: true, folder, geodata }));
+  const ruleProviders = checkProviders(top['rule-providers'] ?? {}, { source, problems, names, folder, known: inLists });
+  const known = knownRules(registry, new ConfigRuleTools({ checking: true, folder, geodata, ruleSets: unloaded(top['rule-providers'] ?? {}) }));
+  const targets = { adapters: names, lists: new Set(Object.keys(top['sub-rules'] ?? {})) };
+  const context = { source, problems, registry, known, targets };
+  const rules = checkRules(top.rules ?? [], ['rules'], context);
+  const subRules = checkSubRules(top['sub-rules'] ?? {}, context);
   const mode = top.mode ?? 'rule';
   if (mode === 'global' && !groups.some((group) => group.name === 'GLOBAL')) {
     problems.warning(
@@ -82,7 +91,10 @@ function check(source: ConfigSource, registry: Registry, problems: ProblemList):
     proxies: proxies.map(plain),
     groups: groups.map(plain),
     rules,
+    subRules,
+    ruleProviders,
     hosts,
+    geodata,
     maxConnections: top['max-connections'] ?? DEFAULT_MAX_CONNECTIONS,
     timeouts: timeoutsOf(top),
   };

@@ -2,10 +2,11 @@
 import { z } from 'zod';
 import type { ConfigSchema } from '../plugin/plugin.js';
 import type { Registry } from '../plugin/registry.js';
+import { LIST_FORMATS } from '../rule/set/inspect-list.js';
 import { jsonSchemaOf } from './check-entries.js';
 import { LATER_KEYS } from './known-keys.js';
 import { isRecord, own } from './record.js';
-import { ENTRY, LISTENER, RULE, TOP } from './schema.js';
+import { BEHAVIORS, ENTRY, LISTENER, PROVIDER, PROVIDER_TYPES, RULE, TOP } from './schema.js';
 import { propertiesOf, type SchemaNode } from './schema-node.js';
 
 interface Type {
@@ -26,6 +27,7 @@ export function jsonSchema(registry: Registry): SchemaNode {
     'proxy-groups': list(top, 'proxy-groups', byType('proxy-groups', ENTRY, types(registry.groups), [], defs)),
     listeners: list(top, 'listeners', byType('listeners', LISTENER, types(registry.inbounds), protocols, defs)),
     rules: list(top, 'rules', ruleSchema(registry)),
+    'rule-providers': { ...(descriptionOf(top, 'rule-providers') ?? {}), type: ['object', 'null'], additionalProperties: providerSchema() },
   };
   const later = Object.fromEntries([...LATER_KEYS].map((key) => [key, { description: 'Not supported yet; has no effect.' }]));
   return {
@@ -153,4 +155,15 @@ function ruleSchema(registry: Registry): SchemaNode {
       { ...object, properties: { ...propertiesOf(object), type: { ...(isRecord(type) ? type : {}), anyOf: described } } },
     ],
   };
+}
+
+function providerSchema(): SchemaNode {
+  const object = inputSchema(PROVIDER);
+  const words = { type: PROVIDER_TYPES, behavior: BEHAVIORS, format: LIST_FORMATS };
+  const choices = Object.fromEntries(Object.entries(words).map(([key, values]) => [key, choice(object, key, values)]));
+  const needed = { http: 'url', file: 'path', inline: 'payload' } as const;
+  const needs = PROVIDER_TYPES.map((type) => ({
+    anyOf: [{ properties: { type: { enum: PROVIDER_TYPES.filter((other) => other !== type) } } }, { required: [needed[type]] }],
+  }));
+  return { ...object, properties: { ...propertiesOf(object), ...choices }, allOf: needs };
 }

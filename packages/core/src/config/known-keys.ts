@@ -2,7 +2,7 @@
 
 /** Top-level keys. */
 export const LATER_KEYS: ReadonlySet<string> = new Set([
-  ...['dns', 'tun', 'sniffer', 'profile', 'rule-providers', 'proxy-providers', 'sub-rules', 'external-controller', 'secret', 'interface-name', 'routing-mark'],
+  ...['dns', 'tun', 'sniffer', 'profile', 'proxy-providers', 'external-controller', 'secret', 'interface-name', 'routing-mark'],
   ...[
     'external-controller-tls',
     'external-controller-unix',
@@ -71,7 +71,10 @@ export const LATER_PROXY_KEYS: ReadonlySet<string> = new Set([
   ...['fingerprint', 'alpn', 'headers', 'sni', 'skip-cert-verify'],
 ]);
 
-/** Keys of any group. */
+/** For dashboards: they say nothing about connections. */
+export const IGNORED_GROUP_KEYS: ReadonlySet<string> = new Set(['hidden', 'icon']);
+
+/** Keys of groups; some types have some of them. */
 export const LATER_GROUP_KEYS: ReadonlySet<string> = new Set([
   ...[
     'use',
@@ -88,7 +91,7 @@ export const LATER_GROUP_KEYS: ReadonlySet<string> = new Set([
     'exclude-type',
     'expected-status',
   ],
-  ...['include-all', 'include-all-proxies', 'include-all-providers', 'hidden', 'icon', 'interface-name', 'routing-mark', 'default-selected', 'empty-fallback'],
+  ...['include-all', 'include-all-proxies', 'include-all-providers', 'interface-name', 'routing-mark', 'default-selected', 'empty-fallback'],
 ]);
 
 export const LATER_LISTENER_KEYS: ReadonlySet<string> = new Set(['udp', 'proxy', 'rule', 'tls', 'certificate', 'private-key', 'network', 'target']);
@@ -113,9 +116,19 @@ export const SHOWN_KEYS: ReadonlySet<string> = new Set([
     'log-level',
     'ipv6',
     'hosts',
+    'geodata',
     'proxies',
     'proxy-groups',
     'rules',
+    'sub-rules',
+    'rule-providers',
+    'behavior',
+    'format',
+    'path',
+    'interval',
+    'proxy',
+    'size-limit',
+    'payload',
     'max-connections',
     'timeouts',
     'name',
@@ -127,24 +140,23 @@ export const SHOWN_KEYS: ReadonlySet<string> = new Set([
     'value',
     'server',
   ],
-  ...['cipher', 'username', 'password', 'delays', 'ca', 'headers', ...LATER_KEYS, ...LATER_PROXY_KEYS, ...LATER_GROUP_KEYS, ...LATER_LISTENER_KEYS],
+  ...[
+    'cipher',
+    'username',
+    'password',
+    'delays',
+    'ca',
+    'headers',
+    ...LATER_KEYS,
+    ...LATER_PROXY_KEYS,
+    ...LATER_GROUP_KEYS,
+    ...IGNORED_GROUP_KEYS,
+    ...LATER_LISTENER_KEYS,
+  ],
 ]);
 
 /** Rule kinds of Clash and mihomo that we have not, or whose plugin may not be loaded. */
-export const LATER_RULES: ReadonlySet<string> = new Set([
-  ...['GEOIP', 'GEOSITE', 'SRC-GEOIP', 'IP-ASN', 'SRC-IP-ASN', 'IP-SUFFIX', 'SRC-IP-SUFFIX', 'RULE-SET', 'SUB-RULE', 'SCRIPT', 'UID', 'DSCP'],
-  ...[
-    'PROCESS-NAME',
-    'PROCESS-PATH',
-    'PROCESS-NAME-REGEX',
-    'PROCESS-PATH-REGEX',
-    'PROCESS-NAME-WILDCARD',
-    'PROCESS-PATH-WILDCARD',
-    'DOMAIN-SET',
-    'USER-AGENT',
-    'URL-REGEX',
-  ],
-]);
+export const LATER_RULES: ReadonlySet<string> = new Set([...['IP-SUFFIX', 'SRC-IP-SUFFIX', 'SCRIPT', 'DSCP'], ...['DOMAIN-SET', 'USER-AGENT', 'URL-REGEX']]);
 
 /** Types that a plugin of ours brings: its alias and its package. */
 const OURS = {
@@ -157,6 +169,7 @@ const OURS = {
   GEOIP: ['geoip', '@nekit/rule-geoip'],
   'SRC-GEOIP': ['geoip', '@nekit/rule-geoip'],
   'IP-ASN': ['geoip', '@nekit/rule-geoip'],
+  'SRC-IP-ASN': ['geoip', '@nekit/rule-geoip'],
   COUNTRY: ['geoip', '@nekit/rule-geoip'],
 } as const satisfies Readonly<Record<string, readonly [alias: string, npm: string]>>;
 

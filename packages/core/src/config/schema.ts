@@ -1,10 +1,19 @@
 /** Core's own keys, as the config spells them: the one source of the checks, of the JSON Schema and of its help texts. */
 import { z } from 'zod';
 import { DEFAULT_TIMEOUTS, type Timeouts } from '../net/timeouts.js';
+import type { ProviderSource } from '../provider/provider-config.js';
+import type { Behavior } from '../rule/rule-set.js';
+import { LIST_FORMATS } from '../rule/set/inspect-list.js';
 import type { LogLevel, Mode } from './types.js';
 
 export const MODES = ['rule', 'global', 'direct'] as const satisfies readonly Mode[];
 export const LOG_LEVELS = ['silent', 'error', 'warning', 'info', 'debug'] as const satisfies readonly LogLevel[];
+
+export const PROVIDER_TYPES = ['http', 'file', 'inline'] as const satisfies readonly ProviderSource['type'][];
+export const BEHAVIORS = ['domain', 'ipcidr', 'classical'] as const satisfies readonly Behavior[];
+
+/** Of a list, in bytes: the longest in use have some 10 MB. */
+export const DEFAULT_SIZE_LIMIT = 64 * 1024 * 1024;
 
 /** Two sockets each; Node raises the limit of open files to the hard one, which is 500,000 or more on most Linux systems. */
 export const DEFAULT_MAX_CONNECTIONS = 10_000;
@@ -45,6 +54,12 @@ const timeouts = z.object(
   ),
 );
 
+const geodata = z.object({
+  country: z.string().min(1).describe('MMDB of countries, for GEOIP and COUNTRY; the plugin geoip brings one.').optional(),
+  asn: z.string().min(1).describe('MMDB of autonomous systems, for IP-ASN.').optional(),
+  geosite: z.string().min(1).describe('geosite.dat of v2ray, for GEOSITE. Default: geosite.dat or GeoSite.dat beside the config.').optional(),
+});
+
 export const TOP = z.object({
   $schema: z.string().describe('For editors; ignored.').optional(),
   plugins: z.array(z.string().min(1)).describe('Plugins to load besides http and socks5: short names, npm packages or ./paths.').optional(),
@@ -68,6 +83,9 @@ export const TOP = z.object({
   proxies: z.array(z.unknown()).describe('Adapters: what connections can leave through.').optional(),
   'proxy-groups': z.array(z.unknown()).describe('Adapters that choose among others.').optional(),
   rules: z.array(z.unknown()).describe('The first that matches decides; without a match it is DIRECT.').optional(),
+  'sub-rules': z.record(z.string(), z.array(z.unknown())).describe('Lists of rules, by name, that SUB-RULE leads to.').optional(),
+  'rule-providers': z.record(z.string(), z.unknown()).describe('Lists of rules in files and on servers, by name, for RULE-SET.').optional(),
+  geodata: geodata.describe('Data files of rules, relative to the folder of the config.').optional(),
   'max-connections': z
     .int()
     .min(1)
@@ -101,4 +119,29 @@ export const RULE = z.looseObject({
   value: z.string().describe('What is compared; MATCH has none.').optional(),
   to: z.string().min(1).describe('The adapter or group.'),
   parameters: z.array(z.string()).describe('As no-resolve.').optional(),
+});
+
+/** An entry of `rule-providers`. */
+export const PROVIDER = z.object({
+  type: word(PROVIDER_TYPES).describe('Where it is: on a server (http), in a file, or here (inline).'),
+  behavior: word(BEHAVIORS).describe('What its entries are: names (domain), networks (ipcidr), or rules without a target (classical).'),
+  // mrs is refused with a reason of its own.
+  format: word([...LIST_FORMATS, 'mrs'])
+    .describe('How it is written; default yaml, which is a list under "payload".')
+    .optional(),
+  url: z.string().describe('Of type http: its address, http or https.').optional(),
+  path: z.string().min(1).describe('Of type file: the file. Of type http: where to keep a copy; default: in the cache folder.').optional(),
+  interval: z.int().min(0).max(1_000_000_000).describe('Seconds until it is looked at again; 0 (default): never.').optional(),
+  proxy: z.string().min(1).describe('The proxy or group to fetch it through; default DIRECT.').optional(),
+  'size-limit': z
+    .int()
+    .min(0)
+    .max(1024 * 1024 * 1024)
+    .describe(`Bytes that it may have; 0 (default): ${DEFAULT_SIZE_LIMIT}.`)
+    .optional(),
+  header: z
+    .record(z.string(), z.union([z.string(), z.array(z.string())]))
+    .describe('Of type http: headers of the request.')
+    .optional(),
+  payload: z.array(z.string()).describe('Of type inline: the entries.').optional(),
 });

@@ -3,6 +3,8 @@
  * has gone through the schema of the plugin that owns it.
  */
 import type { Timeouts } from '../net/timeouts.js';
+import type { ProviderConfig } from '../provider/provider-config.js';
+import type { Geodata } from '../rule/tools.js';
 
 export interface KernelConfig {
   /** Where the config file is, absolute: paths in it are relative to this. The working directory where there is no file. */
@@ -17,8 +19,14 @@ export interface KernelConfig {
   readonly proxies: readonly AdapterConfig[];
   readonly groups: readonly AdapterConfig[];
   readonly rules: readonly RouteConfig[];
+  /** The lists that SUB-RULE leads to. */
+  readonly subRules: ReadonlyMap<string, readonly RouteConfig[]>;
+  /** Lists that RULE-SET asks, by name. */
+  readonly ruleProviders: ReadonlyMap<string, ProviderConfig>;
   /** Lower-case names (plain; wildcards come later) to addresses, or to another name. */
   readonly hosts: ReadonlyMap<string, readonly string[]>;
+  /** Files that are there; absolute. */
+  readonly geodata: Geodata;
   readonly maxConnections: number;
   readonly timeouts: Timeouts;
 }
@@ -67,7 +75,9 @@ export interface RouteConfig {
   readonly kind: string;
   /** '' where the kind has none (MATCH). */
   readonly payload: string;
+  /** Name of an adapter; of a list of `sub-rules` where `sub` is true. */
   readonly target: string;
+  readonly sub: boolean;
   /** Lower case. */
   readonly parameters: readonly string[];
   readonly options: Readonly<Record<string, unknown>>;

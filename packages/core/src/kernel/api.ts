@@ -7,7 +7,9 @@ import type { EventSource } from '../net/events.js';
 import type { Timeouts } from '../net/timeouts.js';
 import type { Plugin } from '../plugin/plugin.js';
 import type { Registry } from '../plugin/registry.js';
+import type { ProviderInfo } from '../provider/rule-provider.js';
 import type { ExplainInput, Explanation } from '../routing/explain.js';
+import type { RuleInfo } from '../routing/router.js';
 import type { SessionInfo } from '../routing/session-table.js';
 import type { ListenerInfo } from './listener-set.js';
 
@@ -19,6 +21,8 @@ export interface KernelOptions {
   readonly timeouts?: Partial<Timeouts>;
   /** false: not the native addon, even where it is there. */
   readonly native?: boolean;
+  /** Where lists of rules from the network are kept; null: nowhere. By default the user's cache folder ($XDG_CACHE_HOME or ~/.cache, in it nekit-kernel). */
+  readonly cacheFolder?: string | null;
   /** For tests. */
   readonly clock?: Clock;
 }
@@ -46,6 +50,12 @@ export interface Kernel extends EventSource {
   readonly connections: number;
   listeners(): readonly ListenerInfo[];
   adapters(): readonly Adapter[];
+  /** All rules with their hit counters, which begin anew with each config. */
+  rules(): readonly RuleInfo[];
+  /** The lists of `rule-providers`. */
+  ruleProviders(): readonly ProviderInfo[];
+  /** Loads one of them again. Rejects with NekitError `UNKNOWN_RULE_PROVIDER`, or `RULE_PROVIDER_FAILED` when it stays as it was. */
+  refreshRuleProvider(name: string): Promise<void>;
   /** Sets a group's choice. Throws NekitError `UNKNOWN_ADAPTER`, `NOT_SELECTABLE` or `UNKNOWN_MEMBER`. */
   select(group: string, member: string): void;
   /** Ends one session. */

@@ -1,9 +1,11 @@
+import type { Adapter } from '../adapter/adapter.js';
 import { checkConfig } from '../config/check.js';
 import { ConfigError } from '../config/config-error.js';
 import type { KernelInput } from '../config/define-config.js';
 import type { Problem } from '../config/problem.js';
 import { type ConfigSource, configFromObject, isConfigSource } from '../config/source.js';
 import type { KernelConfig } from '../config/types.js';
+import type { Cancel } from '../net/cancel.js';
 import type { Clock } from '../net/clock.js';
 import type { Events } from '../net/events.js';
 import { SystemResolver } from '../net/system-resolver.js';
@@ -12,7 +14,10 @@ import type { TimerWheel } from '../net/timer-wheel.js';
 import type { PluginHost } from '../plugin/host.js';
 import { knownRules } from '../plugin/known-rules.js';
 import type { Registry } from '../plugin/registry.js';
+import type { ProcessFinder } from '../process/process-finder.js';
+import { RuleProviders } from '../provider/rule-providers.js';
 import { Router } from '../routing/router.js';
+import type { KnownRules } from '../rule/parse.js';
 import { ConfigRuleTools } from '../rule/tools.js';
 import { AdapterSet } from './adapter-set.js';
 import { buildRoutes } from './routes.js';
@@ -31,28 +36,71 @@ export function checkInput(input: ConfigSource | KernelInput, registry: Registry
   return { config: { ...config, timeouts: { ...config.timeouts, ...timeouts } }, problems };
 }
 
-/** What a config becomes; swapped as a whole. */
-export interface Setup extends Checked {
-  readonly adapters: AdapterSet;
-  readonly router: Router;
-  readonly resolver: SystemResolver;
-  readonly tools: ConfigRuleTools;
-}
-
 export interface Surroundings {
   readonly host: PluginHost;
   readonly clock: Clock;
   readonly timers: TimerWheel;
   readonly events: Events;
+  readonly processes: ProcessFinder;
+  /** Where lists from the network are kept; null: nowhere; undefined: in the user's cache folder. */
+  readonly cacheFolder: string | null | undefined;
 }
 
-/** Makes everything that a reload swaps. Opens nothing. */
-export function buildSetup({ config, problems }: Checked, { host, clock, timers, events }: Surroundings): Setup {
-  const { hosts, ipv6, timeouts, mode } = config;
-  const resolver = new SystemResolver({ hosts, ipv6, clock, timers, timeoutMs: timeouts.resolve });
-  const adapters = new AdapterSet(config, host.registry, (wanted) => host.get(wanted));
-  const tools = new ConfigRuleTools({ checking: false, folder: config.folder, warn: (code, message) => events.emit('kernel.warning', { code, message }) });
-  const routes = buildRoutes(config.rules, knownRules(host.registry, tools));
-  const router = new Router({ routes, adapters: (tag) => adapters.get(tag), mode, hosts, resolver, timers, timeouts, events });
-  return { config, problems, adapters, router, resolver, tools };
+/** What a config becomes; swapped as a whole. Made without opening anything. */
+export class Setup implements Checked {
+  readonly config: KernelConfig;
+  readonly problems: readonly Problem[];
+  readonly adapters: AdapterSet;
+  readonly router: Router;
+  readonly resolver: SystemResolver;
+  readonly providers: RuleProviders;
+  readonly #tools: ConfigRuleTools;
+  #loading: Promise<void> | null = null;
+
+  constructor({ config, problems }: Checked, { host, clock, timers, events, processes, cacheFolder }: Surroundings) {
+    const { hosts, ipv6, timeouts, mode, folder, geodata } = config;
+    this.config = config;
+    this.problems = problems;
+    const resolver = new SystemResolver({ hosts, ipv6, clock, timers, timeoutMs: timeouts.resolve });
+    const adapters = new AdapterSet(config, host.registry, (wanted) => host.get(wanted));
+    const adapterOf = (tag: string): Adapter | undefined => adapters.get(tag);
+    const kept = cacheFolder === undefined ? {} : { cacheFolder };
+    this.providers = new RuleProviders(config.ruleProviders, { clock, timers, events, adapters: adapterOf, known: () => known, ...kept });
+    const warn = (code: string, message: string): void => events.emit('kernel.warning', { code, message });
+    this.#tools = new ConfigRuleTools({ checking: false, folder, geodata, ruleSets: this.providers.ruleSets, warn });
+    const known: KnownRules = knownRules(host.registry, this.#tools);
+    this.resolver = resolver;
+    this.adapters = adapters;
+    try {
+      const routes = buildRoutes(config.rules, known);
+      const subRules = new Map([...config.subRules].map(([name, rules]) => [name, buildRoutes(rules, known)]));
+      this.router = new Router({ routes, subRules, adapters: adapterOf, mode, hosts, resolver, timers, timeouts, events, process: processes });
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** Has the lists of rules at hand, as far as that is possible soon; once. Rejects only with the signal's reason. */
+  load(signal: Cancel): Promise<void> {
+    this.#loading ??= this.providers.load(signal);
+    return this.#loading;
+  }
+
+  /** Takes over what was learned under the config before. */
+  follow(older: Setup): void {
+    this.providers.adoptFrom(older.providers);
+  }
+
+  /** What works by itself begins: health checks, looking for newer lists. */
+  start(): void {
+    this.adapters.start();
+    this.providers.start();
+  }
+
+  close(): void {
+    this.adapters.close();
+    this.providers.close();
+    this.#tools.close();
+  }
 }

@@ -1,8 +1,9 @@
 import { lookup } from 'node:dns/promises';
+import { rmSync } from 'node:fs';
 import { addressFamily } from '../net/address.js';
 import type { Endpoint } from '../net/endpoint.js';
 import type { NetError } from '../net/errors.js';
-import type { BoundListener, Incoming, ListenHandlers, ListenOptions, SocketOptions, Sockets } from '../net/sockets.js';
+import { type BoundListener, type Incoming, isSocketPath, type ListenHandlers, type ListenOptions, type SocketOptions, type Sockets } from '../net/sockets.js';
 import type { Stream } from '../net/stream.js';
 import type { UdpHandlers, UdpOptions, UdpSocket } from '../net/udp.js';
 import { type Addon, EVENT, PACKED_ADDRESS } from './addon.js';
@@ -24,7 +25,9 @@ export class NativeSockets implements Sockets {
     this.#addon = addon;
   }
 
-  async listen({ host, port, backlog, reusePort }: ListenOptions, handlers: ListenHandlers): Promise<BoundListener> {
+  async listen(options: ListenOptions, handlers: ListenHandlers): Promise<BoundListener> {
+    const { host, port, backlog, reusePort } = options;
+    if (isSocketPath(host)) return this.#listenAt(host, backlog, handlers);
     const address = addressFamily(host) === 0 ? (await lookup(host)).address : host;
     const loop = this.#open();
     const ipv6Only = address !== '::' && address.includes(':');
@@ -40,7 +43,7 @@ export class NativeSockets implements Sockets {
   connect(address: string, port: number, options: SocketOptions, opened: (stream: Stream) => void, failed: (error: NetError) => void): () => void {
     const loop = this.#open();
     // Mostly there are none, and reading nine keys of nothing costs.
-    const id = loop.engine.connect(address, port, Object.keys(options).length === 0 ? undefined : options);
+    const id = loop.engine.connect(address, isSocketPath(address) ? null : port, Object.keys(options).length === 0 ? undefined : options);
     if (id > 0) {
       const attempt = new Attempt(loop, id, opened, failed);
       return () => attempt.giveUp();
@@ -51,6 +54,20 @@ export class NativeSockets implements Sockets {
     });
     return () => {
       given = true;
+    };
+  }
+
+  #listenAt(path: string, backlog: number, handlers: ListenHandlers): BoundListener {
+    const loop = this.#open();
+    const id = loop.engine.listen(path, null, backlog, false, {});
+    if (id < 0) throw systemError(-id, `listen on ${path}:`);
+    const listener = new NativeListener(loop, id, handlers, path);
+    return {
+      port: 0,
+      close: () => {
+        listener.close();
+        rmSync(path, { force: true });
+      },
     };
   }
 
@@ -76,11 +93,14 @@ class NativeListener implements Listening {
   readonly id: number;
   readonly #loop: EngineLoop;
   readonly #handlers: ListenHandlers;
+  readonly #path: string | null;
 
-  constructor(loop: EngineLoop, id: number, handlers: ListenHandlers) {
+  /** `path`: of a Unix socket. */
+  constructor(loop: EngineLoop, id: number, handlers: ListenHandlers, path: string | null = null) {
     this.id = id;
     this.#loop = loop;
     this.#handlers = handlers;
+    this.#path = path;
     loop.listeners.add(this);
   }
 
@@ -101,7 +121,7 @@ class NativeListener implements Listening {
       this.#handlers.failed(netErrorOf(a, 'accept:'));
       return;
     }
-    const source = unpackAddress(this.#loop.slab, b);
+    const source = this.#path === null ? unpackAddress(this.#loop.slab, b) : { host: this.#path, port: 0 };
     if (source === null) this.#loop.engine.close(a, true);
     else this.#handlers.connection(new NativeIncoming(this.#loop, a, source));
   }

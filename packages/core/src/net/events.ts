@@ -41,6 +41,20 @@ export interface KernelEvents {
   'adapter.ready': SessionEvent & { readonly adapter: string; readonly ms: number };
   'adapter.failed': SessionEvent & { readonly adapter: string; readonly code: string; readonly message: string; readonly ms: number };
 
+  // Groups
+  /**
+   * A group uses another member for what comes from now on: somebody chose it (`selected`), the one before is not alive (`dead`), is slower or was
+   * never checked (`faster`), or an earlier one is alive again (`recovered`).
+   */
+  'group.changed': Event & {
+    readonly group: string;
+    readonly from: string;
+    readonly to: string;
+    readonly reason: 'selected' | 'dead' | 'faster' | 'recovered';
+  };
+  /** `ms` from dial to response head, or null and why it does not count as alive. */
+  'health.checked': Event & { readonly adapter: string; readonly url: string; readonly ms: number | null; readonly error: string | null };
+
   // Sessions (NEKit: TunnelEvent)
   'session.opened': SessionEvent & { readonly details: Session };
   'session.connected': SessionEvent & { readonly adapter: string };

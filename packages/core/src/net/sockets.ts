@@ -25,6 +25,7 @@ export interface SocketOptions {
 
 /** A client that has connected. One of `open` and `refuse` is called, once, before the call that brought it returns. */
 export interface Incoming {
+  /** On a Unix socket, which has no addresses: its path and port 0. */
   readonly source: Endpoint;
   /** Our end; null when the connection has gone. */
   local(): Endpoint | null;
@@ -41,9 +42,9 @@ export interface ListenHandlers {
 }
 
 export interface ListenOptions {
-  /** An address, or a name that the host knows. */
+  /** An address, a name that the host knows, or the absolute path of a Unix socket, which must not exist yet and is removed by `close`. */
   readonly host: string;
-  /** 0: any. */
+  /** 0: any. A Unix socket has none. */
   readonly port: number;
   /** Connections that the kernel has accepted and we have not. */
   readonly backlog: number;
@@ -63,7 +64,7 @@ export interface Sockets {
   /** Rejects with an error whose `code` is the system's (`EADDRINUSE` …). `::` takes IPv4 too, another IPv6 address does not. */
   listen(options: ListenOptions, handlers: ListenHandlers): Promise<BoundListener>;
   /**
-   * Connects to an address, never to a name. One of `opened` and `failed` is called, once and later, unless the returned function was called
+   * Connects to an address or the absolute path of a Unix socket, never to a name. One of `opened` and `failed` is called, once and later, unless the returned function was called
    * before, which gives the attempt up.
    */
   connect(address: string, port: number, options: SocketOptions, opened: (stream: Stream) => void, failed: (error: NetError) => void): () => void;
@@ -71,4 +72,9 @@ export interface Sockets {
   bindUdp(options: UdpOptions, handlers: UdpHandlers): UdpSocket;
   /** Closes the listeners and lets go of the event loop. Call it when no stream is left: those that are may be reset. Idempotent. */
   close(): void;
+}
+
+/** Whether a host is the path of a Unix socket. */
+export function isSocketPath(host: string): boolean {
+  return host.startsWith('/');
 }

@@ -3,7 +3,7 @@ import { type Endpoint, formatEndpoint } from '../net/endpoint.js';
 import type { Session } from '../net/session.js';
 import type { Lookup } from './facts.js';
 import { leafOf } from './leaf.js';
-import type { Router, Trace, Tried } from './router.js';
+import { type Router, rounded, type Trace, type Tried } from './router.js';
 
 /** A connection that somebody might make. All but the destination may be left out. */
 export type ExplainInput = Pick<Session, 'destination'> & Partial<Omit<Session, 'id' | 'destination'>>;
@@ -54,6 +54,6 @@ export async function explain(input: ExplainInput, router: Router): Promise<Expl
     tried: trace.tried,
     lookups: trace.lookups,
     addresses: decision.addresses,
-    ms: router.now() - begin,
+    ms: rounded(router.now() - begin),
   };
 }

@@ -1,12 +1,14 @@
 import { addressFamily } from '../net/address.js';
 import { CancelSource, timeoutError } from '../net/cancel.js';
+import { formatEndpoint } from '../net/endpoint.js';
 import { type NetError, toNetError } from '../net/errors.js';
 import { type Hosts, lookUpHosts } from '../net/hosts.js';
 import type { Resolver } from '../net/resolver.js';
 import type { Session } from '../net/session.js';
 import type { Timeouts } from '../net/timeouts.js';
 import type { TimerWheel } from '../net/timer-wheel.js';
-import type { FactKey, Facts, ProcessInfo } from '../rule/rule.js';
+import { describeProcess, type ProcessFinder, type ProcessInfo } from '../process/process-finder.js';
+import type { FactKey, Facts } from '../rule/rule.js';
 
 /** What all sessions' facts are found with. */
 export interface FactSources {
@@ -14,6 +16,8 @@ export interface FactSources {
   readonly hosts: Hosts;
   readonly timers: TimerWheel;
   readonly timeouts: Pick<Timeouts, 'resolve'>;
+  /** Without it no process is known. */
+  readonly process?: ProcessFinder | undefined;
 }
 
 /** A look-up that a rule asked for. */
@@ -38,6 +42,7 @@ export class SessionFacts implements Facts {
   #addresses: readonly string[] | null = null;
   #pending: Promise<readonly string[]> | null = null;
   #error: NetError | null = null;
+  #process: Promise<ProcessInfo | null> | null = null;
   #own: Map<object, unknown> | null = null;
 
   constructor(session: Session, sources: FactSources, lookups: Lookup[] | null) {
@@ -74,9 +79,19 @@ export class SessionFacts implements Facts {
     return known === null || addressFamily(this.#session.destination.host) !== 0 ? null : known;
   }
 
-  /** Nobody here can tell yet: processes come with the rules that ask for them. */
   process(): Promise<ProcessInfo | null> {
-    return Promise.resolve(null);
+    this.#process ??= this.#findProcess();
+    return this.#process;
+  }
+
+  async #findProcess(): Promise<ProcessInfo | null> {
+    const { process: finder, timers } = this.#sources;
+    if (finder === undefined) return null;
+    const begin = timers.now();
+    const found = await finder.find(this.#session);
+    const name = `process of ${formatEndpoint(this.#session.source)}`;
+    this.#lookups?.push({ name, from: 'process', addresses: [], value: describeProcess(found), error: null, ms: timers.now() - begin });
+    return found;
   }
 
   /** null: `hosts` gives another name, which has to be looked up. */

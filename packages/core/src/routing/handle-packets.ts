@@ -13,8 +13,8 @@ import type { Datagram, PacketConn } from '../net/packet-conn.js';
 import { PacketQueue } from '../net/packet-queue.js';
 import { relayPackets } from '../net/relay-packets.js';
 import type { Session } from '../net/session.js';
-import type { Decision } from './router.js';
 import { dialWith, notCarried, type Routing, takeWay, type Way } from './routing.js';
+import type { Decision } from './rule-list.js';
 import type { SessionRecord } from './session-table.js';
 import type { PacketRequest } from './stream-request.js';
 

@@ -11,37 +11,16 @@ import type { Events } from '../net/events.js';
 import type { Hosts } from '../net/hosts.js';
 import type { Session } from '../net/session.js';
 import { TimerWheel } from '../net/timer-wheel.js';
-import { judgementOf } from '../rule/addresses.js';
-import type { Rule, Verdict } from '../rule/rule.js';
+import { both, isDetour, judgementOf } from '../rule/addresses.js';
+import type { Judgement, Verdict } from '../rule/rule.js';
 import { type FactSources, type Lookup, SessionFacts } from './facts.js';
 import { carries } from './leaf.js';
-
-/** A line of `rules:`, built. */
-export interface Route {
-  readonly rule: Rule;
-  readonly kind: string;
-  readonly payload: string;
-  /** Name of an adapter. */
-  readonly target: string;
-  /** As written. */
-  readonly text: string;
-}
-
-export interface Decision {
-  readonly adapter: Adapter;
-  /** null: no rule matched, or the mode decided; `index` is -1 then. */
-  readonly rule: Route | null;
-  /** Place in the list of rules, from 0. */
-  readonly index: number;
-  /**
-   * The addresses of the destination's name that were judged: who dials it directly dials these and no others, and fails with 'name' if there are
-   * none. null: nothing was looked up, or the destination is an address.
-   */
-  readonly addresses: readonly string[] | null;
-}
+import { type Decision, Entry, type Route, RuleList, type Run } from './rule-list.js';
 
 export interface RouterOptions extends Omit<FactSources, 'hosts' | 'timers'> {
   readonly routes: readonly Route[];
+  /** The lists that SUB-RULE leads to, by name. */
+  readonly subRules?: ReadonlyMap<string, readonly Route[]>;
   readonly adapters: (tag: string) => Adapter | undefined;
   /** `global`: all through the adapter GLOBAL; `direct`: all through DIRECT. */
   readonly mode: 'rule' | 'global' | 'direct';
@@ -61,56 +40,69 @@ export interface Tried {
   /** As written. */
   readonly rule: string;
   readonly index: number;
-  /** `not-carried`: it matched, but its target carries no such traffic (UDP, or PASS). `error`: it threw, which counts as no match. */
-  readonly verdict: 'match' | 'miss' | 'not-carried' | 'error';
+  /** The list of `sub-rules` it stands in. */
+  readonly list?: string;
+  /**
+   * `not-carried`: it matched, but its target carries no such traffic (UDP, or PASS). `error`: it threw, which counts as no match. `entered`: a SUB-RULE
+   * whose rules were asked next.
+   */
+  readonly verdict: 'match' | 'miss' | 'not-carried' | 'error' | 'entered';
   readonly ms: number;
+}
+
+/** A rule, and how often it decided. */
+export interface RuleInfo {
+  /** As written. */
+  readonly rule: string;
+  readonly kind: string;
+  readonly payload: string;
+  readonly target: string;
+  readonly index: number;
+  /** The list of `sub-rules` it stands in; null: `rules`. */
+  readonly list: string | null;
+  readonly hits: number;
 }
 
 /** A rule may wait for two facts, one after the other. */
 const MAX_FACTS = 2;
 
-interface Entry {
-  readonly route: Route;
-  readonly adapter: Adapter;
-  /** The decision for it when no addresses are judged: the same value every time. */
-  readonly plain: Decision;
-}
+/** null: no rule of the list decides. */
+type Outcome = Decision | null | Promise<Decision | null>;
 
-/** A rule that has to wait: where the walk stopped. */
-class Pending {
-  constructor(
-    readonly index: number,
-    readonly verdict: PromiseLike<Verdict>,
-    readonly begin: number,
-  ) {}
+/** What one walk through the rules carries along. */
+interface Walk {
+  readonly session: Session;
+  readonly facts: SessionFacts;
+  readonly trace: Trace | null;
+  /** Every rule by itself, because somebody wants to know of each. */
+  readonly each: boolean;
 }
 
 export class Router {
-  readonly #entries: readonly Entry[];
+  readonly #rules: RuleList;
+  readonly #all: Entry[] = [];
+  readonly #adapters: (tag: string) => Adapter | undefined;
   readonly #fallback: Decision;
   readonly #byRules: boolean;
   readonly #sources: FactSources;
   readonly #events: Events;
-  /** Rules that have been reported. */
-  readonly #failed = new Set<number>();
 
   /** Throws NekitError `UNKNOWN_ADAPTER` if a target, DIRECT, or GLOBAL in global mode is missing. */
   constructor(options: RouterOptions) {
     const { routes, adapters, mode, events, resolver, timeouts } = options;
-    const adapterOf = (tag: string, wanted: string): Adapter => {
-      const adapter = adapters(tag);
-      if (adapter === undefined) throw new NekitError('UNKNOWN_ADAPTER', `${wanted} needs the adapter "${tag}", which does not exist`);
-      return adapter;
-    };
-    this.#entries = routes.map((route, index) => {
-      const adapter = adapterOf(route.target, `the rule ${route.text}`);
-      return { route, adapter, plain: { adapter, rule: route, index, addresses: null } };
-    });
+    this.#adapters = adapters;
+    this.#rules = this.#build(routes, null, options.subRules ?? new Map(), new Map(), []);
     const last = mode === 'global' ? 'GLOBAL' : 'DIRECT';
-    this.#fallback = { adapter: adapterOf(last, `mode ${mode}`), rule: null, index: -1, addresses: null };
+    this.#fallback = { adapter: this.#adapter(last, `mode ${mode}`), rule: null, index: -1, addresses: null };
     this.#byRules = mode === 'rule';
     this.#events = events;
-    this.#sources = { resolver, timeouts, hosts: options.hosts ?? new Map(), timers: options.timers ?? new TimerWheel(systemClock) };
+    this.#sources = {
+      resolver,
+      timeouts,
+      hosts: options.hosts ?? new Map(),
+      timers: options.timers ?? new TimerWheel(systemClock),
+      process: options.process,
+    };
   }
 
   /** Settled at once unless a rule has to look something up. Rejects only with the reason of `session.signal`, if that fires meanwhile. */
@@ -118,11 +110,17 @@ export class Router {
     return this.evaluate(session, null);
   }
 
-  /** The same, and notes down what was done instead of emitting events. */
+  /** The same, and notes down what was done instead of emitting events and counting. */
   evaluate(session: Session, trace: Trace | null): Decision | Promise<Decision> {
     const facts = new SessionFacts(session, this.#sources, trace === null ? null : trace.lookups);
-    const found = this.#walk(session, facts, 0, trace);
-    return found instanceof Pending ? this.#resume(session, facts, found, trace) : found;
+    const walk: Walk = { session, facts, trace, each: trace !== null || this.#events.wants('rule.missed') };
+    const found = this.#byRules ? this.#walk(this.#rules, 0, true, walk) : null;
+    return found instanceof Promise ? found.then((decision) => decision ?? this.#last(walk)) : (found ?? this.#last(walk));
+  }
+
+  /** All rules, those of `sub-rules` behind the others, each once. */
+  rules(): RuleInfo[] {
+    return this.#all.map(({ route: { text, kind, payload, target }, index, list, hits }) => ({ rule: text, kind, payload, target, index, list, hits }));
   }
 
   /** Milliseconds, for who measures. */
@@ -130,43 +128,85 @@ export class Router {
     return this.#sources.timers.now();
   }
 
-  /** From one rule to the next, until one decides or has to wait. */
-  #walk(session: Session, facts: SessionFacts, from: number, trace: Trace | null): Decision | Pending {
-    const entries = this.#entries;
-    const silent = trace === null && !this.#events.wants('rule.missed'); // nobody wants to know of misses
-    if (this.#byRules) {
-      for (let index = from; index < entries.length; index++) {
-        const entry = entries[index];
-        if (entry === undefined) break;
-        const begin = trace === null ? 0 : this.now();
-        let verdict: Verdict | PromiseLike<Verdict> | null;
-        try {
-          verdict = entry.route.rule.match(session, facts);
-        } catch (error) {
-          verdict = this.#fail(index, error);
-        }
-        if (verdict === false && silent) continue;
-        if (isPromise(verdict)) return new Pending(index, verdict, begin);
-        const decision = this.#settle(session, facts, index, verdict, begin, trace);
-        if (decision !== null) return decision;
+  #build(
+    routes: readonly Route[],
+    list: string | null,
+    subRules: ReadonlyMap<string, readonly Route[]>,
+    built: Map<string, RuleList>,
+    around: readonly string[],
+  ): RuleList {
+    const own: Entry[] = [];
+    routes.forEach((route, index) => {
+      const sub = route.sub === true ? this.#sub(route, subRules, built, around) : null;
+      own.push(new Entry(route, index, list, sub === null ? this.#adapter(route.target, `the rule ${route.text}`) : null, sub));
+    });
+    this.#all[list === null ? 'unshift' : 'push'](...own);
+    return new RuleList(own);
+  }
+
+  #sub(route: Route, subRules: ReadonlyMap<string, readonly Route[]>, built: Map<string, RuleList>, around: readonly string[]): RuleList {
+    const { target } = route;
+    if (around.includes(target)) throw new NekitError('RULE_CYCLE', `sub-rules use each other in a circle: ${[...around, target].join(' -> ')}`);
+    const before = built.get(target);
+    if (before !== undefined) return before;
+    const routes = subRules.get(target);
+    if (routes === undefined) throw new NekitError('UNKNOWN_SUB_RULE', `the rule ${route.text} needs the sub-rules "${target}", which do not exist`);
+    const list = this.#build(routes, target, subRules, built, [...around, target]);
+    built.set(target, list);
+    return list;
+  }
+
+  #adapter(tag: string, wanted: string): Adapter {
+    const adapter = this.#adapters(tag);
+    if (adapter === undefined) throw new NekitError('UNKNOWN_ADAPTER', `${wanted} needs the adapter "${tag}", which does not exist`);
+    return adapter;
+  }
+
+  /** From one step to the next, until one decides or has to wait. `within`: what rules around have judged. */
+  #walk(list: RuleList, from: number, within: Judgement, walk: Walk): Outcome {
+    const steps = walk.each ? list.entries : list.steps;
+    for (let at = from; at < steps.length; at++) {
+      const step = steps[at];
+      if (step === undefined) break;
+      const outcome = step instanceof Entry ? this.#ask(step, within, walk) : this.#askRun(step, 0, within, walk);
+      if (outcome instanceof Promise) return outcome.then((decision) => decision ?? this.#walk(list, at + 1, within, walk));
+      if (outcome !== null) return outcome;
+    }
+    return null;
+  }
+
+  #ask(entry: Entry, within: Judgement, walk: Walk): Outcome {
+    const begin = walk.trace === null ? 0 : this.now();
+    let verdict: Verdict | PromiseLike<Verdict> | null;
+    try {
+      verdict = entry.route.rule.match(walk.session, walk.facts);
+    } catch (error) {
+      verdict = this.#fail(entry, error);
+    }
+    if (verdict === false && !walk.each) return null;
+    if (!isPromise(verdict)) return this.#settle(entry, verdict, within, begin, walk);
+    return this.#wait(verdict, walk, (error) => this.#fail(entry, error)).then((settled) => this.#settle(entry, settled, within, begin, walk));
+  }
+
+  #askRun(run: Run, from: number, within: Judgement, walk: Walk): Outcome {
+    for (let at = from; at < run.entries.length; at++) {
+      const first = run.first(walk.session, walk.facts, at, typeof within === 'boolean' ? null : within);
+      if (first === null) {
+        // The fact never rejects; what is asked again then knows.
+        return this.#wait(Promise.resolve(walk.facts.addresses()), walk, () => null).then(() => this.#askRun(run, at, within, walk));
       }
+      const entry = run.entries[first];
+      if (entry === undefined) return null;
+      const outcome = this.#ask(entry, within, walk);
+      if (outcome instanceof Promise) return outcome.then((decision) => decision ?? this.#askRun(run, first + 1, within, walk));
+      if (outcome !== null) return outcome;
+      at = first;
     }
-    return this.#decide(session, facts, this.#fallback, true, trace);
+    return null;
   }
 
-  async #resume(session: Session, facts: SessionFacts, first: Pending, trace: Trace | null): Promise<Decision> {
-    for (let pending = first; ; ) {
-      const verdict = await this.#verdictOf(session, pending);
-      const decision = this.#settle(session, facts, pending.index, verdict, pending.begin, trace);
-      if (decision !== null) return decision;
-      const found = this.#walk(session, facts, pending.index + 1, trace);
-      if (!(found instanceof Pending)) return found;
-      pending = found;
-    }
-  }
-
-  /** null: the rule failed. Rejects with the signal's reason. */
-  #verdictOf(session: Session, pending: Pending): Promise<Verdict | null> {
+  /** null: it took too long, or failed, which `fail` was told. Rejects with the signal's reason. */
+  #wait<T>(pending: PromiseLike<T>, { session }: Walk, fail: (error: unknown) => null): Promise<T | null> {
     const { timers, timeouts } = this.#sources;
     const limit = timeouts.resolve * MAX_FACTS;
     return new Promise((resolve, reject) => {
@@ -178,43 +218,64 @@ export class Router {
         release();
         settle();
       };
-      const fail = (error: unknown): void => finish(() => resolve(this.#fail(pending.index, error)));
-      const deadline = timers.after(limit, () => fail(timeoutError('it', limit)));
+      const failed = (error: unknown): void => finish(() => resolve(fail(error)));
+      const deadline = timers.after(limit, () => failed(timeoutError('it', limit)));
       let release = (): void => {};
       release = session.signal.onCancel((reason) => finish(() => reject(reason)));
-      pending.verdict.then((verdict) => finish(() => resolve(verdict)), fail);
+      pending.then((value) => finish(() => resolve(value)), failed);
     });
   }
 
-  /** The decision if the rule at `index` makes it. */
-  #settle(session: Session, facts: SessionFacts, index: number, verdict: Verdict | null, begin: number, trace: Trace | null): Decision | null {
-    const entry = this.#entries[index];
-    if (entry === undefined) return null;
-    const matched = verdict === true || (Array.isArray(verdict) && verdict.length > 0);
-    const usable = matched && carries(entry.adapter, session.network);
-    if (trace !== null) {
-      const word = usable ? 'match' : matched ? 'not-carried' : verdict === null ? 'error' : 'miss';
-      trace.tried.push({ rule: entry.route.text, index, verdict: word, ms: this.now() - begin });
+  /** The decision if the rule makes it. */
+  #settle(entry: Entry, verdict: Verdict | null, within: Judgement, begin: number, walk: Walk): Outcome {
+    const judgement = verdict === null ? false : both(within, judgementOf(verdict));
+    const matched = judgement === true || (judgement !== false && judgement.length > 0);
+    const adapter = matched && verdict !== null && isDetour(verdict) ? this.#detour(entry, verdict.to) : entry.adapter;
+    const sub = matched ? entry.sub : null;
+    const usable = matched && adapter !== null && carries(adapter, walk.session.network);
+    if (walk.trace !== null) {
+      const word = usable ? 'match' : sub !== null ? 'entered' : matched && adapter !== null ? 'not-carried' : verdict === null ? 'error' : 'miss';
+      const list = entry.list === null ? {} : { list: entry.list };
+      walk.trace.tried.push({ rule: entry.route.text, index: entry.index, ...list, verdict: word, ms: rounded(this.now() - begin) });
     }
-    if (usable) return this.#decide(session, facts, entry.plain, verdict, trace);
-    if (trace === null && this.#events.wants('rule.missed')) this.#events.emit('rule.missed', { session: session.id, rule: entry.route.text, index });
+    if (sub !== null) return this.#walk(sub, 0, judgement, walk);
+    if (usable) return this.#decide(entry, adapter, judgement, walk);
+    if (walk.trace === null && this.#events.wants('rule.missed'))
+      this.#events.emit('rule.missed', { session: walk.session.id, rule: entry.route.text, index: entry.index });
     return null;
   }
 
-  #decide(session: Session, facts: SessionFacts, plain: Decision, verdict: Verdict, trace: Trace | null): Decision {
-    const judgement = judgementOf(verdict);
+  /** null: there is no such adapter. */
+  #detour(entry: Entry, tag: string): Adapter | null {
+    const adapter = this.#adapters(tag);
+    if (adapter === undefined) this.#fail(entry, new Error(`it leads to "${tag}", and there is no such proxy or group`));
+    return adapter ?? null;
+  }
+
+  #decide(entry: Entry, adapter: Adapter, judgement: Judgement, { session, facts, trace }: Walk): Decision {
     const addresses = typeof judgement === 'boolean' ? facts.judged() : judgement;
-    if (trace === null && this.#events.wants('rule.matched')) {
-      this.#events.emit('rule.matched', { session: session.id, rule: plain.rule?.text ?? null, index: plain.index, adapter: plain.adapter.tag });
+    if (trace === null) {
+      entry.hits++;
+      this.#tell(session, entry.route.text, entry.index, adapter);
     }
-    return addresses === null ? plain : { ...plain, addresses };
+    return addresses === null && entry.plain?.adapter === adapter ? entry.plain : { adapter, rule: entry.route, index: entry.index, addresses };
+  }
+
+  #last({ session, facts, trace }: Walk): Decision {
+    if (trace === null) this.#tell(session, null, -1, this.#fallback.adapter);
+    const addresses = facts.judged();
+    return addresses === null ? this.#fallback : { ...this.#fallback, addresses };
+  }
+
+  #tell(session: Session, rule: string | null, index: number, adapter: Adapter): void {
+    if (this.#events.wants('rule.matched')) this.#events.emit('rule.matched', { session: session.id, rule, index, adapter: adapter.tag });
   }
 
   /** A failing rule is told of once; it would fail for every session. */
-  #fail(index: number, error: unknown): null {
-    if (!this.#failed.has(index)) {
-      this.#failed.add(index);
-      const message = `the rule ${this.#entries[index]?.route.text} failed and counts as no match: ${error instanceof Error ? error.message : String(error)}`;
+  #fail(entry: Entry, error: unknown): null {
+    if (!entry.failed) {
+      entry.failed = true;
+      const message = `the rule ${entry.route.text} failed and counts as no match: ${error instanceof Error ? error.message : String(error)}`;
       this.#events.emit('kernel.warning', { code: 'RULE_FAILED', message });
     }
     return null;
@@ -224,4 +285,9 @@ export class Router {
 /** Also for promises of another realm, and whatever else has a `then`. */
 function isPromise(verdict: Verdict | PromiseLike<Verdict> | null): verdict is PromiseLike<Verdict> {
   return typeof verdict === 'object' && verdict !== null && 'then' in verdict;
+}
+
+/** Microseconds are enough. */
+export function rounded(ms: number): number {
+  return Math.round(ms * 1000) / 1000;
 }

@@ -4,7 +4,8 @@ import { NetError, toNetError } from '../net/errors.js';
 import type { Events } from '../net/events.js';
 import type { Timeouts } from '../net/timeouts.js';
 import type { TimerWheel } from '../net/timer-wheel.js';
-import type { Decision, Router } from './router.js';
+import type { Router } from './router.js';
+import type { Decision } from './rule-list.js';
 import type { SessionRecord, SessionTable } from './session-table.js';
 
 /** What handling a request needs. `router` is asked anew for each session, so that a reload takes effect at once. */

@@ -1,5 +1,7 @@
 /** Networks in CIDR form (RFC 4632, RFC 4291 section 2.3), one by one and as a set that is exact, compact and quick to ask. */
 import { formatAddress, ipv4ToNumber, isMapped, parseAddress } from '../net/address.js';
+import { NetworkTable } from './set/network-table.js';
+import { atOnce } from './set/pace.js';
 
 export interface Cidr {
   /** 4 or 16 bytes; the host bits are zero. */
@@ -53,12 +55,10 @@ export class CidrSet {
   /** The same in words of 32 bits, four for each end. */
   readonly #v6: Uint32Array;
 
-  constructor(cidrs: Iterable<Cidr>) {
-    const v4: Uint32Array[] = [];
-    const v6: Uint32Array[] = [];
-    for (const cidr of cidrs) (cidr.address.length === 4 ? v4 : v6).push(range(cidr));
-    this.#v4 = outermost(v4, 1);
-    this.#v6 = outermost(v6, 4);
+  constructor(networks: Iterable<Cidr> | CidrRanges) {
+    const { v4, v6 } = 'v4' in networks ? networks : rangesOf(networks);
+    this.#v4 = v4;
+    this.#v6 = v6;
   }
 
   /** Ranges it holds, after leaving out nested ones. */
@@ -105,38 +105,105 @@ export class CidrSet {
   }
 }
 
-/** First and last address, each as one or four words. */
-function range(cidr: Cidr): Uint32Array {
-  const words = cidr.address.length / 4;
-  const ends = new Uint32Array(words * 2);
-  for (let i = 0; i < words; i++) {
-    const bits = Math.max(0, Math.min(32, cidr.prefix - i * 32));
-    const first = word(cidr.address, i * 4);
-    ends[i] = first;
-    ends[words + i] = first + (2 ** (32 - bits) - 1);
-  }
-  return ends;
+/** As `CidrSetBuilder` lays them out. */
+export interface CidrRanges {
+  readonly v4: Uint32Array;
+  readonly v6: Uint32Array;
 }
 
-/** Sorts, and leaves out what lies within the one in front. */
-function outermost(ranges: Uint32Array[], words: number): Uint32Array {
-  ranges.sort((a, b) => compare(a, 0, b, 0, words) || compare(b, words, a, words, words));
-  const kept: Uint32Array[] = [];
-  for (const next of ranges) {
-    const last = kept.at(-1);
-    if (last === undefined || compare(next, 0, last, words, words) > 0) kept.push(next);
-  }
-  const flat = new Uint32Array(kept.length * words * 2);
-  for (let i = 0; i < kept.length; i++) flat.set(kept[i] ?? [], i * words * 2);
-  return flat;
+function rangesOf(cidrs: Iterable<Cidr>): CidrRanges {
+  const builder = new CidrSetBuilder();
+  for (const cidr of cidrs) builder.addCidr(cidr);
+  return atOnce(builder.ranges());
 }
 
-function compare(a: Uint32Array, i: number, b: Uint32Array, j: number, words: number): number {
-  for (let k = 0; k < words; k++) {
-    const difference = (a[i + k] ?? 0) - (b[j + k] ?? 0);
-    if (difference !== 0) return difference;
+/** Collects networks for a CidrSet, without an object for any of them. */
+export class CidrSetBuilder {
+  readonly #v4 = new NetworkTable(1);
+  readonly #v6 = new NetworkTable(4);
+
+  /** Networks that were added, the same one twice too. */
+  get entries(): number {
+    return this.#v4.size + this.#v6.size;
   }
-  return 0;
+
+  get ipv6Entries(): number {
+    return this.#v6.size;
+  }
+
+  addCidr({ address, prefix }: Cidr): void {
+    if (address.length === 4) this.#v4.add(prefix, word(address, 0), 0, 0, 0);
+    else this.#v6.add(prefix, word(address, 0), word(address, 4), word(address, 8), word(address, 12));
+  }
+
+  /** As `parseCidr` reads it. Throws a plain Error. */
+  add(text: string): void {
+    this.addCidr(parseCidr(text));
+  }
+
+  /**
+   * An IPv4 network or address, straight from a file. false: it is something else, and nothing was added; `add` can tell.
+   */
+  addBytes(bytes: Uint8Array, start: number, end: number): boolean {
+    let address = 0;
+    let parts = 0;
+    let value = -1;
+    let at = start;
+    for (; at < end; at++) {
+      const code = bytes[at] ?? 0;
+      if (code === DOT) {
+        if (value < 0 || parts === 3) return false;
+        address = address * 256 + value;
+        parts++;
+        value = -1;
+        continue;
+      }
+      if (code === SLASH) break;
+      const digit = code - ZERO;
+      if (digit < 0 || digit > 9 || value === 0) return false;
+      value = value < 0 ? digit : value * 10 + digit;
+      if (value > 255) return false;
+    }
+    if (parts !== 3 || value < 0) return false;
+    const prefix = at === end ? 32 : prefixIn(bytes, at + 1, end);
+    if (prefix < 0 || prefix > 32) return false;
+    this.#v4.add(prefix, address * 256 + value, 0, 0, 0);
+    return true;
+  }
+
+  append(other: CidrSetBuilder): void {
+    this.#v4.append(other.#v4);
+    this.#v6.append(other.#v6);
+  }
+
+  build(): CidrSet {
+    return atOnce(this.steps());
+  }
+
+  /** `build`, with pauses. */
+  *steps(): Generator<undefined, CidrSet> {
+    return new CidrSet(yield* this.ranges());
+  }
+
+  *ranges(): Generator<undefined, CidrRanges> {
+    return { v4: yield* this.#v4.ranges(), v6: yield* this.#v6.ranges() };
+  }
+}
+
+const DOT = 0x2e;
+const SLASH = 0x2f;
+const ZERO = 0x30;
+
+/** One to three digits, or -1. */
+function prefixIn(bytes: Uint8Array, start: number, end: number): number {
+  if (end - start < 1 || end - start > 3) return -1;
+  let prefix = 0;
+  for (let i = start; i < end; i++) {
+    const digit = (bytes[i] ?? 0) - ZERO;
+    if (digit < 0 || digit > 9) return -1;
+    prefix = prefix * 10 + digit;
+  }
+  return prefix;
 }
 
 /** Whether the four words at `at` are at most a:b:c:d. */

@@ -17,6 +17,8 @@ export interface RuleDefinition {
    * others have to be named here, or they are an error.
    */
   readonly parameters?: readonly string[];
+  /** Further keys of the object form. */
+  readonly options?: readonly string[];
   /**
    * Builds the rule from its payload. Throws a plain Error whose message names what is wrong with it; the caller adds file and line.
    */

@@ -2,10 +2,9 @@ import type { RuleDefinition } from './definition.js';
 import { domainOf } from './domain.js';
 import { RegexAutomaton } from './regex-automaton.js';
 import { whySlow } from './regex-cost.js';
-import { parseRegex } from './regex-syntax.js';
+import { buildPattern, type Pattern } from './regex-pattern.js';
+import { NAMES, type RegexNode } from './regex-syntax.js';
 
-/** Characters of a pattern. */
-const MAX_PATTERN = 1000;
 /** Characters of a name (RFC 1035 section 2.3.4); more is looked at by no pattern. */
 const MAX_NAME = 253;
 
@@ -31,23 +30,14 @@ export function domainRegex(): RuleDefinition {
 }
 
 /** Throws a plain Error. */
-export function compileRegex(payload: string): { test(name: string): boolean } {
-  if (payload === '') throw new Error('DOMAIN-REGEX needs a regular expression, as in DOMAIN-REGEX,^ads?[0-9]*\\.');
-  if (payload.length > MAX_PATTERN)
-    throw new Error(`the regular expression has ${payload.length} characters, ${MAX_PATTERN} are allowed: split it into several rules`);
-  try {
-    const source = payload.replace(/^\(\?i\)/, ''); // Go's spelling of what is always on
-    const regex = new RegExp(source, 'i');
-    const root = parseRegex(source);
+export function compileRegex(payload: string): Pattern {
+  return buildPattern({ kind: 'DOMAIN-REGEX', example: '^ads?[0-9]*\\.', alphabet: NAMES }, payload, (regex, root) => {
     const slow = whySlow(root);
     return slow === null ? regex : automaton(root, slow);
-  } catch (error) {
-    const reason = (error instanceof Error ? error.message : String(error)).replace(/^Invalid regular expression: /, '');
-    throw new Error(`the regular expression "${payload}" is not accepted: ${reason}`, { cause: error });
-  }
+  });
 }
 
-function automaton(root: ReturnType<typeof parseRegex>, slow: string): RegexAutomaton {
+function automaton(root: RegexNode, slow: string): RegexAutomaton {
   try {
     return new RegexAutomaton(root);
   } catch (error) {

@@ -104,6 +104,11 @@ function build(parts: Parts, known: KnownRules, depth: number): Rule {
   return definition.create(payload, context);
 }
 
+/** Builds a rule from `KIND,payload[,parameter…]`, as lists have them: without a target. Throws a plain Error. */
+export function buildBareRule(text: string, known: KnownRules): Rule {
+  return buildNested(text, known, 0);
+}
+
 /** `KIND,payload[,parameter…]`: a rule in a rule has no target. */
 function buildNested(text: string, known: KnownRules, depth: number): Rule {
   const { kind, rest } = splitKind(text);

@@ -1,14 +1,11 @@
-import { ALPHABET, type RegexNode } from './regex-syntax.js';
+import { type Alphabet, NAMES, type RegexNode } from './regex-syntax.js';
 
 /** Positions and edges, with repetitions written out: one match takes at most edges times characters, some milliseconds. */
 const MAX_POSITIONS = 2000;
 const MAX_EDGES = 20_000;
 
-/** What ^ and $ read: a character in front of the name and one behind it. */
-const START_BIT = ALPHABET.length;
-const END_BIT = ALPHABET.length + 1;
-const START = 1n << BigInt(START_BIT);
-const END = 1n << BigInt(END_BIT);
+/** Characters of no alphabet whose sets are remembered; then they are forgotten and found anew. */
+const MAX_OTHERS = 256;
 
 interface Part {
   readonly nullable: boolean;
@@ -24,7 +21,16 @@ const NOTHING: Part = { nullable: true, first: [], last: [] };
  * match, not where.
  */
 export class RegexAutomaton {
+  readonly #alphabet: Alphabet;
+  /** What ^ and $ read: a character in front of the text and one behind it. */
+  readonly #startBit: number;
+  readonly #endBit: number;
+  readonly #start: bigint;
+  readonly #end: bigint;
   readonly #masks: bigint[] = [];
+  /** Of each position, for characters of no alphabet. */
+  readonly #others: (RegExp | null)[] = [];
+  readonly #otherReads = new Map<string, Uint8Array>();
   readonly #edges: number[][] = [];
   #edgeCount = 0;
   readonly #whole: Part;
@@ -33,19 +39,25 @@ export class RegexAutomaton {
   readonly #accepting: Uint8Array;
 
   /** Throws a plain Error for what is no regular language (look-arounds, \\b) or too large. */
-  constructor(root: RegexNode) {
+  constructor(root: RegexNode, alphabet: Alphabet = NAMES) {
+    this.#alphabet = alphabet;
+    this.#startBit = alphabet.characters.length + 1;
+    this.#endBit = this.#startBit + 1;
+    this.#start = 1n << BigInt(this.#startBit);
+    this.#end = 1n << BigInt(this.#endBit);
     this.#whole = this.#add(root);
     this.#accepting = new Uint8Array(this.#masks.length);
     for (const position of this.#whole.last) this.#accepting[position] = 1;
-    this.#reads = Array.from({ length: ALPHABET.length + 2 }, (_, bit) => Uint8Array.from(this.#masks, (mask) => Number((mask >> BigInt(bit)) & 1n)));
+    this.#reads = Array.from({ length: this.#endBit + 1 }, (_, bit) => Uint8Array.from(this.#masks, (mask) => Number((mask >> BigInt(bit)) & 1n)));
   }
 
+  /** `name`: its letters of ASCII in lower case. */
   test(name: string): boolean {
     if (this.#whole.nullable) return true;
     const seen = new Uint32Array(this.#masks.length).fill(0xffff_ffff);
     let active: number[] = [];
     for (let i = -1; i <= name.length; i++) {
-      const read = this.#reads[i === -1 ? START_BIT : i === name.length ? END_BIT : ALPHABET.indexOf(name.charAt(i))];
+      const read = i === -1 ? this.#reads[this.#startBit] : i === name.length ? this.#reads[this.#endBit] : this.#readsOf(name.charAt(i));
       if (read === undefined) {
         active = [];
         continue;
@@ -57,6 +69,19 @@ export class RegexAutomaton {
       active = next;
     }
     return false;
+  }
+
+  /** undefined: in no set. */
+  #readsOf(character: string): Uint8Array | undefined {
+    const bit = this.#alphabet.characters.indexOf(character);
+    if (bit !== -1 || !this.#alphabet.open) return this.#reads[bit];
+    let reads = this.#otherReads.get(character);
+    if (reads === undefined) {
+      reads = Uint8Array.from(this.#others, (set) => Number(set?.test(character) ?? false));
+      if (this.#otherReads.size === MAX_OTHERS) this.#otherReads.clear();
+      this.#otherReads.set(character, reads);
+    }
+    return reads;
   }
 
   /** true: a match ends here. */
@@ -73,11 +98,11 @@ export class RegexAutomaton {
   #add(node: RegexNode): Part {
     switch (node.type) {
       case 'set':
-        return this.#position(node.mask);
+        return this.#position(node.mask, node.others);
       case 'start':
-        return this.#position(START);
+        return this.#position(this.#start);
       case 'end':
-        return this.#position(END);
+        return this.#position(this.#end);
       case 'sequence':
         return node.parts.reduce<Part>((before, part) => this.#join(before, this.#add(part)), NOTHING);
       case 'choice': {
@@ -91,8 +116,9 @@ export class RegexAutomaton {
     }
   }
 
-  #position(mask: bigint): Part {
+  #position(mask: bigint, others: RegExp | null = null): Part {
     if (this.#masks.length === MAX_POSITIONS) throw tooLarge();
+    this.#others.push(others);
     const position = this.#masks.push(mask) - 1;
     this.#edges.push([]);
     return { nullable: false, first: [position], last: [position] };
@@ -136,8 +162,8 @@ export class RegexAutomaton {
 
   /** An anchor that reads a character is right as long as no two of them have to hold at the same place. */
   #checkAnchors(a: bigint, b: bigint): void {
-    if (a === b && (a === START || a === END)) throw new Error('an anchor stands twice at the same place: leave one out');
-    if (a === END && b === START) throw new Error('^ stands behind $: only the empty name has both at the same place');
+    if (a === b && (a === this.#start || a === this.#end)) throw new Error('an anchor stands twice at the same place: leave one out');
+    if (a === this.#end && b === this.#start) throw new Error('^ stands behind $: only the empty name has both at the same place');
   }
 }
 

@@ -14,6 +14,8 @@ import type { RegexNode } from './regex-syntax.js';
 const MAX_BITS = 18;
 /** log2 of the longest name. */
 const LENGTH_BITS = 8;
+/** What was judged quick is quick on so many characters. */
+export const JUDGED_LENGTH = 2 ** LENGTH_BITS;
 /** With repetitions written out. A name has 253 characters. */
 const MAX_POSITIONS = 2000;
 /** Copies of a body from which on they count as a walk. */

@@ -1,27 +1,41 @@
 /** The shape of a regular expression, to judge and to run it. It reads what `new RegExp` has accepted (ECMA-262 without the u flag). */
 
 export type RegexNode =
-  | { readonly type: 'set'; readonly mask: bigint } /** one character of a set */
+  | { readonly type: 'set'; readonly mask: bigint; readonly others: RegExp | null } /** one character of a set; `others`: decides on those of no alphabet */
   | { readonly type: 'start' | 'end' | 'boundary' } /** ^, $, \b or \B */
   | { readonly type: 'look'; readonly body: RegexNode } /** lookahead, or a lookbehind's mirror image */
   | { readonly type: 'sequence' | 'choice'; readonly parts: readonly RegexNode[] }
   | { readonly type: 'repeat'; readonly body: RegexNode; readonly min: number; readonly max: number; readonly text: string };
 
-/** What names are made of. A set of characters is a mask with one bit for each. */
-export const ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789-._';
+/** What the texts are made of, lower case. A set of characters is a mask with one bit for each. */
+export interface Alphabet {
+  readonly characters: string;
+  /** Texts may hold any other character, too: sets that may hold one of these have the bit behind the last. */
+  readonly open: boolean;
+}
+
+export const NAMES: Alphabet = { characters: 'abcdefghijklmnopqrstuvwxyz0123456789-._', open: false };
+
+/** ASCII without capitals, which patterns do not tell apart, and whatever else may be in a file's name. */
+export const PATHS: Alphabet = { characters: String.fromCharCode(...Array(0x80).keys()).replace(/[A-Z]/g, ''), open: true };
 
 /** Throws a plain Error for what means something else here than where the pattern came from (Go, .NET), or cannot be judged. */
-export function parseRegex(source: string): RegexNode {
-  return new Parser(source).choice();
+export function parseRegex(source: string, alphabet: Alphabet = NAMES): RegexNode {
+  return new Parser(source, alphabet).choice();
 }
+
+/** Sets that hold ASCII only, by their looks: a character, an escape, a class without ^ of these. Of all others it has to be asked. */
+const ASCII_ONLY = /^(?:[^.\\\u0080-\uffff]|\\[dwtnrfv0!-/:-@[-`{-~]|\[(?!\^)(?:[^\\\]\u0080-\uffff]|\\[dwtnrfv0!-/:-@[-`{-~])*\])$/;
 
 class Parser {
   readonly #source: string;
+  readonly #alphabet: Alphabet;
   #at = 0;
-  readonly #masks = new Map<string, bigint>();
+  readonly #sets = new Map<string, RegexNode>();
 
-  constructor(source: string) {
+  constructor(source: string, alphabet: Alphabet) {
     this.#source = source;
+    this.#alphabet = alphabet;
   }
 
   choice(): RegexNode {
@@ -65,7 +79,7 @@ class Parser {
       const assertion = this.#escape();
       if (assertion !== null) return assertion;
     }
-    return { type: 'set', mask: this.#mask(this.#source.slice(from, this.#at)) };
+    return this.#set(this.#source.slice(from, this.#at));
   }
 
   #group(): RegexNode {
@@ -90,15 +104,18 @@ class Parser {
     return null;
   }
 
-  #mask(atom: string): bigint {
-    let mask = this.#masks.get(atom);
-    if (mask === undefined) {
+  #set(atom: string): RegexNode {
+    let set = this.#sets.get(atom);
+    if (set === undefined) {
+      const { characters, open } = this.#alphabet;
       const one = new RegExp(`^(?:${atom})$`, 'i');
-      mask = 0n;
-      for (let i = 0; i < ALPHABET.length; i++) if (one.test(ALPHABET[i] ?? '')) mask |= 1n << BigInt(i);
-      this.#masks.set(atom, mask);
+      const others = open && !ASCII_ONLY.test(atom) ? one : null;
+      let mask = others === null ? 0n : 1n << BigInt(characters.length);
+      for (let i = 0; i < characters.length; i++) if (one.test(characters[i] ?? '')) mask |= 1n << BigInt(i);
+      set = { type: 'set', mask, others };
+      this.#sets.set(atom, set);
     }
-    return mask;
+    return set;
   }
 
   #take(text: string): boolean {

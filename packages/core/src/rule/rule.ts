@@ -1,5 +1,8 @@
 import type { Session } from '../net/session.js';
+import type { ProcessInfo } from '../process/process-finder.js';
 import type { Cidr } from './cidr-set.js';
+
+export type { ProcessInfo } from '../process/process-finder.js';
 
 /** A predicate on a session, so that and/or/not compose. It never changes the session and has no side effects. */
 export interface Rule {
@@ -59,10 +62,4 @@ export interface FactKey<T> {
   /** As `explain` shows it: `country of 192.0.2.1`. */
   readonly name: string;
   readonly format?: (value: T) => string;
-}
-
-export interface ProcessInfo {
-  readonly name: string;
-  readonly path: string;
-  readonly uid: number | null;
 }

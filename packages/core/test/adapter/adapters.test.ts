@@ -332,14 +332,18 @@ void t.test('reject waits, then says no; drop says nothing for long', async () =
 });
 
 void t.test('select uses its first member until another is chosen', async () => {
-  const members = [member('a'), { ...member('b'), packet: { dialPacket: () => Promise.reject(new Error('not dialled here')) } }] as const;
+  const members = [member('a'), { ...member('b'), packet: { dialPacket: () => Promise.reject(new Error('the dial of b')) } }] as const;
   const { context } = testContext({ tag: 'pick', adapters: members });
   const select = new SelectAdapter({ proxies: ['a', 'b'] }, context);
   assert.equal(select.now().tag, 'a');
   assert.equal(select.packet, undefined);
   select.select('b');
   assert.equal(select.now().tag, 'b');
-  assert.equal(select.packet, members[1].packet);
+  const told: string[] = [];
+  const { packet } = select as Adapter; // TypeScript remembers the undefined from above
+  const packets = packet?.dialPacket({ ...dialOptions(), chosen: (group, tag) => told.push(`${group}>${tag}`) });
+  await assert.rejects(packets ?? assert.fail('no UDP'), /the dial of b/);
+  assert.deepEqual(told, ['pick>b']);
   void select.stream.dialStream({ host: 'x', port: 1 }, dialOptions());
   assert.deepEqual(
     members.map((each) => each.dials.length),

@@ -54,6 +54,19 @@ const EXACT: readonly [text: string, ...problems: string[]][] = [
     'mode: global\n',
     'c.yaml:1:7 warning: mode global sends everything through GLOBAL, which is DIRECT until another adapter is chosen; a group named GLOBAL decides it here\n    mode: global',
   ],
+  [
+    'sub-rules: { first: ["MATCH,DIRECT"] }\nrules: ["SUB-RULE,(NETWORK,TCP),frist"]\n',
+    'c.yaml:2:9 error: there is no list in sub-rules named "frist". Did you mean "first"?\n    "SUB-RULE,(NETWORK,TCP),frist"',
+  ],
+  [
+    'rules: ["SUB-RULE,NETWORK,one"]\nsub-rules: { one: [] }\n',
+    'c.yaml:1:9 error: SUB-RULE needs one rule in parentheses and the name of a list, as in SUB-RULE,(NETWORK,TCP),name\n    "SUB-RULE,NETWORK,one"',
+  ],
+  [
+    'sub-rules:\n  a: ["SUB-RULE,(NETWORK,TCP),b"]\n  b:\n    - SUB-RULE,(NETWORK,UDP),a\n    - DOMAIN,x,DIREKT\n',
+    'c.yaml:4:7 error: these sub-rules use each other in a circle: a -> b -> a\n    SUB-RULE,(NETWORK,UDP),a',
+    'c.yaml:5:7 error: there is no proxy or group "DIREKT". Did you mean "DIRECT"?\n    DOMAIN,x,DIREKT',
+  ],
   ['rules: MATCH\n', 'c.yaml:1:8 error: "rules" must be a list\n    rules: MATCH'],
   [
     'timeouts: { connect: 0, halfClose: 5 }\n',
@@ -166,7 +179,7 @@ const EXACT: readonly [text: string, ...problems: string[]][] = [
     'rules:\n  - GEOIP,CN,DIRECT\n',
     'c.yaml:2:5 error: there is no rule kind GEOIP: it comes with a plugin: npm install @nekit/rule-geoip, and add "geoip" to plugins\n    GEOIP,CN,DIRECT',
   ],
-  ['rules:\n  - RULE-SET,ads,REJECT\n', 'c.yaml:2:5 error: RULE-SET rules are not supported yet\n    RULE-SET,ads,REJECT'],
+  ['rules:\n  - RULE-SET,ads,REJECT\n', 'c.yaml:2:5 error: there is no rule-provider "ads": name it under rule-providers\n    RULE-SET,ads,REJECT'],
   [
     'rules:\n  - MATCH,DIRECT\n  - DST-PORT,80,DIRECT\n',
     'c.yaml:3:5 warning: nothing comes this far: the MATCH before (c.yaml:2:5) takes everything\n    DST-PORT,80,DIRECT',
@@ -234,6 +247,9 @@ t.test('an empty file is a config with all defaults, and nothing listens', (t) =
       proxies: [],
       groups: [],
       rules: [],
+      subRules: new Map(),
+      ruleProviders: new Map(),
+      geodata: { country: null, asn: null, geosite: null },
       hosts: new Map(),
       maxConnections: 10_000,
       timeouts: DEFAULT_TIMEOUTS,

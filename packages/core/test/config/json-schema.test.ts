@@ -18,6 +18,8 @@ const GOOD: readonly string[] = [
   'dns: { enable: true }\ntun: { enable: false }\n',
   'proxies:\n  - { name: a, type: socks5, server: a.example, port: 1, dialer-proxy: b }\n  - { name: b, type: direct }\n  - { name: c, type: handmade, level: 1, child: { level: 2 }, kind: a }\n',
   'proxy-groups: [{ name: g, type: race, proxies: [DIRECT], delays: [0] }]\nrules: ["MATCH,g", { type: DOMAIN, value: a, to: g, no-resolve: true }]\n',
+  'rule-providers:\nrules: []\n',
+  'rule-providers: { a: { type: inline, behavior: domain, payload: [a.example] }, b: { type: http, behavior: ipcidr, format: text, url: "https://a.example/x", path: b.txt, interval: 60, proxy: DIRECT, size-limit: 0, header: { a: b, c: [d] } } }\nrules: ["RULE-SET,a,DIRECT", "RULE-SET,b,DIRECT,no-resolve,src"]\n',
   'listeners: [{ name: a, type: mixed, port: 1, users: [{ username: u, password: p }] }, { name: b, type: pipe, path: /x }]\n',
 ];
 
@@ -38,6 +40,9 @@ const BAD: readonly [text: string, at: string][] = [
   ['listeners: [{ name: a, type: mixed, port: 1, x: 1 }]', '/listeners/0'],
   ['listeners: [{ name: a, type: pipe }]', '/listeners/0'],
   ['rules: [5]', '/rules/0'],
+  ['rule-providers: { a: { type: inline, behavior: domain } }', '/rule-providers/a'],
+  ['rule-providers: { a: { type: http, behavior: domain, url: x, x: 1 } }', '/rule-providers/a'],
+  ['rule-providers: { a: { type: http, behavior: domain, url: "https://a.example", format: mrs } }', '/rule-providers/a/format'],
   ['rules: [{ type: DOMIAN, value: a, to: DIRECT }]', '/rules/0/type'],
 ];
 

@@ -249,7 +249,9 @@ for (const binding of ['ts', 'native'] as const) {
       assert.deepEqual([received, (await done).up], [total, total]);
     });
 
-    const nativeOnly = (name: string, run: () => Promise<void>): unknown => (native ? test(name, run) : t.pass(`${name}: not asked of libuv`));
+    /** What libuv does not tell: see README, limits. */
+    const nativeOnly = (name: string, run: () => Promise<void>): unknown =>
+      native ? test(name, run) : t.test(name, { skip: 'libuv does not tell a reset behind bytes from FIN' }, () => Promise.resolve());
     await nativeOnly('a reset behind bytes that cannot be delivered is found', async () => {
       const { client, server, done } = await join();
       let failed: unknown = null;

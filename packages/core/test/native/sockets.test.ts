@@ -1,7 +1,10 @@
 // Listening, connecting and the life of a connection, in both bindings.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
 import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { findAddon } from '../../dist/native/load.js';
 import { openSockets } from '../../dist/native/open-sockets.js';
@@ -82,6 +85,22 @@ for (const binding of ['ts', 'native'] as const) {
         door.close();
       });
     }
+
+    await test('Unix sockets', async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'nekit-unix-'));
+      const path = join(folder, 'door');
+      const door = await Door.open(sockets, path);
+      assert.equal(door.port, 0);
+      await assert.rejects(listen({ host: path }), { code: 'EADDRINUSE' });
+      const near = await connectTo(sockets, 0, { host: path });
+      const { incoming, stream: far } = await door.next();
+      assert.deepEqual(incoming.source, { host: path, port: 0 });
+      const [there, back] = await Promise.all([collect(far), collect(near), send(near, Buffer.from('there')), send(far, Buffer.from('back'))]);
+      assert.deepEqual([there.toString(), back.toString()], ['there', 'back']);
+      door.close();
+      await assert.rejects(connectTo(sockets, 0, { host: path }), (error) => isNetError(error) && error.code === 'ENOENT');
+      await rm(folder, { recursive: true });
+    });
 
     await test('an IPv6 address other than :: takes no IPv4', async () => {
       const door = await Door.open(sockets, '::1');

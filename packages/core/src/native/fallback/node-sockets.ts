@@ -3,7 +3,15 @@ import { addressFamily, normaliseAddress } from '../../net/address.js';
 import type { Endpoint } from '../../net/endpoint.js';
 import { NetError, toNetError } from '../../net/errors.js';
 import { reset, streamFromSocket } from '../../net/socket-stream.js';
-import type { BoundListener, Incoming, ListenHandlers, ListenOptions, SocketOptions, Sockets } from '../../net/sockets.js';
+import {
+  type BoundListener,
+  type Incoming,
+  isSocketPath,
+  type ListenHandlers,
+  type ListenOptions,
+  type SocketOptions,
+  type Sockets,
+} from '../../net/sockets.js';
 import type { Stream } from '../../net/stream.js';
 import type { UdpHandlers, UdpOptions, UdpSocket } from '../../net/udp.js';
 import { NodeUdp } from './node-udp.js';
@@ -20,10 +28,12 @@ export class NodeSockets implements Sockets {
 
   async listen({ host, port, backlog, reusePort }: ListenOptions, handlers: ListenHandlers): Promise<BoundListener> {
     if (reusePort === true) throw notHere('reusePort');
-    const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => accept(socket, handlers));
+    const path = isSocketPath(host) ? host : null;
+    const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => accept(socket, handlers, path));
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen({ host, port, backlog, ipv6Only: host !== '::' && host.includes(':') }, () => {
+      const where = path === null ? { host, port, ipv6Only: host !== '::' && host.includes(':') } : { path };
+      server.listen({ ...where, backlog }, () => {
         server.off('error', reject);
         resolve();
       });
@@ -32,7 +42,7 @@ export class NodeSockets implements Sockets {
     this.#servers.add(server);
     const address = server.address();
     return {
-      port: address !== null && typeof address === 'object' ? address.port : port,
+      port: path !== null ? 0 : address !== null && typeof address === 'object' ? address.port : port,
       close: () => {
         this.#servers.delete(server);
         server.close(); // its callback would wait for all connections; those live on
@@ -52,9 +62,7 @@ export class NodeSockets implements Sockets {
       };
     }
     const socket = net.connect({
-      host: address,
-      port,
-      family: addressFamily(address),
+      ...(isSocketPath(address) ? { path: address } : { host: address, port, family: addressFamily(address) }),
       allowHalfOpen: true,
       noDelay: true,
       autoSelectFamily: false,
@@ -96,8 +104,8 @@ export class NodeSockets implements Sockets {
   }
 }
 
-function accept(socket: net.Socket, handlers: ListenHandlers): void {
-  const source = endpointOf(socket.remoteAddress, socket.remotePort);
+function accept(socket: net.Socket, handlers: ListenHandlers, path: string | null): void {
+  const source = path === null ? endpointOf(socket.remoteAddress, socket.remotePort) : { host: path, port: 0 };
   if (source === null) {
     socket.destroy(); // gone already
     return;

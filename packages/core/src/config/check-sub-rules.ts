@@ -1,0 +1,34 @@
+import { checkRules, type RulesContext } from './check-rules.js';
+import type { RouteConfig } from './types.js';
+
+/** `sub-rules`: lists by name, which must not lead to each other in a circle. */
+export function checkSubRules(lists: Readonly<Record<string, readonly unknown[]>>, context: RulesContext): ReadonlyMap<string, readonly RouteConfig[]> {
+  const checked = new Map(Object.entries(lists).map(([name, rules]) => [name, checkRules(rules, ['sub-rules', name], context)]));
+  const done = new Set<string>();
+  for (const name of checked.keys()) reportCircle(name, [], checked, done, context);
+  return checked;
+}
+
+/** Lists are few and each is entered once, so recursion is no matter; each circle is reported once. */
+function reportCircle(
+  name: string,
+  trail: readonly string[],
+  lists: ReadonlyMap<string, readonly RouteConfig[]>,
+  done: Set<string>,
+  context: RulesContext,
+): void {
+  if (done.has(name)) return;
+  const here = [...trail, name];
+  lists.get(name)?.forEach((route, index) => {
+    if (!route.sub) return;
+    const at = here.indexOf(route.target);
+    if (at === -1) reportCircle(route.target, here, lists, done, context);
+    else
+      context.problems.error('CYCLE', `these sub-rules use each other in a circle: ${[...here.slice(at), route.target].join(' -> ')}`, [
+        'sub-rules',
+        name,
+        index,
+      ]);
+  });
+  done.add(name);
+}
