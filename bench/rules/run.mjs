@@ -105,7 +105,7 @@ if (existsSync(SING_BOX)) {
     const begin = performance.now();
     const { status, stdout, stderr } = spawnSync(command, args, { timeout: LIMIT_MS, encoding: 'utf8' });
     if (status !== 0) throw new Error(`${command}: ${stderr}`);
-    return { ms: performance.now() - begin, matched: /match rules|true/.test(stdout + stderr) };
+    return { ms: performance.now() - begin, matched: /match rules|true/.test(stdout + stderr) ? 1 : 0 };
   };
   const peer = rounds(
     () => whole(process.execPath, [WORKER, 'ask', paths['rule-set.json'], question]),

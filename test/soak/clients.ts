@@ -3,7 +3,7 @@ import net from 'node:net';
 import { toNetError } from '@nekit/core';
 import { socksAddress } from '../helpers/apps.js';
 import { UdpApp } from '../helpers/udp.js';
-import { ORDERS, type Order } from './targets.js';
+import { ORDERS, type Order, resetNow } from './targets.js';
 
 /** mulberry32: small, seeded, good enough to choose by. */
 export function randomFrom(seed: number): () => number {
@@ -34,7 +34,10 @@ export type Phase = (typeof PHASES)[number];
 /** No client stays longer, in ms; the kernel's own timeouts end it before. */
 const PATIENCE = 15_000;
 
-/** One connection from beginning to end. Settles when its socket is closed; false: only our patience ended it. */
+/** How a connection may fail here. Anything else (no descriptors, say) means that there is no load any more. */
+export const EXPECTED: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE']);
+
+/** One connection from beginning to end. Settles when its socket is closed; false: only our patience ended it, or it failed in a way that it must not. */
 export function runClient(phase: Phase, ports: Ports, random: () => number): Promise<boolean> {
   if (phase === 'udp') return runUdp(ports, random);
   return new Promise((resolve) => {
@@ -44,7 +47,10 @@ export function runClient(phase: Phase, ports: Ports, random: () => number): Pro
       patient = false;
       socket.destroy();
     }, PATIENCE);
-    socket.on('error', () => socket.destroy());
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (!EXPECTED.has(error.code ?? '')) patient = false;
+      socket.destroy();
+    });
     socket.on('close', () => {
       clearTimeout(patience);
       resolve(patient);
@@ -119,12 +125,6 @@ function leaveSoon(socket: net.Socket, random: () => number): void {
     },
     Math.floor(random() ** 2 * 60),
   );
-}
-
-/** libuv resets nothing while a FIN is on its way (EINVAL), and Node would never close the socket then. */
-function resetNow(socket: net.Socket): void {
-  if (socket.writableEnded && !socket.writableFinished && socket.writableLength === 0) socket.once('finish', () => socket.resetAndDestroy());
-  else socket.resetAndDestroy();
 }
 
 /** Runs `then` when the proxy has said yes; ends the connection otherwise. */

@@ -9,9 +9,16 @@ export type Order = (typeof ORDERS)[number];
 
 const BLOCK = Buffer.alloc(16 * 1024, 0x2e);
 
+/** libuv resets nothing while a FIN is on its way (EINVAL), and Node would never close the socket then: its descriptor would be lost. */
+export function resetNow(socket: net.Socket): void {
+  if (socket.writableEnded && !socket.writableFinished && socket.writableLength === 0) socket.once('finish', () => socket.resetAndDestroy());
+  else socket.resetAndDestroy();
+}
+
 /** The order is the first line's last word but one for HTTP: `GET /http-cut HTTP/1.1`. */
 export function startObedient(): Promise<Target> {
   return startTarget((socket) => {
+    forgetLater(socket);
     let head = Buffer.alloc(0);
     const listen = (bytes: Buffer): void => {
       head = Buffer.concat([head, bytes]);
@@ -25,6 +32,14 @@ export function startObedient(): Promise<Target> {
   });
 }
 
+/**
+ * A target that says nothing after the other side's FIN never hears of a reset: libuv does not look any more. Its descriptor would stay for ever, and after
+ * 20 minutes there would be none left. Longer than anybody's patience.
+ */
+function forgetLater(socket: net.Socket): void {
+  socket.setTimeout(30_000, () => socket.destroy());
+}
+
 function obey(socket: net.Socket, order: Order, rest: Buffer): void {
   switch (order) {
     case 'echo':
@@ -32,7 +47,7 @@ function obey(socket: net.Socket, order: Order, rest: Buffer): void {
       socket.pipe(socket);
       break;
     case 'reset':
-      socket.write(BLOCK, () => socket.resetAndDestroy());
+      socket.write(BLOCK, () => resetNow(socket));
       break;
     case 'end':
       socket.end(BLOCK);
@@ -55,7 +70,7 @@ function obey(socket: net.Socket, order: Order, rest: Buffer): void {
       break;
     case 'http-reset':
       socket.resume();
-      socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n', () => socket.resetAndDestroy());
+      socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n', () => resetNow(socket));
       break;
   }
 }
@@ -72,6 +87,7 @@ function flood(socket: net.Socket, blocks = 400): void {
 /** An HTTP proxy that thinks for `ms` before it says 200 and becomes an echo; with null it thinks forever. */
 export function startSlowProxy(ms: number | null): Promise<Target> {
   return startTarget((socket) => {
+    forgetLater(socket);
     socket.once('data', () => {
       if (ms === null) return void socket.resume();
       setTimeout(() => {

@@ -43,7 +43,7 @@ Exit code: 0 without errors, 1 with errors, 2 if the command line is wrong.`,
     text: `What is not said is guessed by the looks of the file.
 
       --behavior B     domain (names), ipcidr (networks) or classical (rules without a target)
-      --format F       yaml (Clash), text, sing-box (JSON rule-set) or nekit (regular expressions, ranges)
+      --format F       yaml (Clash), text, sing-box (a JSON rule-set) or nekit
   -c, --config FILE    with the kinds of rules of the plugins that this config loads
       --plugins A,B    load these plugins too
       --json           { file, format, behavior, entries, kinds, problems, problemCount }

@@ -1,5 +1,7 @@
 /** The public door of @nekit/core. */
 export * from './adapter/adapter.js';
+export * from './adapter/health-book.js';
+export { type ExpectedStatus, parseExpectedStatus } from './adapter/health-check.js';
 export * from './adapter/tls.js';
 export * from './config/check.js';
 export * from './config/check-list.js';
@@ -47,12 +49,16 @@ export { type LoadedPlugin, type LoadOptions, loadPlugins } from './plugin/load.
 export * from './plugin/plugin.js';
 export * from './plugin/plugin-error.js';
 export * from './plugin/registry.js';
+export type { ProcessFinder } from './process/process-finder.js';
+export type { ProviderInfo } from './provider/rule-provider.js';
 export type { ExplainInput, Explanation } from './routing/explain.js';
+export type { RuleInfo } from './routing/router.js';
 export type { SessionInfo } from './routing/session-table.js';
 export * from './routing/stream-request.js';
 export * from './rule/addresses.js';
 export * from './rule/cidr-set.js';
 export * from './rule/definition.js';
+export type { ModuleFacts, ModuleSession, RuleModule } from './rule/module-contract.js';
 export * from './rule/rule.js';
 export { BEHAVIORS, LIST_FORMATS, type ListFormat, type ListKind } from './rule/set/inspect-list.js';
 export type { Geodata, RuleTools } from './rule/tools.js';

@@ -59,6 +59,8 @@ class RunningKernel implements Kernel {
   readonly #listeners: ListenerSet;
   readonly #routing: Routing;
   readonly #stopSignal = new CancelSource();
+  /** Fires as soon as it is to stop: who waits for a list need not wait any more. */
+  readonly #loadSignal = new CancelSource();
   #setup: Setup;
   /** Fixed by the first config; a reload that wants others is refused. */
   #timeouts: Timeouts = DEFAULT_TIMEOUTS;
@@ -159,7 +161,7 @@ class RunningKernel implements Kernel {
   }
 
   async #open(): Promise<void> {
-    await this.#setup.load(this.#stopSignal);
+    await this.#setup.load(this.#loadSignal);
     if (this.#stopping !== null) throw new NekitError('STOPPED', 'the kernel was stopped while it started');
     return this.#listeners.apply(this.#setup.config, this.#stopSignal);
   }
@@ -202,7 +204,7 @@ class RunningKernel implements Kernel {
 
   async explain(input: ExplainInput): Promise<Explanation> {
     const setup = this.#setup;
-    await setup.load(this.#stopSignal);
+    await setup.load(this.#loadSignal);
     return explain(input, setup.router);
   }
 
@@ -247,7 +249,7 @@ class RunningKernel implements Kernel {
 
   async #replace(before: Setup, setup: Setup): Promise<void> {
     setup.follow(before);
-    await setup.load(this.#stopSignal);
+    await setup.load(this.#loadSignal);
     await this.#listeners.apply(setup.config, this.#stopSignal);
   }
 
@@ -258,12 +260,14 @@ class RunningKernel implements Kernel {
 
   async #stop(): Promise<void> {
     this.#started = true;
+    const reason = new NetError('aborted', 'the kernel stops', { code: 'STOPPED' });
+    this.#loadSignal.cancel(reason);
     await this.#reloads;
     await this.#listeners.stop();
     if (this.#sessions.size > 0) await this.#atMost(this.#sessions.empty(), this.#setup.config.timeouts.drain);
-    const reason = new NetError('aborted', 'the kernel stops', { code: 'STOPPED' });
     this.#sessions.abort(reason);
     this.#stopSignal.cancel(reason);
+    this.#setup.providers.close(); // or its fetches would fail with the sockets, and be told
     await this.#atMost(this.#limit.empty(), CLOSE_MS); // sockets tell that they are closed a turn later
     await this.#host.stop();
     this.#sockets.close();

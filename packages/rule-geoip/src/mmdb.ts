@@ -26,8 +26,6 @@ export const NOT_FOUND = -1;
 const UNKNOWN = 0xffff_ffff;
 
 export class Mmdb {
-  /** `DBIP-Country-Lite`, `GeoLite2-ASN`, `sing-geoip` … */
-  readonly type: string;
   readonly #bytes: Buffer;
   readonly #data: Buffer;
   readonly #nodes: number;
@@ -52,8 +50,6 @@ export class Mmdb {
     this.#nodes = numberIn(metadata, 'node_count');
     const treeSize = this.#nodes * (bits / 4);
     if (treeSize + GAP > marker) throw new Error('it is too short for its tree');
-    const type = metadata instanceof Map ? metadata.get('database_type') : null;
-    this.type = typeof type === 'string' ? type : '';
     this.#bytes = bytes;
     this.#data = bytes.subarray(treeSize + GAP, marker);
     this.#recordBits = bits;

@@ -1,4 +1,5 @@
 import type { PacketDialer, StreamDialer } from '../net/dialer.js';
+import type { Session } from '../net/session.js';
 import type { Token } from '../net/token.js';
 
 /** What carries connections: a named pair of dialers. Absent `packet` means that UDP goes on to the next rule. */
@@ -10,6 +11,8 @@ export interface Adapter {
   readonly packet?: PacketDialer | undefined;
   /** A group's choice for now (one hop), so that logs and `explain` can name the leaf. Absent in a leaf. */
   readonly now?: () => Adapter;
+  /** For a group that chooses anew for each connection: the member that this one would get. Changes nothing; for `explain`. */
+  wouldTake?(session: Session): Adapter;
   /** All members of a group. */
   readonly members?: readonly Adapter[];
   /** Set a group's choice; absent where it cannot be set. Throws NekitError `UNKNOWN_MEMBER`. */

@@ -8,6 +8,7 @@
  */
 import { addressFamily } from '../net/address.js';
 import type { PacketDialer, StreamDialer } from '../net/dialer.js';
+import type { Session } from '../net/session.js';
 import { TIMERS } from '../net/tokens.js';
 import type { Adapter, AdapterContext } from './adapter.js';
 import { GroupDials, type HealthGroupOptions, type Members, membersOf, type Wish, watchOf } from './group.js';
@@ -21,8 +22,8 @@ const STICKY_FOR = 600_000;
 /** Sticky sessions that are remembered; the one that was used longest ago is forgotten first. */
 const MAX_STICKY = 4096;
 
-/** Chooses among at least one candidate. */
-type PickMember = (candidates: Members, wish: Wish) => Adapter;
+/** undefined only where there are no candidates. `asking`: what would be picked; it is not somebody's turn. */
+type PickMember = (candidates: readonly Adapter[], wish: Wish, asking: boolean) => Adapter | undefined;
 
 export class LoadBalanceAdapter implements Adapter {
   readonly tag: string;
@@ -40,13 +41,17 @@ export class LoadBalanceAdapter implements Adapter {
     this.#udp = options.udp;
     this.#pick = pickBy(options.strategy, this.members, () => context.get(TIMERS).now());
     this.#watch = watchOf(this.members, options.health, context, () => undefined);
-    this.#dials = new GroupDials(this.tag, (wish) => this.#choose(wish), this.#watch);
+    this.#dials = new GroupDials(this.tag, (wish) => this.#choose(wish, false), this.#watch);
     this.stream = this.#dials.stream;
   }
 
   /** Absent while no member carries UDP, so that it goes on to the next rule. */
   get packet(): PacketDialer | undefined {
     return this.#udp && this.members.some((member) => member.packet !== undefined) ? this.#dials.packet : undefined;
+  }
+
+  wouldTake(session: Session): Adapter {
+    return this.#choose({ network: session.network, destination: session.destination, session }, true);
   }
 
   start(): void {
@@ -58,11 +63,10 @@ export class LoadBalanceAdapter implements Adapter {
   }
 
   /** Where none is alive all are tried: the checks may be wrong, and nothing is lost. */
-  #choose(wish: Wish): Adapter {
-    const [first, ...others] = this.members.filter((member) => (wish.network === 'tcp' ? member.stream : member.packet) !== undefined);
-    if (first === undefined) return this.members[0];
-    const [alive, ...more] = [first, ...others].filter((member) => this.#watch.isAlive(member));
-    return this.#pick(alive === undefined ? [first, ...others] : [alive, ...more], wish);
+  #choose(wish: Wish, asking: boolean): Adapter {
+    const able = this.members.filter((member) => (wish.network === 'tcp' ? member.stream : member.packet) !== undefined);
+    const alive = able.filter((member) => this.#watch.isAlive(member));
+    return this.#pick(alive.length > 0 ? alive : able, wish, asking) ?? this.members[0];
   }
 }
 
@@ -81,7 +85,7 @@ function consistentHashing(members: Members): PickMember {
   const seeds = new Map(members.map((member) => [member, scatter(hash(member.tag))]));
   return (candidates, { destination }) => {
     const key = hash(siteOf(destination.host));
-    let best = candidates[0];
+    let best: Adapter | undefined;
     let highest = -1;
     for (const candidate of candidates) {
       const score = scatter(key ^ (seeds.get(candidate) ?? 0));
@@ -95,7 +99,7 @@ function consistentHashing(members: Members): PickMember {
 
 function roundRobin(): PickMember {
   let turn = 0;
-  return (candidates) => candidates[turn++ % candidates.length] ?? candidates[0];
+  return (candidates, _wish, asking) => candidates[(asking ? turn : turn++) % candidates.length];
 }
 
 export class StickySessions {
@@ -112,12 +116,13 @@ export class StickySessions {
     return this.#sessions.size;
   }
 
-  readonly pick: PickMember = (candidates, wish) => {
+  readonly pick: PickMember = (candidates, wish, asking) => {
     const key = `${wish.session.source.host} ${siteOf(wish.destination.host)}`;
     const at = this.#now();
     const before = this.#sessions.get(key);
     const keeps = before !== undefined && at - before.at < STICKY_FOR && candidates.includes(before.member);
-    const member = keeps ? before.member : this.#next(candidates, wish);
+    const member = keeps ? before.member : this.#next(candidates, wish, asking);
+    if (member === undefined || asking) return member;
     this.#sessions.delete(key);
     this.#sessions.set(key, { member, at });
     this.#forget(at);

@@ -77,7 +77,7 @@ function readRule(rule: unknown, path: Path, context: RulesContext): RouteConfig
   }
   const { type, value = '', to, parameters = [], ...options } = parsed.data;
   const text = { kind: type.trim().toUpperCase(), payload: value.trim(), target: to, parameters: parameters.map((word) => word.toLowerCase()) };
-  return { ...text, sub: text.kind === 'SUB-RULE', options, text: formatRuleText(text), where };
+  return { ...text, sub: text.kind === 'SUB-RULE', options, text: formatRuleText(text, options), where };
 }
 
 function checkTarget(route: RouteConfig, path: Path, { problems, targets }: RulesContext): void {

@@ -3,8 +3,8 @@ import type { KnownRules } from '../rule/parse.js';
 import type { RuleSet } from '../rule/rule-set.js';
 import type { Geodata, RuleTools } from '../rule/tools.js';
 
-/** Kinds that lead to other lists: in a list they could lead round in a circle. */
-const NOT_IN_LISTS: ReadonlySet<string> = new Set(['RULE-SET', 'SUB-RULE', 'MATCH']);
+/** Kinds that lead to other lists, which could lead round in a circle; and MODULE, which runs code: a list may come from anywhere. */
+const NOT_IN_LISTS: ReadonlySet<string> = new Set(['RULE-SET', 'SUB-RULE', 'MATCH', 'MODULE']);
 
 /** The rules that may stand in a list, with tools of the list's own: what its rules keep open ends with it, not with the config. */
 export class ListRules implements KnownRules {

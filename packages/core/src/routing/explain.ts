@@ -45,7 +45,7 @@ export async function explain(input: ExplainInput, router: Router): Promise<Expl
   const trace: Trace = { tried: [], lookups: [] };
   const begin = router.now();
   const decision = await router.evaluate(session, trace);
-  const { leaf, chain } = leafOf(decision.adapter);
+  const { leaf, chain } = leafOf(decision.adapter, session);
   return {
     destination: formatEndpoint(input.destination),
     adapter: leaf.tag,

@@ -1,18 +1,22 @@
 import type { Adapter } from '../adapter/adapter.js';
-import type { Network } from '../net/session.js';
+import type { Network, Session } from '../net/session.js';
 
 /** Groups within groups; a longer chain is a loop. */
 const MAX_GROUPS = 32;
 
-/** The adapter that will carry the connection, and the groups it is reached through, outermost first. */
-export function leafOf(adapter: Adapter): { readonly leaf: Adapter; readonly chain: readonly string[] } {
+/** The adapter that will carry the session, and the groups it is reached through, outermost first. */
+export function leafOf(adapter: Adapter, session: Session): { readonly leaf: Adapter; readonly chain: readonly string[] } {
   const chain: string[] = [];
   let leaf = adapter;
-  while (leaf.now !== undefined && chain.length < MAX_GROUPS) {
+  for (let next = nextOf(leaf, session); next !== undefined && chain.length < MAX_GROUPS; next = nextOf(leaf, session)) {
     chain.push(leaf.tag);
-    leaf = leaf.now();
+    leaf = next;
   }
   return { leaf, chain };
+}
+
+function nextOf(group: Adapter, session: Session): Adapter | undefined {
+  return group.now === undefined ? group.wouldTake?.(session) : group.now();
 }
 
 /** Whether this kind of traffic can go through: the adapter, its choice, its choice's choice … all have to carry it. PASS carries nothing. */

@@ -4,8 +4,8 @@ import { systemClock } from '../net/clock.js';
 import { errorCode } from '../net/errors.js';
 import { currentStamp } from './module-file.js';
 
-/** After the last sign of a change, in ms: files are written piece by piece. */
-const QUIET = 100;
+/** After the first sign of a change, in ms: files are written piece by piece. A folder in which much happens is looked at this often. */
+const WAIT = 100;
 
 /**
  * Tells when a file has changed, one change after the other. It is the folder that is watched, since editors put a new file in the place of
@@ -17,7 +17,7 @@ export class ModuleWatch {
   readonly #failed: (code: string) => void;
   #watcher: FSWatcher | null = null;
   #stamp: string;
-  #cancelTimer: () => void = () => undefined;
+  #cancelTimer: (() => void) | null = null;
   #busy = false;
   #again = false;
   #closed = false;
@@ -38,14 +38,16 @@ export class ModuleWatch {
 
   close(): void {
     this.#closed = true;
-    this.#cancelTimer();
+    this.#cancelTimer?.();
     this.#watcher?.close();
   }
 
   #touched(): void {
-    this.#cancelTimer();
-    if (this.#closed) return;
-    this.#cancelTimer = systemClock.after(QUIET, () => void this.#look());
+    if (this.#closed || this.#cancelTimer !== null) return;
+    this.#cancelTimer = systemClock.after(WAIT, () => {
+      this.#cancelTimer = null;
+      void this.#look();
+    });
   }
 
   async #look(): Promise<void> {

@@ -49,13 +49,20 @@ class ModuleThread {
 
   #start(): void {
     this.#cancelTimer = systemClock.after(LOAD_LIMIT, () => this.end(lateLoad()));
-    const data: ThreadData = { path: this.#path };
+    try {
+      this.#worker = this.#open({ path: this.#path });
+    } catch (error) {
+      this.end(new Error(`its thread could not be started: ${reasonOf(error)}`));
+    }
+  }
+
+  #open(data: ThreadData): Worker {
     const worker = new Worker(THREAD, { workerData: data, env: {}, execArgv: [], resourceLimits: LIMITS, name: 'rule module' });
-    this.#worker = worker;
     worker.on('message', (message: FromThread) => this.#hear(message));
     worker.on('error', (error: unknown) => this.end(new Error(`its thread ended: ${reasonOf(error)}`)));
     worker.on('exit', () => this.end(new Error('its thread ended')));
     worker.unref(); // it keeps no process alive; last, since a listener for messages would undo it
+    return worker;
   }
 
   /** A call over its limit (`left` of `limit`) ends the thread: nothing else stops an endless loop. */

@@ -52,9 +52,10 @@ function finish(text: string, kind: string, payload: string, target: string, par
   return { kind, payload, target, parameters: parameters.map((parameter) => parameter.toLowerCase()) };
 }
 
-/** The text again, as `parseRuleText` reads it: for rules that were written as objects. */
-export function formatRuleText(rule: RuleText): string {
-  return [rule.kind, ...(rule.payload === '' ? [] : [rule.payload]), rule.target, ...rule.parameters].join(',');
+/** A rule that was written as an object, as a line for logs: `parseRuleText` reads it, unless it has options that a line cannot say (`match=false`). */
+export function formatRuleText(rule: RuleText, options: Readonly<Record<string, unknown>> = {}): string {
+  const words = Object.entries(options).map(([key, value]) => (value === true ? key : `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`));
+  return [rule.kind, ...(rule.payload === '' ? [] : [rule.payload]), rule.target, ...rule.parameters, ...words].join(',');
 }
 
 /**

@@ -295,7 +295,7 @@ void t.test('when a group checks', async (t) => {
     const stage = scene('a', 'b');
     const group = urlTest(stage, { health: healthOptions({ lazy: true }) });
     group.start();
-    leafOf(group);
+    leafOf(group, testSession());
     carries(group, 'udp');
     await stage.clock.advance(ROUND);
     assert.deepEqual(stage.checked, []);
@@ -438,13 +438,13 @@ void t.test('groups in groups, and UDP', async (t) => {
     const outer = new UrlTestAdapter({ proxies: ['inner', 'c'], udp: true, tolerance: 0, health: healthOptions() }, stage.context('outer', [inner]));
     inner.start();
     await stage.clock.advance(2_000);
-    assert.deepEqual(leafOf(outer), { leaf: stage.members.b, chain: ['outer', 'inner'] });
+    assert.deepEqual(leafOf(outer, testSession()), { leaf: stage.members.b, chain: ['outer', 'inner'] });
     outer.start();
     await stage.clock.advance(2_000);
-    assert.equal(leafOf(outer).leaf.tag, 'c');
+    assert.equal(leafOf(outer, testSession()).leaf.tag, 'c');
     stage.members.c.health = 'dead';
     await stage.clock.advance(2 * ROUND);
-    assert.equal(leafOf(outer).leaf.tag, 'b');
+    assert.equal(leafOf(outer, testSession()).leaf.tag, 'b');
     const chosen: string[] = [];
     await outer.stream.dialStream({ host: 'x.example', port: 80 }, { ...dialOptions(), chosen: (group, member) => chosen.push(`${group}>${member}`) });
     assert.deepEqual(chosen, ['outer>inner', 'inner>b']);
@@ -666,9 +666,9 @@ void t.test('load-balance', async (t) => {
     const candidates = [stage.members.a, stage.members.b] as const;
     let now = 0;
     const sticky = new StickySessions(() => now);
-    const pick = (source: number): Adapter => {
+    const pick = (source: number): Adapter | undefined => {
       const session = testSession({ source: { host: `${source}`, port: 1 } });
-      return sticky.pick([...candidates], { network: 'tcp', destination: { host: 'x.example', port: 1 }, session });
+      return sticky.pick([...candidates], { network: 'tcp', destination: { host: 'x.example', port: 1 }, session }, false);
     };
     const kept = pick(0);
     for (let i = 1; i < 10_000; i++) {

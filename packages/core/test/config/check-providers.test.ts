@@ -95,6 +95,10 @@ const EXACT: readonly [lines: string, ...problems: string[]][] = [
     '~/c.yaml:2:123 error: MATCH cannot stand in another rule: leave it out\n    MATCH',
   ],
   [
+    '  a: { type: inline, behavior: classical, payload: ["NOT,((MODULE,./run.mjs))"] }\n',
+    '~/c.yaml:2:53 error: MODULE cannot stand in a list of rule-providers\n    "NOT,((MODULE,./run.mjs))"',
+  ],
+  [
     '  ads: { type: inline, behavior: domain, payload: [] }\nrules: ["RULE-SET,adds,DIRECT"]\n',
     '~/c.yaml:3:9 error: there is no rule-provider "adds", did you mean "ads"?\n    "RULE-SET,adds,DIRECT"',
   ],

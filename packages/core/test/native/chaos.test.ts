@@ -209,7 +209,8 @@ async function flow(context: Context, random: Random, slot: number): Promise<voi
   if (cancels) void cancelling(upTo(random, 60));
   const relaying = relay(left, right, { signal, idleMs: 20_000, halfCloseMs: 15_000, counters, slot }, timers);
   const totals = await within(relaying, 40_000, 'the relay');
-  const story = (): string => JSON.stringify([a, b].map(({ plan, error, ...told }) => ({ ...told, of: plan.bytes, slow: plan.slow, error: isNetError(error) ? error.code : null })));
+  const story = (): string =>
+    JSON.stringify([a, b].map(({ plan, error, ...told }) => ({ ...told, of: plan.bytes, slow: plan.slow, error: isNetError(error) ? error.code : null })));
   // The relay is over: what is left is in the kernel, and a slow reader takes its time for it.
   await within(acting, PEERS_MS, 'the peers').catch((error: unknown) => {
     throw new Error(`the relay ended with ${totals.error?.code ?? 'FIN'}; the peers: ${story()}`, { cause: error });

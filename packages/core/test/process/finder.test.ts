@@ -142,7 +142,8 @@ const from = (sourcePort: number, more: Partial<Session> = {}): Session =>
 
 void t.test('a TCP socket: the other end has to be our listener, or what was asked for', async () => {
   const { proc, finder } = setUp();
-  proc.processes.set('200', { uid: 1000, exe: '/opt/other', links: ['socket:[20]', 'socket:[21]', 'socket:[22]', 'socket:[23]'] });
+  proc.processes.set('200', { uid: 1000, exe: '/opt/other', links: ['socket:[21]', 'socket:[22]', 'socket:[23]'] });
+  proc.processes.set('300', { uid: 1000, exe: '/opt/listener', links: ['socket:[20]'] });
   proc.tables.set(
     '/proc/net/tcp',
     HEADING +

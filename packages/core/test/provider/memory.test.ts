@@ -7,7 +7,7 @@ import t from 'tap';
 import { runChild } from '../support/child.js';
 
 const full = process.env.NEKIT_FULL === '1';
-const ENTRIES = full ? 500_000 : 20_000;
+const ENTRIES = full ? 250_000 : 20_000;
 const RELOADS = 100;
 /** What is left after the last of them may be more than after the tenth by this, in bytes: the heap is never quite the same twice. */
 const SLACK = full ? 24 * 1024 * 1024 : 6 * 1024 * 1024;

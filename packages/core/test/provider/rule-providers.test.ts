@@ -4,15 +4,18 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import fc from 'fast-check';
 import t from 'tap';
 import { CancelSource, never } from '../../dist/net/cancel.js';
 import { systemClock } from '../../dist/net/clock.js';
 import { Events } from '../../dist/net/events.js';
 import { TimerWheel } from '../../dist/net/timer-wheel.js';
+import { InlineSource } from '../../dist/provider/list-source.js';
 import type { HttpSourceConfig, ProviderConfig } from '../../dist/provider/provider-config.js';
 import { defaultCacheFolder } from '../../dist/provider/provider-store.js';
 import type { ProviderInfo } from '../../dist/provider/rule-provider.js';
 import { RuleProviders, type RuleProvidersOptions } from '../../dist/provider/rule-providers.js';
+import { compileList } from '../../dist/rule/set/compile-list.js';
 import { eventually, FakeClock, FakeFacts, ruleContext, startTarget, testSession, within } from '../../dist/testing.js';
 import { knownRules } from '../support/known-rules.js';
 import { countingDialer, type Origin, startOrigin } from '../support/origin.js';
@@ -144,7 +147,10 @@ void t.test('inline lists and files are there after load', async () => {
     file(path, { name: 'file' }),
     inline([], { name: 'empty' }),
     inline(['10.0.0.0/8'], { name: 'nets', behavior: 'ipcidr' }),
-    inline(['DOMAIN-SUFFIX,c.example', 'DST-PORT,25', 'RULE-SET,file', 'AND,((RULE-SET,file),(NETWORK,TCP))'], { name: 'rules', behavior: 'classical' }),
+    inline(['DOMAIN-SUFFIX,c.example', 'DST-PORT,25', 'RULE-SET,file', 'AND,((RULE-SET,file),(NETWORK,TCP))', 'MODULE,./a.mjs', 'NOT,((MODULE,./a.mjs))'], {
+      name: 'rules',
+      behavior: 'classical',
+    }),
   ]);
   assert.ok(has(providers, 'x.example'));
   assert.ok(has(providers, 'a.example', 'file') && has(providers, 'www.b.example', 'file') && !has(providers, 'c.example', 'file'));
@@ -154,7 +160,7 @@ void t.test('inline lists and files are there after load', async () => {
   assert.equal(info(providers, 'file').updatedAt, (await stat(path)).mtimeMs);
   assert.equal(world.warnings.length, 2, world.warnings.join('\n'));
   assert.match(world.warnings.join('\n'), /^RULE_PROVIDER_ENTRIES 2 of 3 entries of rule-provider "ads" were not understood .* the first: line 3: "/m);
-  assert.match(world.warnings.join('\n'), /^RULE_PROVIDER_ENTRIES 2 of 4 entries of rule-provider "rules" .* line 4: RULE-SET cannot stand in a list/m);
+  assert.match(world.warnings.join('\n'), /^RULE_PROVIDER_ENTRIES 4 of 6 entries of rule-provider "rules" .* line 4: RULE-SET cannot stand in a list/m);
   await providers.refresh('nets');
   await assert.rejects(providers.refresh('nest'), { code: 'UNKNOWN_RULE_PROVIDER', message: 'there is no rule-provider "nest", did you mean "nets"?' });
   assert.equal(world.clock.pending, 0, 'nothing to look at again');
@@ -215,6 +221,7 @@ void t.test('a list on a server', async (t) => {
     await world.clock.advance(HOUR);
     await eventually(() => has(providers, 'two.example') && !has(providers, 'one.example'));
     await eventually(async () => (await readFile(join(folder, name), 'utf8')) === 'two.example\n');
+    await eventually(() => world.clock.pending === 1); // it is done with that one: a refresh would join it
     answer(says('two.example\n')); // the server lost its tags
     await providers.refresh('ads');
     await providers.refresh('ads');
@@ -570,6 +577,51 @@ void t.test('RULE-SET asks the list as it is now', async () => {
   assert.throws(() => build('adds'), /there is no rule-provider "adds", did you mean "ads"/);
   await world.end();
   await origin.close();
+});
+
+void t.test('whoever reads the copy sees the old one or the new one', async () => {
+  const world = await World.make();
+  const path = join(world.cache, 'ads.txt');
+  let version = 0;
+  const list = (n: number): string => `v${n}.example\n`.repeat(40_000);
+  const { origin, url } = await server((_request, response) => response.end(list(++version)));
+  const providers = await world.running([http(url, { path })]);
+  let done = false;
+  const reading = (async () => {
+    let reads = 0;
+    for (; !done; reads++) {
+      const text = await readFile(path, 'utf8');
+      assert.ok(text === list(Number(/^v(\d+)/.exec(text)?.[1])), 'a whole one');
+      const facts: unknown = JSON.parse(await readFile(`${path}.meta.json`, 'utf8'));
+      assert.ok(typeof facts === 'object');
+    }
+    return reads;
+  })();
+  for (let i = 0; i < 30; i++) await providers.refresh('ads');
+  done = true;
+  assert.ok((await reading) > 5);
+  assert.deepEqual((await readdir(world.cache)).sort(), ['ads.txt', 'ads.txt.meta.json']);
+  await world.end();
+  await origin.close();
+});
+
+void t.test('inline entries come out as they were written', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.string({ unit: 'binary', maxLength: 40 }), { maxLength: 20 }), async (payload) => {
+      const copy = (await new InlineSource(payload, () => 0).fetch(null)) ?? assert.fail('nothing came');
+      const seen: string[] = [];
+      const buildRule = (text: string): { match(): boolean } => {
+        seen.push(text);
+        return { match: () => false };
+      };
+      await compileList(copy.bytes, { behavior: 'classical', format: 'yaml', buildRule });
+      assert.deepEqual(
+        seen.map((text) => text.trim()),
+        payload.map((text) => text.trim()).filter((text) => text !== ''),
+      );
+    }),
+    { numRuns: process.env.NEKIT_FULL === '1' ? 5_000 : 200 },
+  );
 });
 
 void t.test('the cache folder', async () => {

@@ -152,8 +152,8 @@ void t.test('UDP passes over targets that carry none', async () => {
   const pass = setUp(['MATCH,PASS', 'MATCH,proxy']).router;
   for (const network of ['tcp', 'udp'] as const) assert.equal(now(pass.route(to('a.test', { network }))).index, 1, 'PASS carries nothing');
   assert.equal(carries(adapterOf('loop'), 'udp'), false, 'a group that chooses itself carries nothing');
-  assert.deepEqual(leafOf(adapterOf('outer-tcp')), { leaf: adapterOf('tcp-only'), chain: ['outer-tcp', 'tcp-group'] });
-  assert.equal(leafOf(adapterOf('loop')).chain.length, 32);
+  assert.deepEqual(leafOf(adapterOf('outer-tcp'), testSession()), { leaf: adapterOf('tcp-only'), chain: ['outer-tcp', 'tcp-group'] });
+  assert.equal(leafOf(adapterOf('loop'), testSession()).chain.length, 32);
 });
 
 void t.test('a name is looked up once, when the first IP rule is reached', async () => {

@@ -1,6 +1,6 @@
 // MODULE rules: files that are run, and the many ways in which a file can be wrong.
 import assert from 'node:assert/strict';
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -288,6 +288,35 @@ void t.test('a thread that does not answer is ended and made anew', async (t) =>
   ]) {
     assert.ok(warnings.includes(failed + reason), `${reason} in ${warnings.join('\n')}`);
   }
+});
+
+void t.test('a thread that is not in use any more ends', async (t) => {
+  const { write, rule } = bench(t);
+  const beats = write('beats', ''); // in the watched folder, where something happens all the time then
+  const module = (text: string): string => `
+    import { appendFileSync } from 'node:fs';
+    setInterval(() => appendFileSync(${JSON.stringify(beats)}, '${text}'), 2);
+    export default ({ destination: { host } }) => (host === 'never' ? new Promise(() => {}) : '${text}');`;
+  const heard = (text: string): number => readFileSync(beats, 'utf8').split(text).length;
+  const stops = (text: string): Promise<void> =>
+    eventually(
+      async () => {
+        const before = heard(text);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        return heard(text) === before;
+      },
+      20_000,
+      `${text} is silent`,
+    );
+  write('a.mjs', module('a'));
+  const built = rule('a.mjs', { timeout: 1_000 }, 'worker');
+  await eventually(async () => (await ask(built)) !== false && heard('a') > 1, 20_000);
+  write('a.mjs', module('b'));
+  await eventually(async () => JSON.stringify(await ask(built)) === '{"to":"b"}', 20_000);
+  await stops('a'); // replaced
+  write('a.mjs', 'broken('); // what comes next is not there to beat
+  await eventually(async () => (await ask(built, to('never'))) === false, 20_000);
+  await stops('b'); // over its limit
 });
 
 void t.test('a thread has a bounded queue', async (t) => {

@@ -213,6 +213,55 @@ t.test('rules of all kinds: names first, so that nothing is looked up where one 
   }
 });
 
+t.test('the lines that are read without building a rule mean what their rules mean', async () => {
+  const line = fc
+    .tuple(
+      fc.constantFrom('DOMAIN', 'DOMAIN-SUFFIX', 'IP-CIDR', 'SRC-IP-CIDR', 'domain'),
+      fc.constantFrom(',', ', ', ' ,'),
+      fc.constantFrom(
+        'a.com',
+        'A.com.',
+        '.a.com',
+        '+.a.com',
+        '*.a.com',
+        'x.a.com',
+        'com',
+        '..',
+        '10.0.0.0/8',
+        '10.1.1.1',
+        '10.0.0.0/33',
+        '010.0.0.1',
+        '::/0',
+        '',
+      ),
+      fc.constantFrom('', '', ',no-resolve', ', no-resolve', ',no-resolve,src', ',frob', ',', ' # x'),
+    )
+    .map((parts) => parts.join(''));
+  await fc.assert(
+    fc.asyncProperty(line, async (text) => {
+      const list = await compile(text, { format: 'text', behavior: 'classical' });
+      const rule = (() => {
+        try {
+          return buildBareRule(text.replace(/ # x$/, ''), KNOWN);
+        } catch (error) {
+          return error instanceof Error ? null : assert.fail();
+        }
+      })();
+      assert.equal(list.entries, rule === null ? 0 : 1, text);
+      for (const host of ['a.com', 'x.a.com', 'com', 'xa.com', '10.1.1.1', '11.1.1.1', '2001:db8::1']) {
+        for (const source of ['10.1.1.1', '9.9.9.9']) {
+          const known = /^[\d.]+$|:/.test(host) ? [host] : null;
+          const [ours, theirs] = [new FakeFacts(known, ['10.1.1.1', '1.1.1.1']), new FakeFacts(known, ['10.1.1.1', '1.1.1.1'])];
+          const asked = session(host, { source });
+          assert.deepEqual(await list.set.match(asked, ours, PLAIN), (await rule?.match(asked, theirs)) ?? false, `${text} ${host}`);
+          assert.equal(ours.lookups, theirs.lookups, `${text} ${host}`);
+        }
+      }
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
 t.test('a rule in a list that looks names up does so only if it may', async (t) => {
   const list = await compile('OR,((IP-CIDR,10.0.0.0/8),(IP-CIDR,11.0.0.0/8))\nNOT,((IP-CIDR,0.0.0.0/1))', { format: 'text', behavior: 'classical' });
   const facts = new FakeFacts(null, ['10.0.0.1', '1.1.1.1']);
@@ -288,7 +337,7 @@ t.test('regular expressions of NEKit that go into a set mean there what they mea
   const name = fc.array(fc.constantFrom('a', 'b-1', 'com', 'X', '2'), { minLength: 1, maxLength: 3 }).map((labels) => labels.join('\\.'));
   const host = fc
     .array(fc.constantFrom('a', 'b-1', 'com', 'x', '2', 'aa', 'wwwa'), { minLength: 1, maxLength: 4 })
-    .map((labels) => `${labels.join('.')}`)
+    .map((labels) => labels.join('.'))
     .filter((text) => !/(?:^|\.)2$/.test(text));
   await fc.assert(
     fc.asyncProperty(piece, name, fc.constantFrom('$', ''), fc.array(host, { maxLength: 10 }), async (head, middle, end, hosts) => {
@@ -383,6 +432,8 @@ t.test('a long list lets others work, and stops when it is told to', { timeout: 
       .join(''),
   );
   t.equal((await compile(rules, { format: 'text', behavior: 'classical' })).entries, count);
+  const keywords = Buffer.from(Array.from({ length: 150_000 }, (_, i) => `DOMAIN-KEYWORD,k${i}\n`).join(''));
+  t.equal((await compile(keywords, { format: 'text', behavior: 'classical' })).entries, 150_000, 'more than a call has room for arguments');
   const signal = new CancelSource();
   const stopped = compileList(bytes, { format: 'text', behavior: 'domain', signal, buildRule: (text) => buildBareRule(text, KNOWN) });
   signal.cancel(new NetError('aborted', 'enough'));

@@ -43,13 +43,12 @@ export class ClassicalList implements EntrySink {
   }
 
   async build(pace: Pace): Promise<CompiledSet> {
-    const parts: Part[] = [];
-    if (this.#domains.entries > 0) parts.push(new DomainPart(await paced(this.#domains.steps(), pace)));
-    if (this.#sources.entries > 0) parts.push(new SourcePart(await paced(this.#sources.steps(), pace)));
-    if (this.#known.entries > 0) parts.push(new AddressPart(await paced(this.#known.steps(), pace), true));
-    parts.push(...this.#rules);
-    if (this.#resolved.entries > 0) parts.push(new AddressPart(await paced(this.#resolved.steps(), pace), false));
-    return new PartSet(this.#notes.entries, parts);
+    const quick: Part[] = [];
+    if (this.#domains.entries > 0) quick.push(new DomainPart(await paced(this.#domains.steps(), pace)));
+    if (this.#sources.entries > 0) quick.push(new SourcePart(await paced(this.#sources.steps(), pace)));
+    if (this.#known.entries > 0) quick.push(new AddressPart(await paced(this.#known.steps(), pace), true));
+    const last = this.#resolved.entries === 0 ? [] : [new AddressPart(await paced(this.#resolved.steps(), pace), false)];
+    return new PartSet(this.#notes.entries, [...quick, ...this.#rules, ...last]);
   }
 
   #add(rule: Rule): void {

@@ -1,34 +1,24 @@
 import { randomBytes } from 'node:crypto';
 import { type DomainEntry, parseDomainEntry } from './domain-entry.js';
-import { BELOW, DomainSet, findRecord, type HashSeed, hashStep, MAX_NAME, ONE_BELOW, RECORD_HEAD, SELF, type StarForm, tagOf } from './domain-set.js';
+import { type Block, HEAD, layOut, writeHead } from './domain-layout.js';
+import { BELOW, DomainSet, type HashSeed, hashStep, MAX_NAME, ONE_BELOW, SELF, type StarForm } from './domain-set.js';
 import { atOnce } from './pace.js';
 
 /** Bytes of the first and of the largest block that names are collected in. */
 const FIRST_BLOCK = 512;
-const LARGEST_BLOCK = 256 * 1024;
+const LARGEST_BLOCK = 64 * 1024;
 /** A block with no more is copied when builders are joined. */
 const SMALL = 8192;
-/** In front of a collected name: length, flags, hash. */
-const HEAD = 6;
-/** Records of a bucket, on average at most. */
-const BUCKET = 4;
 /** Bytes of all names: offsets have 32 bits, and more would be no list that somebody wrote. */
 const MAX_BYTES = 2 ** 31;
 /** Forms of entries with stars in the middle: each costs a walk along every name that is asked for. */
 const MAX_FORMS = 64;
 /** Labels of such entries. */
 const MAX_STAR_LABELS = 31;
-/** Buckets that are summed up at a stretch. */
-const STRETCH = 2 ** 18;
 
 const DOT = 0x2e;
 const STAR = 0x2a;
 const PLUS = 0x2b;
-
-interface Block {
-  readonly bytes: Uint8Array;
-  used: number;
-}
 
 /** No room in it, so nothing is ever written there. */
 const EMPTY: Block = { bytes: new Uint8Array(0), used: 0 };
@@ -148,30 +138,9 @@ export class DomainSetBuilder {
   /** `build`, with a pause after each block. */
   *steps(): Generator<undefined, DomainSet> {
     this.#close();
-    const bits = Math.max(1, Math.ceil(Math.log2(Math.max(1, this.#entries) / BUCKET)));
-    const shift = 32 - bits;
-    const starts = new Uint32Array(2 ** bits + 1);
-    for (const block of this.#blocks) {
-      countSizes(block, starts, shift);
-      yield;
-    }
-    let sum = 0;
-    for (let bucket = 0; bucket < starts.length; bucket++) {
-      const size = starts[bucket] ?? 0;
-      starts[bucket] = sum;
-      sum += size;
-      if (bucket % STRETCH === STRETCH - 1) yield;
-    }
-    const layout: Layout = { shift, starts, records: new Uint8Array(sum), ends: starts.slice() };
-    let names = 0;
-    this.#blocks.reverse();
-    for (let block = this.#blocks.pop(); block !== undefined; block = this.#blocks.pop()) {
-      names += place(block, layout);
-      yield;
-    }
-    const records = names === this.#entries ? layout.records : yield* closeGaps(layout);
+    const layout = yield* layOut(this.#blocks, this.#entries);
     const depths = { self: this.#self, below: this.#below, oneBelow: this.#oneBelow };
-    return new DomainSet({ size: names, seed: this.#seed, shift, starts, records, depths, forms: [...this.#forms.values()] });
+    return new DomainSet({ ...layout, seed: this.#seed, depths, forms: [...this.#forms.values()] });
   }
 
   #formOf(name: string): StarForm {
@@ -225,12 +194,7 @@ export class DomainSetBuilder {
     const at = block.used;
     let hash = start;
     for (let i = at + HEAD + length - 1; i >= at + HEAD; i--) hash = hashStep(hash, bytes[i] ?? 0, factor);
-    bytes[at] = length;
-    bytes[at + 1] = flags;
-    bytes[at + 2] = hash;
-    bytes[at + 3] = hash >>> 8;
-    bytes[at + 4] = hash >>> 16;
-    bytes[at + 5] = hash >>> 24;
+    writeHead(bytes, at, length, flags, hash);
     block.used = at + HEAD + length;
     this.#entries++;
     this.#bytes += HEAD + length;
@@ -248,65 +212,4 @@ function plainByte(byte: number): number {
   if (byte >= 0x61 && byte <= 0x7a) return byte;
   if (byte >= 0x41 && byte <= 0x5a) return byte | 0x20;
   return (byte >= 0x30 && byte <= 0x39) || byte === 0x2d || byte === DOT || byte === 0x5f ? byte : 0;
-}
-
-interface Layout {
-  readonly shift: number;
-  readonly starts: Uint32Array;
-  /** Where the next record of a bucket goes. */
-  readonly ends: Uint32Array;
-  readonly records: Uint8Array;
-}
-
-function hashAt(bytes: Uint8Array, at: number): number {
-  return (bytes[at + 2] ?? 0) | ((bytes[at + 3] ?? 0) << 8) | ((bytes[at + 4] ?? 0) << 16) | ((bytes[at + 5] ?? 0) << 24);
-}
-
-function countSizes({ bytes, used }: Block, sizes: Uint32Array, shift: number): void {
-  for (let at = 0; at < used; ) {
-    const length = bytes[at] ?? 0;
-    const bucket = hashAt(bytes, at) >>> shift;
-    sizes[bucket] = (sizes[bucket] ?? 0) + RECORD_HEAD + length;
-    at += HEAD + length;
-  }
-}
-
-/** Returns how many were new. A name that is there already gets the flags of both. */
-function place({ bytes, used }: Block, { shift, starts, ends, records }: Layout): number {
-  let added = 0;
-  for (let at = 0; at < used; ) {
-    const length = bytes[at] ?? 0;
-    const flags = bytes[at + 1] ?? 0;
-    const hash = hashAt(bytes, at);
-    const name = at + HEAD;
-    at = name + length;
-    const bucket = hash >>> shift;
-    const end = ends[bucket] ?? 0;
-    const same = findRecord(records, starts[bucket] ?? 0, end, bytes, name, at, hash, 0);
-    if (same !== -1) {
-      records[same + 1] = (records[same + 1] ?? 0) | flags;
-      continue;
-    }
-    records[end] = length;
-    records[end + 1] = tagOf(hash) | flags;
-    for (let i = 0; i < length; i++) records[end + RECORD_HEAD + i] = bytes[name + i] ?? 0;
-    ends[bucket] = end + RECORD_HEAD + length;
-    added++;
-  }
-  return added;
-}
-
-/** Names that came twice have left room in their buckets. */
-function* closeGaps({ starts, ends, records }: Layout): Generator<undefined, Uint8Array> {
-  let to = 0;
-  for (let bucket = 0; bucket < starts.length - 1; bucket++) {
-    const from = starts[bucket] ?? 0;
-    const end = ends[bucket] ?? 0;
-    if (to !== from) records.copyWithin(to, from, end);
-    starts[bucket] = to;
-    to += end - from;
-    if (bucket % STRETCH === STRETCH - 1) yield;
-  }
-  starts[starts.length - 1] = to;
-  return records.slice(0, to);
 }

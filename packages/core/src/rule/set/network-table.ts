@@ -6,7 +6,7 @@ const MANY = 2048;
 const DIGIT_BITS = 16;
 const DIGITS = 2 ** DIGIT_BITS;
 /** Networks that are handled at a stretch. */
-const STRETCH = 32_768;
+const STRETCH = 8192;
 
 export class NetworkTable {
   /** Words of 32 bits in an address: 1 or 4. */

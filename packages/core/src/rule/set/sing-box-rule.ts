@@ -83,7 +83,7 @@ export class Destinations {
   append(other: Destinations): void {
     if (other.#domains !== null) this.domains.append(other.#domains);
     if (other.#cidrs !== null) this.cidrs.append(other.#cidrs);
-    this.rules.push(...other.rules);
+    for (const rule of other.rules) this.rules.push(rule);
   }
 
   /** Names first: where one holds nothing is looked up. */
