@@ -182,9 +182,9 @@ t.test('installed globally, run from somewhere else', async (t) => {
   await lists(t, file, elsewhere, join(prefix, 'lib', 'node_modules'));
   t.match(await versionOf(file, elsewhere), /\(native: none, TypeScript fallback: @nekit\/native: not installed\)$/, 'installed without the addon');
   t.test('a plugin that is not there', async (t) => {
-    const { exitCode, stderr } = await new Command(file, ['--plugins', 'geoip'], elsewhere).ended();
+    const { exitCode, stderr } = await new Command(file, ['--plugins', 'dns'], elsewhere).ended();
     t.equal(exitCode, 2);
-    t.equal(stderr, `nekit-kernel: plugin "geoip" is not installed; install it with: npm install -g @nekit/rule-geoip --prefix ${prefix}\n`);
+    t.equal(stderr, `nekit-kernel: plugin "dns" is not installed; install it with: npm install -g @nekit/stack-dns --prefix ${prefix}\n`);
   });
 });
 
