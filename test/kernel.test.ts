@@ -205,10 +205,18 @@ void t.test('reload', async (t) => {
     withEcho(async (echo) => {
       const kernel = kernelWith();
       await running(kernel, async () => {
+        const heard: string[] = [];
+        kernel.on('listener.started', ({ listener }) => heard.push(`${listener} started`));
+        kernel.on('listener.stopped', ({ listener }) => heard.push(`${listener} stopped`));
         const bad = { name: 'bad', type: 'socks', port: echo.port };
         await assert.rejects(
-          kernel.reload({ listeners: [bad], rules: ['MATCH,REJECT'] }),
+          kernel.reload({ listeners: [{ name: 'new', type: 'socks', port: 0 }, bad], rules: ['MATCH,REJECT'] }),
           (error) => error instanceof NekitError && error.code === 'LISTEN_FAILED',
+        );
+        assert.deepEqual(heard, ['mixed stopped', 'new started', 'new stopped', 'mixed started'], 'nothing of the new config stays');
+        assert.deepEqual(
+          kernel.listeners().map(({ name }) => name),
+          ['mixed'],
         );
         assert.equal((await socks(portOf(kernel), { host: '127.0.0.1', port: echo.port })).rep, 0);
       });

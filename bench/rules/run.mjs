@@ -14,6 +14,7 @@ const NAMES = quick ? 100_000 : 1_000_000;
 const NETWORKS = quick ? 10_000 : 100_000;
 const LIMIT_MS = 300_000;
 const SING_BOX = fileURLToPath(new URL('../build/peers/sing-box-1.14.1/sing-box', import.meta.url));
+const SESSION = fileURLToPath(new URL('./session.mjs', import.meta.url));
 const WORKER = fileURLToPath(new URL('./measure.mjs', import.meta.url));
 const FOLDER = fileURLToPath(new URL('../build/rules/', import.meta.url));
 
@@ -86,7 +87,16 @@ const faster = median(cidrs.map(({ ours, theirs }) => theirs / ours));
 const ns = (side) => median(cidrs.map((round) => round[side])).toFixed(0);
 row(`look-up in ${NETWORKS} networks`, 'ns', ns('ours'), ns('theirs'), faster, 'speed at least 100', faster >= 100);
 
-const WIDTH = [44, 14, 14, 9];
+{
+  const { status, stdout, stderr } = spawnSync(process.execPath, [SESSION, String(ROUNDS)], { timeout: LIMIT_MS, encoding: 'utf8' });
+  if (status !== 0) throw new Error(`sessions: ${stderr}`);
+  const found = JSON.parse(stdout);
+  const of = (side) => median(found.map((round) => round[side])).toFixed(0);
+  const ratio = median(found.map(({ many, few }) => many / few));
+  row('a session through 10,000 rules on names, and 10', 'ns', of('many'), of('few'), ratio, 'at most 3', ratio <= 3);
+}
+
+const WIDTH = [48, 14, 14, 9];
 const line = (cells) => cells.map((cell, i) => String(cell).padEnd(WIDTH[i] ?? 0)).join('  ');
 console.log(`node ${process.version}, ${cpus()[0]?.model ?? '?'}, medians of ${ROUNDS} rounds${quick ? ' (quick: small lists, no verdicts meant)' : ''}`);
 console.log(`${line(['', 'nekit-kernel', 'plain', 'ratio', 'goal'])}`);

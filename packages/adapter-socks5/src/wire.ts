@@ -40,6 +40,9 @@ export const MAX_TEXT = 255;
 /** ATYP, address and port of an endpoint. Throws NetError 'name' for a name that one length octet cannot carry. */
 export function encodeEndpoint(endpoint: Endpoint): Uint8Array {
   const address = parseAddress(endpoint.host);
+  // The proxy would get another address than the one that was judged: a zone means something on this machine only.
+  if (address !== null && endpoint.host.includes('%'))
+    throw new NetError('unreachable', `${endpoint.host} has a zone, which a SOCKS5 request cannot carry`, { code: 'SOCKS5_ZONE' });
   const name = address === null ? Buffer.from(endpoint.host) : null;
   // CVE-2023-38545 is what happens when this is looked at later.
   if (name !== null && (name.length === 0 || name.length > MAX_TEXT)) {

@@ -66,6 +66,8 @@ class RunningKernel implements Kernel {
   #timeouts: Timeouts = DEFAULT_TIMEOUTS;
   #generation = 1;
   #started = false;
+  /** Its listeners are open, or being opened: a reload has to see to them. */
+  #opened = false;
   #stopping: Promise<void> | null = null;
   /** One after the other; `stop` waits for the last. */
   #reloads: Promise<void> = Promise.resolve();
@@ -147,10 +149,10 @@ class RunningKernel implements Kernel {
   async start(): Promise<void> {
     if (this.#started) throw new NekitError('ALREADY_STARTED', 'a kernel is started once; make a new one');
     this.#started = true;
-    await this.#host.start();
-    const opening = this.#reloads.then(() => this.#open());
-    this.#reloads = opening.catch(() => undefined); // `stop` waits for it; the error is ours to throw
     try {
+      await this.#host.start();
+      const opening = this.#reloads.then(() => this.#open());
+      this.#reloads = opening.catch(() => undefined); // `stop` waits for it; the error is ours to throw
       await opening;
     } catch (error) {
       await this.stop();
@@ -161,9 +163,16 @@ class RunningKernel implements Kernel {
   }
 
   async #open(): Promise<void> {
-    await this.#setup.load(this.#loadSignal);
-    if (this.#stopping !== null) throw new NekitError('STOPPED', 'the kernel was stopped while it started');
-    return this.#listeners.apply(this.#setup.config, this.#stopSignal);
+    await this.#load(this.#setup, 'the kernel was stopped while it started');
+    this.#opened = true;
+    await this.#listeners.apply(this.#setup.config, this.#stopSignal);
+  }
+
+  async #load(setup: Setup, stopped: string): Promise<void> {
+    await setup.load(this.#loadSignal).catch((error: unknown) => {
+      if (this.#stopping === null) throw error;
+    });
+    if (this.#stopping !== null) throw new NekitError('STOPPED', stopped);
   }
 
   stop(): Promise<void> {
@@ -188,16 +197,16 @@ class RunningKernel implements Kernel {
     if (fixed.length > 0) throw new NekitError('RESTART_NEEDED', `restart needed: ${fixed.map(([key]) => key).join(', ')} cannot change while the kernel runs`);
     const setup = new Setup(checked, this.#parts());
     try {
-      if (this.#started) await this.#replace(before, setup);
+      if (this.#opened) await this.#replace(before, setup);
+      setup.adapters.keepChoices(before.adapters);
     } catch (error) {
       setup.close();
       throw error;
     }
-    setup.adapters.keepChoices(before.adapters);
     this.#setup = setup;
     this.#generation++;
     before.close();
-    if (this.#started) setup.start();
+    if (this.#opened) setup.start();
     this.#events.emit('kernel.reloaded', {});
     return setup.problems;
   }
@@ -249,7 +258,8 @@ class RunningKernel implements Kernel {
 
   async #replace(before: Setup, setup: Setup): Promise<void> {
     setup.follow(before);
-    await setup.load(this.#loadSignal);
+    await this.#load(setup, 'the kernel stops; it takes no other config');
+    setup.adapters.keepChoices(before.adapters); // what throws here must not throw when the listeners are new already
     await this.#listeners.apply(setup.config, this.#stopSignal);
   }
 
@@ -267,11 +277,10 @@ class RunningKernel implements Kernel {
     if (this.#sessions.size > 0) await this.#atMost(this.#sessions.empty(), this.#setup.config.timeouts.drain);
     this.#sessions.abort(reason);
     this.#stopSignal.cancel(reason);
-    this.#setup.providers.close(); // or its fetches would fail with the sockets, and be told
+    this.#setup.close(); // or its fetches and health checks would fail with the plugins and the sockets, and be told
     await this.#atMost(this.#limit.empty(), CLOSE_MS); // sockets tell that they are closed a turn later
     await this.#host.stop();
     this.#sockets.close();
-    this.#setup.close();
     this.#processes.close();
     this.#events.emit('kernel.stopped', {});
   }

@@ -13,14 +13,16 @@ export async function explain(args: readonly string[]): Promise<number> {
   );
   const [text] = positionals;
   if (text === undefined) throw new UsageError('name a destination: nekit-kernel explain -c FILE HOST[:PORT]');
-  const { clean, createKernel, parseEndpoint } = await import('@nekit/core');
+  const { addressFamily, clean, createKernel, parseEndpoint } = await import('@nekit/core');
   const { prepare } = await import('../setup.js');
   const destination = parseEndpoint(text, DEFAULT_PORT);
   if (destination === null) throw new UsageError(`"${text}" is no HOST or HOST:PORT`);
   const source = values.source === undefined ? null : parseEndpoint(values.source, 0);
-  if (values.source !== undefined && source === null) throw new UsageError(`--source: "${values.source}" is no address`);
+  if (values.source !== undefined && (source === null || addressFamily(source.host) === 0)) throw new UsageError(`--source: "${values.source}" is no address`);
   const setup = await prepare({ config: values.config, plugins: splitNames(values.plugins), proxies: values.proxy ?? [] });
   const kernel = createKernel(setup.source, { plugins: setup.plugins, strict: values.strict ?? false });
+  // What could not be loaded makes the answer another one.
+  kernel.on('kernel.warning', ({ message }) => process.stderr.write(`nekit-kernel: ${clean(message)}\n`));
   try {
     const explanation = await kernel.explain({ destination, network: values.udp === true ? 'udp' : 'tcp', ...(source === null ? {} : { source }) });
     process.stdout.write(values.json === true ? `${JSON.stringify(explanation)}\n` : `${describe(explanation).map(clean).join('\n')}\n`);

@@ -1,4 +1,5 @@
-import { readFile, stat } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import type { CheckedList } from '@nekit/core';
 import { UsageError } from '../failure.js';
 import { CONFIG, JSON_OUTPUT, PLUGINS, parse, splitNames } from '../options.js';
@@ -35,9 +36,13 @@ function oneOf<T extends string>(option: string, value: string | undefined, word
 
 async function read(file: string): Promise<Buffer> {
   try {
-    const { size } = await stat(file);
-    if (size > MAX_FILE) throw new Error(`it has ${Math.round(size / 2 ** 20)} MiB, and ${MAX_FILE / 2 ** 20} are allowed`);
-    return await readFile(file);
+    if (!(await stat(file)).isFile()) throw new Error('it is no regular file');
+    // One byte more than allowed at most: what is named may be a pipe, a device or a disk image.
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of createReadStream(file, { end: MAX_FILE }) as AsyncIterable<Uint8Array>) chunks.push(chunk);
+    const bytes = Buffer.concat(chunks);
+    if (bytes.length > MAX_FILE) throw new Error(`it has more than ${MAX_FILE / 2 ** 20} MiB`);
+    return bytes;
   } catch (error) {
     throw new Error(`${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
   }

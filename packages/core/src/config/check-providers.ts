@@ -45,7 +45,7 @@ const KEYS_OF: Readonly<Record<Entry['type'], readonly (keyof Entry)[]>> = {
 const ALWAYS: readonly string[] = ['type', 'behavior'];
 
 /** A downloaded list replaces what is there: nothing but a list may look like that. */
-const LIST_EXTENSIONS: readonly string[] = ['.yaml', '.yml', '.txt', '.list', '.conf', '.json'];
+const LIST_EXTENSIONS: readonly string[] = ['.yaml', '.yml', '.txt', '.list', '.json'];
 const NEVER_A_LIST: readonly string[] = ['package.json', 'package-lock.json'];
 
 export function checkProviders(value: Readonly<Record<string, unknown>>, context: ProvidersContext): ReadonlyMap<string, ProviderConfig> {

@@ -9,7 +9,10 @@ export function checkSubRules(lists: Readonly<Record<string, readonly unknown[]>
   return checked;
 }
 
-/** Lists are few and each is entered once, so recursion is no matter; each circle is reported once. */
+/** Lists within lists within lists … */
+const MAX_DEPTH = 16;
+
+/** Each list is entered once, and each circle is reported once. */
 function reportCircle(
   name: string,
   trail: readonly string[],
@@ -22,7 +25,9 @@ function reportCircle(
   lists.get(name)?.forEach((route, index) => {
     if (!route.sub) return;
     const at = here.indexOf(route.target);
-    if (at === -1) reportCircle(route.target, here, lists, done, context);
+    if (at === -1 && here.length >= MAX_DEPTH)
+      context.problems.error('BAD_RULE', `sub-rules lead to each other more than ${MAX_DEPTH} deep`, ['sub-rules', name, index]);
+    else if (at === -1) reportCircle(route.target, here, lists, done, context);
     else
       context.problems.error('CYCLE', `these sub-rules use each other in a circle: ${[...here.slice(at), route.target].join(' -> ')}`, [
         'sub-rules',

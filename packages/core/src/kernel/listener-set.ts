@@ -53,13 +53,15 @@ export class ListenerSet {
     const removed = this.#running.filter((running) => !kept.includes(running));
     const added = wanted.filter(({ key }) => !kept.some((running) => running.key === key)).map((entry) => ({ ...entry, inbound: this.#create(entry.config) }));
     for (const { inbound } of removed) await inbound.stop();
-    this.#running = kept;
+    this.#running = [...kept];
     try {
       await this.#start(added, signal);
     } catch (error) {
-      for (const running of [...this.#running]) if (!kept.includes(running)) await running.inbound.stop();
-      this.#running = kept;
-      await this.#start(removed, signal);
+      for (const running of this.#running) if (!kept.includes(running)) await running.inbound.stop();
+      this.#running = [...kept];
+      await this.#start(removed, signal).catch((second: unknown) => {
+        throw new AggregateError([error, second], `${messageOf(error)}; and what was there before does not run any more: ${messageOf(second)}`);
+      });
       throw error;
     }
   }
@@ -98,6 +100,10 @@ export class ListenerSet {
       context,
     );
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function isLoopback(host: string): boolean {

@@ -46,6 +46,9 @@ export interface Surroundings {
   readonly cacheFolder: string | null | undefined;
 }
 
+/** Warnings that are kept until somebody can listen. */
+const MAX_EARLY = 100;
+
 /** What a config becomes; swapped as a whole. Made without opening anything. */
 export class Setup implements Checked {
   readonly config: KernelConfig;
@@ -55,6 +58,9 @@ export class Setup implements Checked {
   readonly resolver: SystemResolver;
   readonly providers: RuleProviders;
   readonly #tools: ConfigRuleTools;
+  readonly #events: Events;
+  /** Warnings of the making, while nobody can listen yet. */
+  #early: { readonly code: string; readonly message: string }[] | null = [];
   #loading: Promise<void> | null = null;
 
   constructor({ config, problems }: Checked, { host, clock, timers, events, processes, cacheFolder }: Surroundings) {
@@ -66,7 +72,11 @@ export class Setup implements Checked {
     const adapterOf = (tag: string): Adapter | undefined => adapters.get(tag);
     const kept = cacheFolder === undefined ? {} : { cacheFolder };
     this.providers = new RuleProviders(config.ruleProviders, { clock, timers, events, adapters: adapterOf, known: () => known, ...kept });
-    const warn = (code: string, message: string): void => events.emit('kernel.warning', { code, message });
+    const warn = (code: string, message: string): void => {
+      if (this.#early === null) events.emit('kernel.warning', { code, message });
+      else if (this.#early.length < MAX_EARLY) this.#early.push({ code, message });
+    };
+    this.#events = events;
     this.#tools = new ConfigRuleTools({ checking: false, folder, geodata, ruleSets: this.providers.ruleSets, warn });
     const known: KnownRules = knownRules(host.registry, this.#tools);
     this.resolver = resolver;
@@ -81,10 +91,17 @@ export class Setup implements Checked {
     }
   }
 
-  /** Has the lists of rules at hand, as far as that is possible soon; once. Rejects only with the signal's reason. */
+  /** Has the lists and modules of rules at hand, as far as that is possible soon; once. Rejects only with the signal's reason. */
   load(signal: Cancel): Promise<void> {
-    this.#loading ??= this.providers.load(signal);
+    this.#loading ??= this.#load(signal);
     return this.#loading;
+  }
+
+  async #load(signal: Cancel): Promise<void> {
+    const early = this.#early ?? [];
+    this.#early = null;
+    for (const warning of early) this.#events.emit('kernel.warning', warning);
+    await Promise.all([this.providers.load(signal), this.#tools.prepared()]);
   }
 
   /** Takes over what was learned under the config before. */

@@ -44,6 +44,10 @@ class ListTools implements RuleTools {
     throw new Error('a list cannot use another one');
   }
 
+  prepare(pending: Promise<void>): void {
+    this.#tools.prepare(pending);
+  }
+
   onClose(close: () => void): void {
     this.#closers.push(close);
   }

@@ -197,7 +197,7 @@ export class RuleProvider implements RuleSet {
     try {
       await storing;
     } catch (error) {
-      this.#context.warn('RULE_PROVIDER_COPY', `${this.#label}: no copy was kept on disk: ${messageOf(error)}`);
+      if (this.#stop.reason === null) this.#context.warn('RULE_PROVIDER_COPY', `${this.#label}: no copy was kept on disk: ${messageOf(error)}`);
     }
   }
 
@@ -223,13 +223,13 @@ export class RuleProvider implements RuleSet {
   /** Milliseconds to the next look; null: there is none. */
   #wait(): number | null {
     const interval = this.config.interval * 1000;
-    if (this.#failures > 0 && (this.#list === null || interval > 0 || this.#updatedAt === 0)) {
+    if (this.#failures > 0 && (this.#list === null || interval > 0 || (this.#updatedAt === 0 && this.#source.remote))) {
       const pause = Math.min(FIRST_PAUSE * 2 ** (this.#failures - 1), LONGEST_PAUSE);
       return interval > 0 ? Math.min(pause, interval) : pause;
     }
     if (this.#list === null) return 0;
     const updatedAt = this.#updatedAt ?? 0;
-    if (updatedAt === 0) return 0; // a copy from elsewhere
+    if (updatedAt === 0 && this.#source.remote) return 0; // a copy from elsewhere
     if (interval === 0) return null;
     // A file is looked at, and what the source says of its age does not matter.
     const age = this.#source.remote ? this.#context.wallClock() - updatedAt : 0;

@@ -1,5 +1,5 @@
 import { never } from '../net/cancel.js';
-import { type Endpoint, formatEndpoint } from '../net/endpoint.js';
+import { type Endpoint, formatEndpoint, normaliseHost } from '../net/endpoint.js';
 import type { Session } from '../net/session.js';
 import type { Lookup } from './facts.js';
 import { leafOf } from './leaf.js';
@@ -41,13 +41,15 @@ export async function explain(input: ExplainInput, router: Router): Promise<Expl
     requested: input.destination,
     signal: never,
     ...input,
+    // As an inbound would have read it.
+    destination: { host: normaliseHost(input.destination.host) ?? input.destination.host, port: input.destination.port },
   };
   const trace: Trace = { tried: [], lookups: [] };
   const begin = router.now();
   const decision = await router.evaluate(session, trace);
   const { leaf, chain } = leafOf(decision.adapter, session);
   return {
-    destination: formatEndpoint(input.destination),
+    destination: formatEndpoint(session.destination),
     adapter: leaf.tag,
     chain,
     rule: decision.rule?.text ?? null,

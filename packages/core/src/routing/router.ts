@@ -66,6 +66,9 @@ export interface RuleInfo {
 /** A rule may wait for two facts, one after the other. */
 const MAX_FACTS = 2;
 
+/** Lists that lead to each other twice and more are walked twice and more, each level again. */
+const MAX_ENTERED = 1000;
+
 /** null: no rule of the list decides. */
 type Outcome = Decision | null | Promise<Decision | null>;
 
@@ -76,11 +79,14 @@ interface Walk {
   readonly trace: Trace | null;
   /** Every rule by itself, because somebody wants to know of each. */
   readonly each: boolean;
+  /** Lists of `sub-rules` that were entered. */
+  entered: number;
 }
 
 export class Router {
   readonly #rules: RuleList;
-  readonly #all: Entry[] = [];
+  /** Those of `sub-rules`. */
+  readonly #lists: RuleList[] = [];
   readonly #adapters: (tag: string) => Adapter | undefined;
   readonly #fallback: Decision;
   readonly #byRules: boolean;
@@ -113,14 +119,15 @@ export class Router {
   /** The same, and notes down what was done instead of emitting events and counting. */
   evaluate(session: Session, trace: Trace | null): Decision | Promise<Decision> {
     const facts = new SessionFacts(session, this.#sources, trace === null ? null : trace.lookups);
-    const walk: Walk = { session, facts, trace, each: trace !== null || this.#events.wants('rule.missed') };
+    const walk: Walk = { session, facts, trace, each: trace !== null || this.#events.wants('rule.missed'), entered: 0 };
     const found = this.#byRules ? this.#walk(this.#rules, 0, true, walk) : null;
     return found instanceof Promise ? found.then((decision) => decision ?? this.#last(walk)) : (found ?? this.#last(walk));
   }
 
   /** All rules, those of `sub-rules` behind the others, each once. */
   rules(): RuleInfo[] {
-    return this.#all.map(({ route: { text, kind, payload, target }, index, list, hits }) => ({ rule: text, kind, payload, target, index, list, hits }));
+    const all = [this.#rules, ...this.#lists].flatMap(({ entries }) => entries);
+    return all.map(({ route: { text, kind, payload, target }, index, list, hits }) => ({ rule: text, kind, payload, target, index, list, hits }));
   }
 
   /** Milliseconds, for who measures. */
@@ -140,7 +147,6 @@ export class Router {
       const sub = route.sub === true ? this.#sub(route, subRules, built, around) : null;
       own.push(new Entry(route, index, list, sub === null ? this.#adapter(route.target, `the rule ${route.text}`) : null, sub));
     });
-    this.#all[list === null ? 'unshift' : 'push'](...own);
     return new RuleList(own);
   }
 
@@ -153,6 +159,7 @@ export class Router {
     if (routes === undefined) throw new NekitError('UNKNOWN_SUB_RULE', `the rule ${route.text} needs the sub-rules "${target}", which do not exist`);
     const list = this.#build(routes, target, subRules, built, [...around, target]);
     built.set(target, list);
+    this.#lists.push(list);
     return list;
   }
 
@@ -230,7 +237,7 @@ export class Router {
   #settle(entry: Entry, verdict: Verdict | null, within: Judgement, begin: number, walk: Walk): Outcome {
     const judgement = verdict === null ? false : both(within, judgementOf(verdict));
     const matched = judgement === true || (judgement !== false && judgement.length > 0);
-    const adapter = matched && verdict !== null && isDetour(verdict) ? this.#detour(entry, verdict.to) : entry.adapter;
+    const adapter = matched && entry.sub === null && verdict !== null && isDetour(verdict) ? this.#detour(entry, verdict.to) : entry.adapter;
     const sub = matched ? entry.sub : null;
     const usable = matched && adapter !== null && carries(adapter, walk.session.network);
     if (walk.trace !== null) {
@@ -238,7 +245,10 @@ export class Router {
       const list = entry.list === null ? {} : { list: entry.list };
       walk.trace.tried.push({ rule: entry.route.text, index: entry.index, ...list, verdict: word, ms: rounded(this.now() - begin) });
     }
-    if (sub !== null) return this.#walk(sub, 0, judgement, walk);
+    if (sub !== null) {
+      if (++walk.entered > MAX_ENTERED) return this.#fail(entry, new Error(`a session enters no more than ${MAX_ENTERED} lists of sub-rules`));
+      return this.#walk(sub, 0, judgement, walk);
+    }
     if (usable) return this.#decide(entry, adapter, judgement, walk);
     if (walk.trace === null && this.#events.wants('rule.missed'))
       this.#events.emit('rule.missed', { session: walk.session.id, rule: entry.route.text, index: entry.index });

@@ -16,6 +16,7 @@ export class DomainRun {
 
   /** The ordinal of the first rule at or behind `from` that holds for the host; -1: none. */
   first(host: string, from = 0): number {
+    if (host.includes(':')) return -1; // an address, whose zone may look like a name
     let found = atLeast(this.#self.get(host), from);
     if (this.#below.size === 0) return found;
     for (let dot = host.indexOf('.'); dot !== -1; dot = host.indexOf('.', dot + 1)) {

@@ -46,10 +46,10 @@ export function domainSuffix(): RuleDefinition {
   };
 }
 
-/** A suffix has letters in its last label and no colon, so no address ends in it. */
+/** An IPv4 address ends in no suffix, which has letters in its last label; an IPv6 one may seem to: a zone is any text (`fd00::1%a.example.com`). */
 function endsIn(host: string, suffix: string, orEqual: boolean): boolean {
   const rest = host.length - suffix.length;
-  return (rest > 0 ? host.charCodeAt(rest - 1) === 0x2e : orEqual && rest === 0) && host.endsWith(suffix);
+  return (rest > 0 ? host.charCodeAt(rest - 1) === 0x2e : orEqual && rest === 0) && host.endsWith(suffix) && !host.includes(':');
 }
 
 export function domainKeyword(): RuleDefinition {

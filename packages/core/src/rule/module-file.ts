@@ -64,20 +64,29 @@ export const systemOwners: Owners = {
 };
 
 const OTHERS_MAY_WRITE = 0o022;
+const STICKY = 0o1000;
 
 /** Run as root, code that somebody else can change would give them root: such a file is refused, as plugins are. Throws a plain Error. */
 export function refuseUnsafe(path: string, owners: Owners = systemOwners): void {
   if (owners.uid !== 0) return;
   const trusted = new Set([0, ...commandOwner(owners)]);
   const real = owners.realpath(path);
-  for (const place of new Set([dirname(path), dirname(real), real])) {
+  for (const place of new Set([dirname(path), ...upwards(real)])) {
     const { uid, mode } = owners.stat(place);
-    const reason = !trusted.has(uid) ? `belongs to user ${uid}` : (mode & OTHERS_MAY_WRITE) !== 0 ? 'may be written by others' : null;
+    // In a folder like /tmp nobody renames what is another's.
+    const open = (mode & OTHERS_MAY_WRITE) !== 0 && !(place !== real && (mode & STICKY) !== 0);
+    const reason = !trusted.has(uid) ? `belongs to user ${uid}` : open ? 'may be written by others' : null;
     if (reason === null) continue;
     throw new Error(
       `${path} is not run as root: ${place} ${reason}, who could change what runs; give it to root (chown root, chmod go-w), or do not run as root`,
     );
   }
+}
+
+/** The file and all folders above it: who may rename one of them can put another in its place. */
+function upwards(path: string): string[] {
+  const parent = dirname(path);
+  return parent === path ? [path] : [path, ...upwards(parent)];
 }
 
 function commandOwner(owners: Owners): readonly number[] {

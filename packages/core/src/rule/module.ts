@@ -37,10 +37,11 @@ export function moduleRule(): RuleDefinition {
       const inThread = isInThread(context);
       const path = context.tools.path(payload);
       const stamp = moduleStamp(path);
-      if (context.tools.checking) return { match: () => false };
       refuseUnsafe(path);
+      if (context.tools.checking) return { match: () => false };
       const rule = new ModuleRule({ path, timeout, inThread }, stamp, new ModuleReports(path, context.tools));
       context.tools.onClose(() => rule.close());
+      context.tools.prepare(rule.loaded());
       return rule;
     },
   };
@@ -75,21 +76,33 @@ class ModuleRule implements Rule {
   #runner: ModuleRunner | null = null;
   /** While there has been none. Never rejects. */
   #first: Promise<void> | null;
+  /** The last load. Never rejects. */
+  #loading: Promise<void>;
   #closed = false;
 
   /** `stamp`: of the file as it is. */
   constructor(options: ModuleOptions, stamp: string, reports: ModuleReports) {
     this.#options = options;
     this.#reports = reports;
-    this.#first = this.#load(stamp).then(() => {
+    this.#loading = this.#load(stamp);
+    this.#first = this.#loading.then(() => {
       this.#first = null;
     });
     this.#watch = new ModuleWatch(
       options.path,
       stamp,
-      (changed) => this.#load(changed),
+      (changed) => {
+        // One after the other: an older version must not come in late and stay.
+        this.#loading = this.#loading.then(() => this.#load(changed));
+        return this.#loading;
+      },
       (code) => reports.tell('MODULE_NOT_WATCHED', `is not watched (${code}): a change takes effect when the config is loaded again`),
     );
+  }
+
+  /** Settles when the file was loaded, or could not be; in some seconds at most. */
+  loaded(): Promise<void> {
+    return this.#loading;
   }
 
   match(session: Session, facts: Facts): Verdict | Promise<Verdict> {

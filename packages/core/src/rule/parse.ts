@@ -113,7 +113,10 @@ export function buildBareRule(text: string, known: KnownRules): Rule {
 /** `KIND,payload[,parameter…]`: a rule in a rule has no target. */
 function buildNested(text: string, known: KnownRules, depth: number): Rule {
   const { kind, rest } = splitKind(text);
-  if (known.definitions(kind)?.payload === false) throw new Error(`${kind} cannot stand in another rule: leave it out`);
+  if (kind === 'MATCH') throw new Error('MATCH cannot stand in another rule: leave it out');
+  if (known.definitions(kind)?.payload === false) throw new Error(`${kind} cannot stand in another rule, nor in a list: make it a rule of its own`);
+  if (kind === 'SUB-RULE')
+    throw new Error('SUB-RULE cannot stand in another rule: its list would be lost. Put what is to hold as well into its parentheses, as an AND');
   if (rest === null) throw new Error(`"${text}" is no rule: write (KIND,payload), as in (DOMAIN,www.example.com)`);
   const { payload, behind } = splitPayload(text, kind, rest, false);
   return build({ kind, payload, parameters: behind, options: {} }, known, depth);

@@ -12,6 +12,8 @@ export interface RuleTools {
   path(text: string): string;
   /** A set of `rule-providers`. Throws a plain Error with a "did you mean" for a name that is not there. */
   ruleSet(name: string): RuleSet;
+  /** Something to wait for before the config is in force. It has a time limit of its own and never rejects. */
+  prepare(pending: Promise<void>): void;
   /** Runs when the config is no longer in force. */
   onClose(close: () => void): void;
   /** Something that cannot be said when the config is checked: a file that broke while it was watched. Told as `kernel.warning`. */
@@ -41,6 +43,7 @@ export class ConfigRuleTools implements RuleTools {
   readonly geodata: Geodata;
   readonly #options: RuleToolsOptions;
   #closers: (() => void)[] = [];
+  #pending: Promise<void>[] = [];
 
   constructor(options: RuleToolsOptions) {
     this.#options = options;
@@ -59,6 +62,17 @@ export class ConfigRuleTools implements RuleTools {
     if (set !== undefined) return set;
     const guess = closest(name, sets?.keys() ?? []);
     throw new Error(`there is no rule-provider "${name}"${guess === null ? ': name it under rule-providers' : `, did you mean "${guess}"?`}`);
+  }
+
+  prepare(pending: Promise<void>): void {
+    this.#pending.push(pending);
+  }
+
+  /** Settles when all that rules prepare is there. */
+  async prepared(): Promise<void> {
+    const pending = this.#pending;
+    this.#pending = [];
+    await Promise.all(pending);
   }
 
   onClose(close: () => void): void {

@@ -67,7 +67,7 @@ const EXACT: readonly [lines: string, ...problems: string[]][] = [
   ],
   [
     `${HTTP}, path: plugin.js }\n`,
-    '~/c.yaml:2:77 error: a downloaded list replaces the file that it is kept in, so its name must be one of a list: it ends in .yaml, .yml, .txt, .list, .conf, .json\n    path: plugin.js',
+    '~/c.yaml:2:77 error: a downloaded list replaces the file that it is kept in, so its name must be one of a list: it ends in .yaml, .yml, .txt, .list, .json\n    path: plugin.js',
   ],
   [`${HTTP}, path: ./c.yaml }\n`, '~/c.yaml:2:77 error: this is the config itself, and a downloaded list would replace it\n    path: ./c.yaml'],
   [

@@ -67,6 +67,10 @@ const EXACT: readonly [text: string, ...problems: string[]][] = [
     'c.yaml:4:7 error: these sub-rules use each other in a circle: a -> b -> a\n    SUB-RULE,(NETWORK,UDP),a',
     'c.yaml:5:7 error: there is no proxy or group "DIREKT". Did you mean "DIRECT"?\n    DOMAIN,x,DIREKT',
   ],
+  [
+    `sub-rules:\n${Array.from({ length: 17 }, (_, i) => `  l${i}: ["SUB-RULE,(NETWORK,TCP),l${i + 1}"]\n`).join('')}  l17: []\n`,
+    'c.yaml:17:9 error: sub-rules lead to each other more than 16 deep\n    "SUB-RULE,(NETWORK,TCP),l16"',
+  ],
   ['rules: MATCH\n', 'c.yaml:1:8 error: "rules" must be a list\n    rules: MATCH'],
   [
     'timeouts: { connect: 0, halfClose: 5 }\n',

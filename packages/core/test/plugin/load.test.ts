@@ -7,7 +7,8 @@ import { installedPlugins } from '../../dist/plugin/list.js';
 import { type LoadOptions, loadPlugins } from '../../dist/plugin/load.js';
 import type { Guard } from '../../dist/plugin/ownership.js';
 import { PluginError } from '../../dist/plugin/plugin-error.js';
-import { FakeClock, settle } from '../../dist/testing/fake-clock.js';
+import { FakeClock } from '../../dist/testing/fake-clock.js';
+import { eventually } from '../../dist/testing/wait.js';
 
 const root = await realpath(await mkdtemp(join(tmpdir(), 'nekit-load-')));
 t.teardown(() => rm(root, { recursive: true, force: true }));
@@ -342,7 +343,7 @@ t.test('importing', async (t) => {
     await addPackage(modules, 'hangs', { code: `await new Promise(() => {});\n${source('hangs')}` });
     const clock = new FakeClock();
     const outcome = failure(loadPlugins(['hangs'], { ...options, clock, importMs: 500 }));
-    for (let i = 0; i < 1_000 && clock.pending === 0; i++) await settle();
+    await eventually(() => clock.pending > 0);
     await clock.advance(500);
     t.match(await outcome, { code: 'PLUGIN_TIMEOUT', plugin: 'hangs', hook: 'load', message: /importing .*took longer than 500 ms/ });
     t.equal(clock.pending, 0);

@@ -208,6 +208,11 @@ void t.test('sub-rules', async () => {
     code: 'RULE_CYCLE',
     message: /a -> b -> a$/,
   });
+  const doubling = Object.fromEntries(
+    Array.from({ length: 15 }, (_, level) => [`l${level}`, Array.from({ length: 4 }, () => `SUB-RULE,(NETWORK,TCP),l${level + 1}`)]),
+  );
+  const many = routerOf(given(['SUB-RULE,(NETWORK,TCP),l0', 'MATCH,proxy'], { ...doubling, l15: ['DST-PORT,1,DIRECT'] }));
+  assert.equal((await many.route(testSession())).rule?.text, 'MATCH,proxy', 'a thousand million ways are not all walked');
   const router = routerOf(given(['SUB-RULE,(NETWORK,TCP),a', 'MATCH,proxy'], { a: ['DOMAIN,x.test,DIRECT', 'DST-PORT,80,tcp-only'] }));
   const trace = { tried: [], lookups: [] };
   const decision = await router.evaluate(testSession({ destination: { host: 'x.test', port: 80 } }), trace);
@@ -220,6 +225,27 @@ void t.test('sub-rules', async () => {
     ],
   );
   assert.equal((await router.route(testSession({ destination: { host: 'y.test', port: 22 } }))).rule?.text, 'MATCH,proxy', 'nothing inside: the next rule');
+});
+
+void t.test('an address with a zone that looks like a name is no name', async () => {
+  const rules = ['a.test', 'b.test', 'c.test', 'd.test'].map((suffix) => `DOMAIN-SUFFIX,${suffix},proxy`);
+  const router = routerOf({ rules, subRules: new Map(), names: {} });
+  for (const each of [null, { tried: [], lookups: [] }])
+    assert.equal((await router.evaluate(testSession({ destination: { host: 'fe80::1%x.a.test', port: 443 } }), each)).rule, null);
+});
+
+void t.test('more rules than a call takes arguments', async () => {
+  const rules = Array.from({ length: 200_000 }, (_, index) => route(`DOMAIN,n${index}.test,proxy`));
+  const router = new Router({
+    routes: rules,
+    adapters: (tag) => adapters.get(tag),
+    mode: 'rule',
+    events: new Events(),
+    timeouts: { resolve: 1000 },
+    resolver: { resolve: async () => [] },
+  });
+  assert.equal((await router.route(testSession({ destination: { host: 'n199999.test', port: 443 } }))).index, 199_999);
+  assert.equal(router.rules().length, 200_000);
 });
 
 void t.test('a rule may name its target itself', async () => {

@@ -409,7 +409,7 @@ void t.test('as root: a file that somebody else may change', async (t) => {
     command: '/opt/cli.js',
     realpath: (path: string) => (path === '/rules/link.mjs' ? '/home/real.mjs' : path),
     stat: (path: string) => {
-      const found = entries[path];
+      const found = path === '/' ? ([0, 0o755] as const) : entries[path];
       if (found === undefined) throw Object.assign(new Error(path), { code: 'ENOENT' });
       return { uid: found[0], mode: found[1] };
     },
@@ -431,6 +431,12 @@ void t.test('as root: a file that somebody else may change', async (t) => {
     ['/rules/a.mjs', { '/rules/a.mjs': [0, 0o646] }, /\/rules\/a\.mjs may be written by others/],
     ['/rules/a.mjs', { '/rules': [0, 0o777] }, /: \/rules may be written by others/],
     ['/rules/link.mjs', { '/home': [1000, 0o755], '/home/real.mjs': [0, 0o644] }, /: \/home belongs to user 1000/],
+    // Who owns a folder further up may put another in the place of all below it.
+    [
+      '/home/alice/rules/a.mjs',
+      { '/home': [0, 0o755], '/home/alice': [1000, 0o755], '/home/alice/rules': [0, 0o755], '/home/alice/rules/a.mjs': [0, 0o644] },
+      /: \/home\/alice belongs to user 1000/,
+    ],
   ] as const) {
     const changed = { ...good, ...entries };
     assert.throws(() => refuseUnsafe(path, owners(changed)), { message }, path);
@@ -439,6 +445,7 @@ void t.test('as root: a file that somebody else may change', async (t) => {
   }
   refuseUnsafe('/rules/a.mjs', owners({ ...good, '/rules/a.mjs': [1000, 0o644], '/opt/cli.js': [1000, 0o755] }));
   refuseUnsafe('/rules/a.mjs', owners({ '/rules': [0, 0o755], '/rules/a.mjs': [0, 0o644] }));
+  refuseUnsafe('/tmp/a.mjs', owners({ '/tmp': [0, 0o1777], '/tmp/a.mjs': [0, 0o644] }));
 
   if (process.geteuid?.() !== 0) return;
   const { warnings, write, rule } = bench(t);

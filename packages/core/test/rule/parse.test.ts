@@ -91,6 +91,7 @@ void t.test('buildRule', async (t) => {
     const build = (depth: number) => buildRule('NOT', `((${nest(depth - 1)}))`, [], {}, known);
     build(16);
     assert.throws(() => build(17), /nested more than 16 deep/);
+    assert.throws(() => buildRule('NOT', '((SUB-RULE,(NETWORK,TCP),list))', [], {}, known), /^Error: SUB-RULE cannot stand in another rule/);
     assert.throws(() => buildRule('NOT', '('.repeat(10_000) + ')'.repeat(10_000), [], {}, known), /at most|are allowed|no kind|no rule/);
     assert.throws(() => buildRule('NOT', '('.repeat(8_000) + ')'.repeat(8_000), [], {}, known), /no rule|no kind/);
     assert.throws(() => buildRule('AND', '((NOT,'.repeat(2_700), [], {}, known), /closing parenthesis is missing/);

@@ -48,7 +48,7 @@ void t.test('DOMAIN-SUFFIX', async () => {
       'DOMAIN-SUFFIX',
       payload,
       ['example.com', 'www.example.com', 'a.b.example.com'],
-      ['notexample.com', 'example.com.evil', 'example.co', 'com', '1.2.3.4'],
+      ['notexample.com', 'example.com.evil', 'example.co', 'com', '1.2.3.4', 'fe80::1%a.example.com', 'fd00::1%example.com'],
     );
   }
   for (const payload of ['.example.com', '*.example.com']) {
