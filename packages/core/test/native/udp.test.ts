@@ -9,7 +9,7 @@ import { openSockets } from '../../dist/native/open-sockets.js';
 import type { NetError } from '../../dist/net/errors.js';
 import type { Sockets } from '../../dist/net/sockets.js';
 import { keepBatch, MAX_UDP_PAYLOAD, type UdpBatch, type UdpHandlers, type UdpSocket } from '../../dist/net/udp.js';
-import { eventually } from '../../dist/testing/wait.js';
+import { eventually, within } from '../../dist/testing/wait.js';
 
 const { addon } = findAddon();
 
@@ -348,6 +348,8 @@ if (addon !== null) {
     const sockets = openSockets(addon);
     const large = 100_000_000;
     let streamed = 0;
+    /** All ends of the streams: nothing may be under way when the sockets are closed. */
+    const ends: Promise<unknown>[] = [];
     const listener = await sockets.listen(
       { host: '127.0.0.1', port: 0, backlog: 64 },
       {
@@ -356,10 +358,11 @@ if (addon !== null) {
             () => {},
             () => {},
           );
-          void (async () => {
+          const receive = async (): Promise<void> => {
             for (let chunks = await stream.read(); chunks !== null; chunks = await stream.read()) for (const chunk of chunks) streamed += chunk.length;
             await stream.closeWrite();
-          })();
+          };
+          ends.push(receive());
         },
         failed: () => {},
       },
@@ -374,11 +377,12 @@ if (addon !== null) {
         listener.port,
         {},
         (stream) => {
-          void (async () => {
+          const send = async (): Promise<void> => {
             while (writing) await stream.write([chunk]);
             await stream.closeWrite();
             await stream.read();
-          })();
+          };
+          ends.push(send());
         },
         () => t.fail('not connected'),
       );
@@ -391,8 +395,9 @@ if (addon !== null) {
     listener.close();
     server.close();
     client.socket.close();
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await within(Promise.all(ends), 20_000, 'the streams');
     sockets.close();
+    t.equal(ends.length, 32);
     t.ok(streamed >= large);
   });
 }
