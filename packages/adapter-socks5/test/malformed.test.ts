@@ -92,7 +92,7 @@ function hostAt(cursor: Cursor, type: number): string | null {
 /** By the URL standard's host parser, which is not what the code under test uses. It is laxer than DNS: the rest is checked here. */
 function canonical(name: string): string | null {
   const url = `http://${name.includes(':') && !name.startsWith('[') ? `[${name}]` : name.replace(/\.$/, '')}/`;
-  if (/[%/\\]/.test(name) || Buffer.from(name).some((byte) => byte <= 0x20) || !URL.canParse(url)) return null; // these it would decode or leave out
+  if (/[%/\\@]/.test(name) || Buffer.from(name).some((byte) => byte <= 0x20) || !URL.canParse(url)) return null; // these it would decode or leave out
   const { host, hostname, pathname, search, hash, username } = new URL(url);
   if (host !== hostname || pathname !== '/' || search + hash + username !== '') return null;
   if (hostname.startsWith('[')) return hostname.slice(1, -1);
