@@ -6,9 +6,9 @@
  * As an ordinary user only that user's processes are seen; of others' sockets the user is still known.
  */
 import { formatEndpoint } from '../net/endpoint.js';
+import { LocalAddresses } from '../net/local-addresses.js';
 import type { Session } from '../net/session.js';
 import type { Deadline, TimerWheel } from '../net/timer-wheel.js';
-import { LocalAddresses } from './local-addresses.js';
 import { type Proc, systemProc } from './proc.js';
 import type { ProcessFinder, ProcessInfo } from './process-finder.js';
 import { SocketOwners } from './socket-owners.js';

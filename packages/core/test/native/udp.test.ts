@@ -325,7 +325,7 @@ if (addon !== null) {
       if (i === 0) before = descriptors(); // what Node itself opens with its first worker
     }
     await eventually(() => descriptors() <= before);
-    t.pass();
+    t.ok(descriptors() <= before, 'nothing is left open');
   });
 
   t.test('native and node: runs reach a socket that knows of none, and its single datagrams come back', async (t) => {

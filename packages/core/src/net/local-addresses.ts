@@ -1,10 +1,10 @@
 import { networkInterfaces } from 'node:os';
-import type { Clock } from '../net/clock.js';
+import type { Clock } from './clock.js';
 
-/** Interfaces are read again after this long, in ms. */
+/** Interfaces are read again after this long, in ms: an address that was just added is ours soon. */
 const REFRESH = 5_000;
 
-/** The addresses of this machine: only who comes from one of them can be a process of ours. */
+/** The addresses of this machine. */
 export class LocalAddresses {
   readonly #clock: Pick<Clock, 'now'>;
   #known: ReadonlySet<string> = new Set();
