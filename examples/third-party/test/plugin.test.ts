@@ -7,7 +7,6 @@ import {
   type Endpoint,
   EVENTS,
   type EventSource,
-  type InboundContext,
   type Kernel,
   NetError,
   OWN_ENDPOINTS,
@@ -15,7 +14,7 @@ import {
   type Session,
   type StreamRequest,
 } from '@nekit/core';
-import { eventually, FakeFacts, ruleContext, startEcho, testContext, testSession, within } from '@nekit/core/testing';
+import { eventually, FakeFacts, ruleContext, startEcho, testContext, testInboundContext, testSession, within } from '@nekit/core/testing';
 import t from 'tap';
 import { ForwardInbound, forwardConfig } from '../dist/forward-inbound.js';
 import { hoursRule } from '../dist/hours-rule.js';
@@ -109,16 +108,12 @@ t.test('HOURS', async (t) => {
 t.test('forward by itself', async (t) => {
   const { context, own } = testContext();
   const requests: StreamRequest[] = [];
-  let ids = 0;
-  const inboundContext: InboundContext = {
+  const inboundContext = testInboundContext({
     name: 'door',
     type: 'forward',
     handleStream: async (request) => void requests.push(request),
-    handlePackets: () => Promise.reject(new Error('it has no UDP')),
-    route: () => Promise.reject(new Error('it routes nothing itself')),
-    nextId: () => ++ids,
     get: (token) => context.get(token),
-  };
+  });
   const signal = new CancelSource();
   const start = async (entry: object): Promise<{ inbound: ForwardInbound; port: number }> => {
     const inbound = new ForwardInbound(forwardConfig.parse({ port: 0, target: 'Example.COM:80', ...entry }), inboundContext);

@@ -1,6 +1,6 @@
 import http from 'node:http';
-import { CancelSource, type InboundConnection, type InboundContext, NetError, never, StreamReader } from '@nekit/core';
-import { eventually, pipePair, testContext, within } from '@nekit/core/testing';
+import { CancelSource, type InboundConnection, NetError, never, StreamReader } from '@nekit/core';
+import { eventually, pipePair, testContext, testInboundContext, within } from '@nekit/core/testing';
 import fc from 'fast-check';
 import t from 'tap';
 import { HttpProtocol } from '../dist/inbound/http-protocol.js';
@@ -401,18 +401,15 @@ t.test('CONNECT keeps the native end of the client’s stream', async (t) => {
   };
   const endpoint = { host: '127.0.0.1', port: 1 };
   const connection: InboundConnection = { stream, source: endpoint, local: endpoint, port: 1, signal: new CancelSource(), retired: never, users: null };
-  const inboundContext: InboundContext = {
+  const inboundContext = testInboundContext({
     name: 'x',
     type: 'http',
     handleStream: async (request) => {
       const client = await request.accept();
       await t.rejects(async () => client.native?.detach([]));
     },
-    handlePackets: () => Promise.reject(new NetError('denied', 'no')),
-    route: () => Promise.reject(new NetError('denied', 'no')),
-    nextId: () => 1,
     get: (wanted) => context.get(wanted),
-  };
+  });
   await far.write([Buffer.from('CONNECT a.test:443 HTTP/1.1\r\n\r\npayload')]);
   await within(new HttpProtocol().serve(connection, inboundContext));
   t.same(detached, ['payload']);

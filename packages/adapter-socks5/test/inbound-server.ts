@@ -5,7 +5,6 @@ import {
   type Endpoint,
   EVENTS,
   type InboundConnection,
-  type InboundContext,
   type KernelEvents,
   NetError,
   never,
@@ -17,7 +16,7 @@ import {
   type TimerWheel,
   type Users,
 } from '@nekit/core';
-import { eventually, testContext } from '@nekit/core/testing';
+import { eventually, testContext, testInboundContext } from '@nekit/core/testing';
 import { socksProtocol } from '../dist/protocol.js';
 
 export interface InboundOptions {
@@ -57,7 +56,7 @@ export async function startInbound(options: InboundOptions = {}): Promise<Inboun
   let serving = 0;
   let ids = 0;
   context.get(EVENTS).on('request.failed', (event) => failed.push(event));
-  const inbound: InboundContext = {
+  const inbound = testInboundContext({
     name: 'in',
     type: 'socks',
     nextId: () => ++ids,
@@ -71,7 +70,7 @@ export async function startInbound(options: InboundOptions = {}): Promise<Inboun
       packets.push(request);
       await (options.handlePackets ?? refuse)(request);
     },
-  };
+  });
   const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     const signal = new CancelSource();
     open.set(socket, signal);

@@ -1,5 +1,5 @@
 import { CancelSource, isNetError, NetError, relay, type Stream, type StreamRequest, toNetError } from '@nekit/core';
-import { collect, dialerConformance, dialOptions, eventually, pipePair, testContext, within } from '@nekit/core/testing';
+import { collect, dialerConformance, dialOptions, eventually, pipePair, testContext, testInboundContext, within } from '@nekit/core/testing';
 import t from 'tap';
 import { Socks5Adapter } from '../dist/adapter.js';
 import { socks5Config } from '../dist/config.js';
@@ -420,15 +420,7 @@ t.test('any Stream will do: nothing here needs a socket', async (t) => {
       retired: new CancelSource(),
       users: null,
     },
-    {
-      name: 'pipe',
-      type: 'socks',
-      nextId: () => 7,
-      get: context.get,
-      handleStream: echo,
-      handlePackets: never,
-      route: () => Promise.reject(new Error('not here')),
-    },
+    testInboundContext({ name: 'pipe', type: 'socks', nextId: () => 7, get: context.get, handleStream: echo }),
   );
   await client.write([bytes('05 01 00  05 01 00 01 c0000201 0050'), Buffer.from('hello')]);
   await client.closeWrite();

@@ -1,7 +1,7 @@
 /** Whatever comes off the wire: never a crash, never a hang, never a target that was not asked for. `NEKIT_FULL=1`: 1,000 runs of each. */
 import dgram from 'node:dgram';
 import { CancelSource, type Endpoint, isNetError, NetError, type Stream, type Users } from '@nekit/core';
-import { collect, FakeClock, pipePair, settle, testContext, within } from '@nekit/core/testing';
+import { collect, FakeClock, pipePair, settle, testContext, testInboundContext, within } from '@nekit/core/testing';
 import fc from 'fast-check';
 import t from 'tap';
 import { shakeHands } from '../dist/client-handshake.js';
@@ -173,18 +173,16 @@ t.test('inbound: malformed clients', async (t) => {
         retired: new CancelSource(),
         users,
       },
-      {
+      testInboundContext({
         name: 'fuzz',
         type: 'socks',
-        nextId: () => 1,
         get: context.get,
-        route: () => Promise.reject(new NetError('denied', 'not here')),
         handlePackets: async () => {},
         handleStream: async (request) => {
           targets.push(request.session.destination);
           request.reject(new NetError('refused', 'nothing is reached in this test'));
         },
-      },
+      }),
     );
     const answer = drain(client);
     for (const piece of pieces(sent, cuts)) {

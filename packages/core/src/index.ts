@@ -16,6 +16,7 @@ export * from './inbound/inbound.js';
 export * from './kernel/api.js';
 export type { ListenerInfo } from './kernel/listener-set.js';
 export * from './kernel.js';
+export * from './native/cipher.js';
 export { type AddonSearch, describeAddon, findAddon } from './native/load.js';
 export * from './net/address.js';
 export * from './net/cancel.js';

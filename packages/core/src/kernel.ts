@@ -13,7 +13,9 @@ import type { Kernel, KernelOptions } from './kernel/api.js';
 import { builtinTypes } from './kernel/builtin-types.js';
 import { type ListenerInfo, ListenerSet } from './kernel/listener-set.js';
 import { checkInput, Setup, type Surroundings } from './kernel/setup.js';
+import { CIPHERS } from './native/cipher.js';
 import { findAddon } from './native/load.js';
+import { openCiphers } from './native/open-ciphers.js';
 import { openSockets } from './native/open-sockets.js';
 import { CancelSource } from './net/cancel.js';
 import { type Clock, systemClock } from './net/clock.js';
@@ -77,7 +79,8 @@ class RunningKernel implements Kernel {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#timers = new TimerWheel(this.#clock);
-    this.#sockets = openSockets(options.native === false ? null : findAddon().addon);
+    const addon = options.native === false ? null : findAddon().addon;
+    this.#sockets = openSockets(addon);
     this.#processes = systemProcessFinder(this.#timers);
     this.#sessions = new SessionTable(this.#clock, this.#events);
     const timeouts = (): Timeouts => this.#timeouts;
@@ -96,6 +99,7 @@ class RunningKernel implements Kernel {
         provided(TIMEOUTS, timeouts),
         provided(RESOLVER, () => resolver),
         provided(SOCKETS, () => this.#sockets),
+        provided(CIPHERS, () => openCiphers(addon)),
         provided(OWN_ENDPOINTS, () => new OwnEndpoints(this.#clock)),
         provided(INSTANCE_ID, () => randomBytes(8).toString('hex')),
       ],

@@ -3,7 +3,6 @@ import {
   type Clock,
   EVENTS,
   type InboundConnection,
-  type InboundContext,
   NetError,
   relay,
   type Session,
@@ -14,7 +13,7 @@ import {
   toNetError,
   type Users,
 } from '@nekit/core';
-import { startTarget, type Target, testContext } from '@nekit/core/testing';
+import { startTarget, type Target, testContext, testInboundContext } from '@nekit/core/testing';
 import { HttpProtocol } from '../../dist/inbound/http-protocol.js';
 
 export interface Options {
@@ -67,7 +66,7 @@ export async function startInbound(options: Options = {}): Promise<InboundUnderT
     const counters = new Float64Array(2);
     return { counters, end: (error) => ended.push({ session, error, up: counters[0] ?? 0, down: counters[1] ?? 0 }) };
   };
-  const inbound: InboundContext = {
+  const inbound = testInboundContext({
     name: 'under-test',
     type: 'http',
     handleStream: async (request) => {
@@ -85,7 +84,6 @@ export async function startInbound(options: Options = {}): Promise<InboundUnderT
         end(toNetError(error));
       }
     },
-    handlePackets: () => Promise.reject(new NetError('denied', 'no packets here')),
     route: async (session) => {
       const refused = options.refuse?.(session) ?? null;
       if (refused !== null) throw refused;
@@ -93,7 +91,7 @@ export async function startInbound(options: Options = {}): Promise<InboundUnderT
     },
     nextId: () => ++ids,
     get: (wanted) => context.get(wanted),
-  };
+  });
   const users: Users | null =
     options.users === undefined
       ? null

@@ -26,6 +26,13 @@ export interface InboundContext {
    * or an adapter without streams refuse it; the session has then been reported as ended.
    */
   route(session: Session): Promise<RoutedStream>;
+  /**
+   * A TCP port for a listener that is more than one protocol (Shadowsocks: TCP and UDP on one port): accepts, keeps to the kernel's limits and to `admits`, and has
+   * `protocol` serve the connections. Where it listens is asked of its `endpoint`.
+   */
+  tcp(endpoint: Endpoint, protocol: InboundProtocol): Inbound;
+  /** Whether a client with this address may use the listener at all (lan-allowed-ips, lan-disallowed-ips). A `tcp` has asked already. */
+  admits(address: string): boolean;
   /** Session ids of this kernel. */
   nextId(): number;
   get<T>(token: Token<T>): T;

@@ -1,7 +1,7 @@
 import type { KernelConfig, ListenerConfig } from '../config/types.js';
 import { AccessList, UserList } from '../inbound/access.js';
 import type { ConnectionLimit } from '../inbound/connection-limit.js';
-import type { Inbound, InboundContext } from '../inbound/inbound.js';
+import type { Inbound, InboundContext, InboundProtocol } from '../inbound/inbound.js';
 import { TcpInbound } from '../inbound/tcp-inbound.js';
 import type { Cancel } from '../net/cancel.js';
 import type { Endpoint } from '../net/endpoint.js';
@@ -15,6 +15,9 @@ export interface ListenerInfo {
   readonly endpoint: Endpoint | null;
 }
 
+/** What is the same for all listeners of a kernel. */
+export type KernelContext = Omit<InboundContext, 'tcp' | 'admits'>;
+
 interface Running {
   readonly config: ListenerConfig;
   /** Equal keys: the same listener, which a reload leaves alone. */
@@ -26,10 +29,10 @@ interface Running {
 export class ListenerSet {
   readonly #registry: Registry;
   readonly #limit: ConnectionLimit;
-  readonly #context: (name: string, type: string) => InboundContext;
+  readonly #context: (name: string, type: string) => KernelContext;
   #running: Running[] = [];
 
-  constructor(registry: Registry, limit: ConnectionLimit, context: (name: string, type: string) => InboundContext) {
+  constructor(registry: Registry, limit: ConnectionLimit, context: (name: string, type: string) => KernelContext) {
     this.#registry = registry;
     this.#limit = limit;
     this.#context = context;
@@ -80,25 +83,22 @@ export class ListenerSet {
   }
 
   #create(config: ListenerConfig): Inbound {
-    const context = this.#context(config.name, config.type);
+    // The lists are about the LAN: where only this machine can come they say nothing, as in Clash without allow-lan.
+    const access = isLoopback(config.host) ? new AccessList([], []) : new AccessList(config.allowedIps, config.disallowedIps);
+    const users = config.users === null ? null : new UserList(config.users);
+    const tcp = ({ host, port }: Endpoint, protocols: readonly InboundProtocol[]): Inbound =>
+      new TcpInbound({ host, port, protocols, users, skipAuthPrefixes: config.skipAuthPrefixes, access, limit: this.#limit }, context);
+    const context: InboundContext = {
+      ...this.#context(config.name, config.type),
+      tcp: (endpoint, protocol) => tcp(endpoint, [protocol]),
+      admits: (address) => access.admits(address),
+    };
     const inbound = this.#registry.inbounds.get(config.type);
     if (inbound !== undefined) return inbound.definition.create(config.options, context);
     const all = this.#registry.protocols.entries().map(([, { definition }]) => definition);
     const protocols = config.type === 'mixed' ? all : all.filter((protocol) => protocol.name === config.type);
     if (protocols.length === 0) throw new NekitError('UNKNOWN_TYPE', `${config.where}: no plugin brings the listener type "${config.type}"`);
-    return new TcpInbound(
-      {
-        host: config.host,
-        port: config.port,
-        protocols,
-        users: config.users === null ? null : new UserList(config.users),
-        skipAuthPrefixes: config.skipAuthPrefixes,
-        // The lists are about the LAN: where only this machine can come they say nothing, as in Clash without allow-lan.
-        access: isLoopback(config.host) ? new AccessList([], []) : new AccessList(config.allowedIps, config.disallowedIps),
-        limit: this.#limit,
-      },
-      context,
-    );
+    return tcp(config, protocols);
   }
 }
 

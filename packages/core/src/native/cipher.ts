@@ -3,6 +3,8 @@
  * so that nothing is allocated per message. All errors have a `code`: ERR_INVALID_ARG_VALUE for wrong lengths and ranges, else a CipherCode.
  */
 
+import { token } from '../net/token.js';
+
 export type CipherCode =
   | 'CIPHER_AUTH' /** not authentic: wrong password or cipher, or altered bytes */
   | 'CIPHER_PROTOCOL' /** authentic, but not what the protocol allows here */
@@ -168,3 +170,6 @@ export interface Ciphers {
   /** BLAKE3 in derive_key mode. */
   blake3DeriveKey(context: string, material: Uint8Array, length: number): Uint8Array;
 }
+
+/** The kernel's ciphers: the addon's where it has them, TypeScript's where not. */
+export const CIPHERS = token<Ciphers>('Ciphers');

@@ -132,9 +132,10 @@ export class EngineConn implements NativeConn, Listening {
     else this.#endIfDone();
   }
 
-  useCodec(codec: object): boolean {
+  useCodec(codec: object, opened: Chunks = []): boolean {
     if (this.#closed || this.#sealed || this.#edge || this.#unread.length > 0) return false;
     this.#sealed = this.#loop.engine.setCodec(this.id, codec);
+    if (this.#sealed && opened.length > 0) this.#unread = Buffer.concat(opened);
     return this.#sealed;
   }
 

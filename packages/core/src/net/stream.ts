@@ -54,10 +54,11 @@ export interface NativeConn {
   closeWrite(): void;
   abort(reason: Error): void;
   /**
-   * Puts a codec of the same addon inside: from here on `send`, `receive` and a relay speak plain bytes. Once, before anything is sent or received. false: it
-   * was not taken (of another copy, in use, its `check` still to come), and both are as they were. Absent where there is no such thing.
+   * Puts a codec of the same addon inside: from here on `send`, `receive` and a relay speak plain bytes. Once, before anything is sent or received. `opened`: what
+   * the codec has opened already and nobody has used, which goes in front. false: it was not taken (of another copy, in use, its `check` still to come), and both
+   * are as they were. Absent where there is no such thing.
    */
-  useCodec?(codec: object): boolean;
+  useCodec?(codec: object, opened?: Chunks): boolean;
   /** Goes over to Node's event loop, unread bytes in front; the conn is spent. Absent where a codec is inside, or there is no descriptor to give. */
   toSocket?(): Socket;
   /** Bytes taken and not yet in the kernel (a sealed record is all or nothing). */

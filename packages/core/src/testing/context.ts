@@ -1,7 +1,9 @@
 import { lookup } from 'node:dns/promises';
 import type { Adapter, AdapterContext } from '../adapter/adapter.js';
 import { DirectAdapter } from '../adapter/direct.js';
+import { CIPHERS, type Ciphers } from '../native/cipher.js';
 import { findAddon } from '../native/load.js';
+import { openCiphers } from '../native/open-ciphers.js';
 import { openSockets } from '../native/open-sockets.js';
 import { addressFamily } from '../net/address.js';
 import { never } from '../net/cancel.js';
@@ -49,6 +51,8 @@ export interface TestContextOptions {
   readonly resolver?: Resolver;
   /** The native ones where the addon is there, by default. */
   readonly sockets?: Sockets;
+  /** The native ones where the addon has them, by default. */
+  readonly ciphers?: Ciphers;
   readonly base?: Adapter;
   readonly adapters?: readonly Adapter[];
   readonly values?: ReadonlyMap<symbol, unknown>;
@@ -74,6 +78,7 @@ export function testContext(options: TestContextOptions = {}): TestContext {
     [EVENTS, events],
     [OWN_ENDPOINTS, own],
     [SOCKETS, options.sockets ?? openSockets(findAddon().addon)],
+    [CIPHERS, options.ciphers ?? openCiphers(findAddon().addon)],
     [INSTANCE_ID, 'test-instance'],
     [RESOLVER, options.resolver ?? systemResolver],
     ...(options.values ?? []),

@@ -4,12 +4,12 @@ import t from 'tap';
 import { AccessList, AddressList, UserList } from '../../dist/inbound/access.js';
 import { chooseProtocol } from '../../dist/inbound/choose-protocol.js';
 import { ConnectionLimit } from '../../dist/inbound/connection-limit.js';
-import type { InboundConnection, InboundContext, InboundProtocol } from '../../dist/inbound/inbound.js';
+import type { InboundConnection, InboundProtocol } from '../../dist/inbound/inbound.js';
 import { TcpInbound } from '../../dist/inbound/tcp-inbound.js';
 import { CancelSource, never } from '../../dist/net/cancel.js';
 import { isNetError, NekitError, NetError } from '../../dist/net/errors.js';
 import { finish } from '../../dist/net/linger.js';
-import { collect, eventually, pipePair, send, startTarget, testContext, within } from '../../dist/testing.js';
+import { collect, eventually, pipePair, send, startTarget, testContext, testInboundContext, within } from '../../dist/testing.js';
 
 void t.test('AddressList', async (t) => {
   await t.test('holds networks and single addresses of both families', async () => {
@@ -118,15 +118,14 @@ void t.test('TcpInbound', async (t) => {
     const { context, events, own, timers } = testContext({ timeouts: { handshake } });
     const limit = new ConnectionLimit(10);
     const refuse = (): never => assert.fail('not in this test');
-    const inboundContext: InboundContext = {
-      name: 'in',
+    const inboundContext = testInboundContext({
       type: 'mixed',
       handleStream: refuse,
       handlePackets: refuse,
       route: refuse,
       nextId: refuse,
       get: (wanted) => context.get(wanted),
-    };
+    });
     const options = { host: '127.0.0.1', port: 0, protocols, users: null, skipAuthPrefixes: [], access: new AccessList([], []), limit, ...over };
     const inbound = new TcpInbound(options, inboundContext);
     const stop = new CancelSource();

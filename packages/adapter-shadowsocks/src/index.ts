@@ -1,0 +1,3 @@
+/** Shadowsocks for nekit-kernel. */
+export type { HeaderCheck, Method, Secret } from './method.js';
+export type { ServerLink } from './server-link.js';
