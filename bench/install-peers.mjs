@@ -1,7 +1,8 @@
-// Installs the peers that no Debian package brings into bench/build/peers: sing-box (needs Go) and Node 22 and 24 (npm package `node`).
+// Installs the peers that no Debian package brings into bench/build/peers: sing-box (needs Go), shadowsocks-rust (needs Rust) and Node 22
+// and 24 (npm package `node`).
 // What is there in the pinned version is left as it is.
 //
-//   npm run bench:peers [-- sing-box node22 node24]
+//   npm run bench:peers [-- sing-box shadowsocks-rust node22 node24]
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';

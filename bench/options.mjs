@@ -7,12 +7,14 @@ const { values } = parseArgs({
     rounds: { type: 'string' },
     seconds: { type: 'string' },
     peers: { type: 'string' },
-    only: { type: 'string', default: 'bulk,connections,http,connect,idle' },
+    ciphers: { type: 'string' },
+    only: { type: 'string', default: 'bulk,connections,http,connect,idle,udp' },
     streams: { type: 'string', default: '1,8' },
     congestion: { type: 'string' },
     idle: { type: 'string', default: '9000' },
     node: { type: 'string', multiple: true, default: [] },
     profile: { type: 'string' },
+    lock: { type: 'string' },
     'node-flags': { type: 'string', default: '' },
     'no-namespace': { type: 'boolean', default: false },
     'in-namespace': { type: 'boolean', default: false },
@@ -26,18 +28,21 @@ export const options = {
   rounds: count('rounds', values.rounds ?? (values.quick ? '2' : '5')),
   seconds: count('seconds', values.seconds ?? (values.quick ? '1' : '3')),
   peers: values.peers === undefined ? null : list(values.peers),
+  ciphers: values.ciphers === undefined ? null : list(values.ciphers),
   only: list(values.only),
   streams: list(values.streams).map((text) => count('streams', text)),
   congestion: values.congestion,
   idle: count('idle', values.idle),
   nodes: values.node.flatMap(list),
   profile: values.profile,
+  lock: values.lock,
   nodeFlags: values['node-flags'].split(' ').filter((flag) => flag !== ''),
   noNamespace: values['no-namespace'],
   inNamespace: values['in-namespace'],
 };
 
-const KINDS = ['bulk', 'connections', 'http', 'connect', 'idle'];
+/** `udp` is of bench/shadowsocks; `http`, `connect` and `idle` are not. */
+const KINDS = ['bulk', 'connections', 'http', 'connect', 'idle', 'udp'];
 for (const kind of options.only) if (!KINDS.includes(kind)) throw new Error(`--only: no test ${kind}; known: ${KINDS.join(', ')}`);
 
 function count(name, text) {

@@ -9,9 +9,9 @@ import { nodeProgram, singBox } from './pinned.mjs';
 export const NEKIT = 'nekit-kernel';
 export const NEKIT_TS = 'nekit-kernel-ts';
 
-const cli = fileURLToPath(new URL('../packages/cli/bin/nekit-kernel.js', import.meta.url));
+export const builtCli = fileURLToPath(new URL('../packages/cli/bin/nekit-kernel.js', import.meta.url));
 const built = fileURLToPath(new URL('../packages/cli/dist/', import.meta.url));
-const TO_PEERS = 'npm run bench:peers';
+export const TO_PEERS = 'npm run bench:peers';
 
 /**
  * @typedef {{ socks: number, http: number, folder: string, nodeFlags: string[] }} Place
@@ -28,6 +28,12 @@ const TO_PEERS = 'npm run bench:peers';
  * @property {(place: Place) => Promise<string[]>} command
  */
 
+export function nekitVersion(node = process.execPath, env = {}) {
+  if (!existsSync(built)) return { missing: 'not built: npm run build' };
+  if (!existsSync(node)) return { missing: `no ${node}: ${TO_PEERS}` };
+  return { version: `${output(node, [builtCli, '--version'], env).replace(/^nekit-kernel /, '')}, Node ${output(node, ['--version'])}` };
+}
+
 /** @returns {Peer} */
 function nekit(name, node, native) {
   const env = { NEKIT_NATIVE: native };
@@ -37,15 +43,11 @@ function nekit(name, node, native) {
     mixed: true,
     idle: true,
     env,
-    look() {
-      if (!existsSync(built)) return { missing: 'not built: npm run build' };
-      if (!existsSync(node)) return { missing: `no ${node}: ${TO_PEERS}` };
-      return { version: `${output(node, [cli, '--version'], env).replace(/^nekit-kernel /, '')}, Node ${output(node, ['--version'])}` };
-    },
+    look: () => nekitVersion(node, env),
     async command({ socks, folder, nodeFlags }) {
       const config = join(folder, 'nekit.yaml');
       await writeFile(config, `mixed-port: ${socks}\nlog-level: error\nmax-connections: 20000\nrules:\n  - MATCH,DIRECT\n`);
-      return [node, ...nodeFlags, cli, 'run', '-c', config];
+      return [node, ...nodeFlags, builtCli, 'run', '-c', config];
     },
   };
 }
@@ -165,7 +167,7 @@ export function onOtherNodes(values) {
   });
 }
 
-function output(command, args, env = {}) {
+export function output(command, args, env = {}) {
   return execFileSync(command, args, { encoding: 'utf8', env: { ...process.env, ...env }, timeout: 20_000 }).trim();
 }
 
@@ -178,7 +180,7 @@ function programOnPath(command) {
 /** dpkg's own placeholder. */
 const FORMAT = '$' + '{Version}';
 
-function debian(command, packageName) {
+export function debian(command, packageName) {
   if (programOnPath(command) === undefined) return { missing: `not installed: apt-get install ${packageName}` };
   try {
     return { version: execFileSync('dpkg-query', ['-W', '--showformat', FORMAT, packageName], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }) };

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 
 const SING_BOX = '1.14.1';
 const SING_BOX_MODULE = 'github.com/sagernet/sing-box';
+const SHADOWSOCKS_RUST = '1.25.0';
 const NODES = { 22: '22.23.3', 24: '24.21.0' };
 
 /** Git, biome, eslint and knip pass it over, as all of bench/build. */
@@ -39,6 +40,34 @@ export const singBox = {
   minutes: 30,
 };
 
+const rustFolder = `${cache}shadowsocks-rust-${SHADOWSOCKS_RUST}`;
+
+/** @type {Pinned} */
+export const shadowsocksRust = {
+  name: 'shadowsocks-rust',
+  file: `${rustFolder}/bin/sslocal`, // ssserver is beside it
+  // What speaks Shadowsocks, with every cipher; no logging, DNS, HTTP or TUN. `-j 1`: others work here too.
+  install: [
+    'cargo',
+    'install',
+    '-j',
+    '1',
+    '--locked',
+    '--root',
+    rustFolder,
+    '--no-default-features',
+    '--features',
+    'local,server,multi-threaded,stream-cipher,aead-cipher,aead-cipher-extra,aead-cipher-2022,aead-cipher-2022-extra,security-replay-attack-detect',
+    '--bin',
+    'sslocal',
+    '--bin',
+    'ssserver',
+    `shadowsocks-rust@${SHADOWSOCKS_RUST}`,
+  ],
+  env: {},
+  minutes: 60,
+};
+
 /** @type {Pinned[]} */
 const nodes = Object.entries(NODES).map(([major, version]) => {
   const folder = `${cache}node-${version}`;
@@ -51,7 +80,7 @@ const nodes = Object.entries(NODES).map(([major, version]) => {
   };
 });
 
-export const pinned = [singBox, ...nodes];
+export const pinned = [singBox, shadowsocksRust, ...nodes];
 
 /** The program of `--node 22` and the like; any other value is a path already. */
 export function nodeProgram(value) {

@@ -151,17 +151,17 @@ function idleTable(idle) {
   ];
 }
 
-function table(head, rows) {
+export function table(head, rows) {
   const all = [head, ...rows].map((row) => row.map(String));
   const widths = head.map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)));
   const line = (row) => row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column]) : cell.padStart(widths[column]))).join('  ');
   return [line(all[0]), widths.map((width) => '-'.repeat(width)).join('  '), ...all.slice(1).map(line)].join('\n');
 }
 
-function digits(value, places = 2) {
+export function digits(value, places = 2) {
   return Number.isFinite(value) ? value.toFixed(places) : NOTHING;
 }
 
-function ratio(value) {
+export function ratio(value) {
   return Number.isFinite(value) ? `${value.toFixed(2)}x` : NOTHING;
 }

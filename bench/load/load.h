@@ -1,17 +1,19 @@
 /*
- * A load generator for TCP relays and HTTP proxies, and the servers it talks to. One process, one epoll loop each.
+ * A load generator for relays of TCP and UDP and HTTP proxies, and the servers it talks to. One process, one epoll loop each.
  *
  *   load serve                                        sink, source and echo on one port; prints "port N"
  *   load origin                                       an HTTP server with small answers; prints "port N"
+ *   load serve-udp                                    sends every datagram back; prints "port N"
  *   load bulk PROXY TARGET STREAMS up|down SECONDS    throughput, every byte counted at the other end
  *   load connections PROXY TARGET PARALLEL SECONDS    connect, handshake, 64-byte ping echoed, close
  *   load idle PROXY TARGET COUNT                      opens COUNT relayed connections, prints "ready", holds them until a
  *                                                     line (or the end) of stdin, pings them all again
  *   load http PROXY TARGET PARALLEL SECONDS           requests to an origin, one after the other on each of PARALLEL connections
+ *   load udp PROXY TARGET SIZE WINDOW SECONDS         datagrams of SIZE bytes to an echo, WINDOW of them on their way at any time
  *
- * TARGET is a port of 127.0.0.1, and so is PROXY: N or socks:N is a SOCKS5 proxy, http:N an HTTP proxy (asked with CONNECT, or for
- * `load http` with absolute-form requests), 0 none at all. A result is one line of JSON on stdout;
- * anything that went wrong is on stderr with exit code 1. LOAD_CONGESTION names a congestion control for our own sockets.
+ * TARGET is a port of 127.0.0.1, and so is PROXY: N or socks:N is a SOCKS5 proxy (for `load udp` asked with UDP ASSOCIATE), http:N an
+ * HTTP proxy (asked with CONNECT, or for `load http` with absolute-form requests), 0 none at all. A result is one line of JSON on
+ * stdout; anything that went wrong is on stderr with exit code 1. LOAD_CONGESTION names a congestion control for our own sockets.
  *
  * The first byte of a connection tells the server what it is. Not every proxy keeps a half-closed connection, so nothing here
  * needs one: ends are told in the stream.
@@ -117,10 +119,12 @@ void session_ping(session *s);
 void session_end(session *s);
 
 int serve(void);
+int serve_udp(void);
 int origin(void);
 int bulk(const route *way, int streams, int up, double seconds);
 int connections(const route *way, int parallel, double seconds);
 int idle(const route *way, int count);
 int http(const route *way, int parallel, double seconds);
+int udp(const route *way, int size, int window, double seconds);
 
 #endif

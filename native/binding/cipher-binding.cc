@@ -73,6 +73,7 @@ void exportCiphers(Napi::Env env, Napi::Object exports) {
   exports.Set("ciphersAvailable", Napi::Boolean::New(env, available()));
   if (!available()) return;
   exports.Set("Aead", AeadObject::define(env));
+  exports.Set("PacketAead", PacketAeadObject::define(env));
   exports.Set("StreamCipher", StreamCipherObject::define(env));
   exports.Set("AesBlock", AesBlockObject::define(env));
   exports.Set("Codec", CodecObject::define(env));

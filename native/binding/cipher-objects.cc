@@ -126,6 +126,40 @@ Napi::Value AeadObject::openRun(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Function PacketAeadObject::define(Napi::Env env) {
+  return DefineClass(
+      env, "PacketAead",
+      {InstanceMethod<&PacketAeadObject::seal>("seal"), InstanceMethod<&PacketAeadObject::open>("open")});
+}
+
+PacketAeadObject::PacketAeadObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<PacketAeadObject>(info) {
+  const AeadInfo* method = info[0].IsString() ? aeadByName(info[0].As<Napi::String>().Utf8Value().c_str()) : nullptr;
+  if (method == nullptr) throw argumentError(info.Env(), "method: no such AEAD");
+  packets_ = PacketAead::create(method->method, bytesOfLength(info[1], method->keyLength, "key"));
+  if (packets_ == nullptr) throw failed(info.Env());
+}
+
+/// seal(plain, start, end, out, outStart): bytes written
+Napi::Value PacketAeadObject::seal(const Napi::CallbackInfo& info) {
+  const ByteRange plain = rangeOf(info[0], info[1], info[2], "plain");
+  const ByteRange out = rangeOf(info[3], info[4], info.Env().Undefined(), "out");
+  const size_t length = packets_->saltLength() + plain.length + kTagLength;
+  if (out.length < length) throw argumentError(info.Env(), "out: too short");
+  if (!packets_->seal(plain.data, plain.length, out.data)) throw failed(info.Env());
+  return Napi::Number::New(info.Env(), static_cast<double>(length));
+}
+
+/// open(packet, start, end, out, outStart): bytes written, -1 if not authentic
+Napi::Value PacketAeadObject::open(const Napi::CallbackInfo& info) {
+  const ByteRange packet = rangeOf(info[0], info[1], info[2], "packet");
+  const ByteRange out = rangeOf(info[3], info[4], info.Env().Undefined(), "out");
+  const size_t overhead = packets_->saltLength() + kTagLength;
+  if (packet.length < overhead) return Napi::Number::New(info.Env(), -1);
+  if (out.length < packet.length - overhead) throw argumentError(info.Env(), "out: too short");
+  const bool authentic = packets_->open(packet.data, packet.length, out.data);
+  return Napi::Number::New(info.Env(), authentic ? static_cast<double>(packet.length - overhead) : -1);
+}
+
 Napi::Function StreamCipherObject::define(Napi::Env env) {
   return DefineClass(env, "StreamCipher", {InstanceMethod<&StreamCipherObject::process>("process")});
 }

@@ -7,6 +7,7 @@
 
 #include "cipher/aead.hh"
 #include "cipher/aes-block.hh"
+#include "cipher/shadowsocks-packet.hh"
 #include "cipher/stream-cipher.hh"
 
 namespace nekit {
@@ -30,6 +31,19 @@ class AeadObject : public Napi::ObjectWrap<AeadObject> {
   uint8_t key_[kMaxKeyLength] = {};
   std::unique_ptr<Aead> sealer_;
   std::unique_ptr<Aead> opener_;
+};
+
+/// new PacketAead(method, key): datagrams of Shadowsocks, both directions.
+class PacketAeadObject : public Napi::ObjectWrap<PacketAeadObject> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit PacketAeadObject(const Napi::CallbackInfo& info);
+
+ private:
+  Napi::Value seal(const Napi::CallbackInfo& info);
+  Napi::Value open(const Napi::CallbackInfo& info);
+
+  std::unique_ptr<PacketAead> packets_;
 };
 
 /// new StreamCipher(method, key, iv, encrypt): one direction of a stream.

@@ -48,7 +48,8 @@ Napi::Function CodecObject::define(Napi::Env env) {
       {InstanceMethod<&CodecObject::seal>("seal"), InstanceMethod<&CodecObject::open>("open"),
        InstanceMethod<&CodecObject::sealPrologue>("sealPrologue"),
        InstanceAccessor<&CodecObject::prologuePending>("prologuePending"),
-       InstanceAccessor<&CodecObject::peerSalt>("peerSalt"), InstanceAccessor<&CodecObject::user>("user")});
+       InstanceAccessor<&CodecObject::midRecord>("midRecord"), InstanceAccessor<&CodecObject::peerSalt>("peerSalt"),
+       InstanceAccessor<&CodecObject::salt>("salt"), InstanceAccessor<&CodecObject::user>("user")});
 }
 
 CodecObject::CodecObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<CodecObject>(info) {
@@ -168,9 +169,18 @@ Napi::Value CodecObject::prologuePending(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), codec_ != nullptr && codec_->prologuePending());
 }
 
+Napi::Value CodecObject::midRecord(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), codec_ != nullptr && codec_->midRecord());
+}
+
 /// Uint8Array, empty before the salt came.
 Napi::Value CodecObject::peerSalt(const Napi::CallbackInfo& info) {
   return toBytes(info.Env(), codec_ != nullptr ? codec_->peerSalt() : std::vector<uint8_t>());
+}
+
+/// Uint8Array, empty where the method has none, or the codec has been given away.
+Napi::Value CodecObject::salt(const Napi::CallbackInfo& info) {
+  return toBytes(info.Env(), codec_ != nullptr ? codec_->salt() : std::vector<uint8_t>());
 }
 
 /// Index into `users`, -1 without.

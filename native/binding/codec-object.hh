@@ -28,7 +28,9 @@ class CodecObject : public Napi::ObjectWrap<CodecObject> {
   Napi::Value open(const Napi::CallbackInfo& info);
   Napi::Value sealPrologue(const Napi::CallbackInfo& info);
   Napi::Value prologuePending(const Napi::CallbackInfo& info);
+  Napi::Value midRecord(const Napi::CallbackInfo& info);
   Napi::Value peerSalt(const Napi::CallbackInfo& info);
+  Napi::Value salt(const Napi::CallbackInfo& info);
   Napi::Value user(const Napi::CallbackInfo& info);
 
   std::unique_ptr<ShadowsocksCodec> codec_;

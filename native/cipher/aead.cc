@@ -42,6 +42,14 @@ std::unique_ptr<Aead> Aead::create(AeadMethod method, const uint8_t* key, Use us
 
 Aead::~Aead() { wipe(key_, sizeof(key_)); }
 
+bool Aead::rekey(const uint8_t* key, Use use) {
+  if (info_.method == AeadMethod::XChaCha20Poly1305) {
+    std::memcpy(key_, key, kMaxKeyLength);
+    return true;
+  }
+  return openssl()->init(context_.get(), nullptr, nullptr, key, nullptr, use == Use::Seal ? 1 : 0) == 1;
+}
+
 bool Aead::begin(const uint8_t* nonce, bool encrypt, const uint8_t* aad, size_t aadLength) {
   const OpenSsl& ssl = *openssl();
   const int direction = encrypt ? 1 : 0;

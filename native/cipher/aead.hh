@@ -38,6 +38,9 @@ class Aead {
 
   const AeadInfo& info() const { return info_; }
 
+  /// From here on another key, which costs a third of another object. false: libcrypto failed.
+  bool rekey(const uint8_t* key, Use use);
+
   /// `out` gets `length` + 16 bytes; it is `plain` or does not overlap it. A nonce is used once. false: libcrypto
   /// failed.
   bool seal(const uint8_t* nonce, const uint8_t* plain, size_t length, uint8_t* out, const uint8_t* aad = nullptr,

@@ -22,6 +22,9 @@ class ChunkReader {
     inPayload_ = true;
   }
 
+  /// The length of a chunk is known, its payload is to come.
+  bool inChunk() const { return inPayload_; }
+
  private:
   const size_t maxPayload_;
   size_t payload_ = 0;

@@ -29,6 +29,8 @@ class Codec {
   virtual bool prologuePending() const = 0;
   /// Appends the prologue by itself, if one is pending.
   virtual void sealPrologue(std::vector<uint8_t>& wire) = 0;
+  /// What was opened last ended inside of a record: a FIN now cuts it off. Stream ciphers cannot tell, but for the IV.
+  virtual bool midRecord() const = 0;
 };
 
 /// What the Shadowsocks codecs have in common: a client's header, a salt for each direction, and an end.
@@ -41,6 +43,12 @@ class ShadowsocksCodec : public Codec {
   }
   /// The salt (or IV) that the other side sent, empty before. A server looks it up in its replay filter.
   const std::vector<uint8_t>& peerSalt() const { return peerSalt_; }
+  /// Ours, drawn when it is first asked for or needed; empty where the method has none. A server puts it into its replay
+  /// filter: what it sends must not come back as a request.
+  const std::vector<uint8_t>& salt() {
+    drawSalt();
+    return salt_;
+  }
 
  protected:
   /// `header` goes in front of the first plain bytes: the target's address at a client, empty at a server.
@@ -48,6 +56,10 @@ class ShadowsocksCodec : public Codec {
   bool alive() const { return error_.empty(); }
   /// Returns false. The first error stays.
   bool fail(const char* error);
+  /// The same in both directions.
+  virtual size_t saltLength() const = 0;
+  /// false: there is no randomness.
+  bool drawSalt();
 
   std::vector<uint8_t> header_;
   std::vector<uint8_t> salt_;  // ours

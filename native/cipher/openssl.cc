@@ -12,6 +12,9 @@ bool find(F& slot, const char* name) {
 }
 
 bool resolve(OpenSsl& ssl) {
+  // Deprecated in OpenSSL 3, and absent from a build without deprecated functions.
+  if (!find(ssl.sha1Init, "SHA1_Init") || !find(ssl.sha1Update, "SHA1_Update") || !find(ssl.sha1Final, "SHA1_Final"))
+    ssl.sha1Init = nullptr;
   return find(ssl.contextNew, "EVP_CIPHER_CTX_new") && find(ssl.contextFree, "EVP_CIPHER_CTX_free") &&
          find(ssl.contextControl, "EVP_CIPHER_CTX_ctrl") && find(ssl.setPadding, "EVP_CIPHER_CTX_set_padding") &&
          find(ssl.fetchCipher, "EVP_CIPHER_fetch") && find(ssl.freeCipher, "EVP_CIPHER_free") &&

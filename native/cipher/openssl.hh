@@ -34,6 +34,10 @@ struct OpenSsl {
   const SslDigest* (*sha1)();   // EVP_sha1
   uint8_t* (*hmac)(const SslDigest*, const void* key, int keyLength, const uint8_t* data, size_t length, uint8_t* out,
                    unsigned* outLength);             // HMAC; null on failure
+  // The next three may be missing; `hmac` serves then. They skip what `hmac` looks up and allocates at each call.
+  int (*sha1Init)(void* state);                                         // SHA1_Init
+  int (*sha1Update)(void* state, const void* data, size_t length);      // SHA1_Update
+  int (*sha1Final)(uint8_t* out, void* state);                          // SHA1_Final
   int (*random)(uint8_t* out, int length);           // RAND_bytes
   int (*compare)(const void*, const void*, size_t);  // CRYPTO_memcmp; 0 means equal, in constant time
 };

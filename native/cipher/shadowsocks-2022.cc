@@ -156,8 +156,7 @@ void Shadowsocks2022::seal(const uint8_t* plain, size_t length, std::vector<uint
       return;
     }
     sealing_ = true;
-    salt_.resize(saltLength());
-    if (!randomBytes(salt_.data(), salt_.size()) || (sealer_ = session(salt_, Aead::Use::Seal)) == nullptr) {
+    if (!drawSalt() || (sealer_ = session(salt_, Aead::Use::Seal)) == nullptr) {
       fail(codec_errors::kFailed);
       return;
     }

@@ -42,6 +42,9 @@ class Shadowsocks2022 final : public ShadowsocksCodec {
   ~Shadowsocks2022() override;
   void seal(const uint8_t* plain, size_t length, std::vector<uint8_t>& wire) override;
   bool open(const uint8_t* wire, size_t length, std::vector<uint8_t>& plain) override;
+  bool midRecord() const override {
+    return buffer_.pending() > 0 || (stage_ != Stage::Salt && stage_ != Stage::Chunks) || reader_.inChunk();
+  }
 
   /// Server: which of `users` sent the request, -1 before that is known and without users.
   int user() const { return user_; }
@@ -52,7 +55,7 @@ class Shadowsocks2022 final : public ShadowsocksCodec {
   enum class Stage : uint8_t { Salt, Identity, Fixed, Variable, Chunks };
 
   explicit Shadowsocks2022(Shadowsocks2022Options options);
-  size_t saltLength() const { return info_.keyLength; }
+  size_t saltLength() const override { return info_.keyLength; }
   int64_t now() const;
   std::unique_ptr<Aead> session(const std::vector<uint8_t>& salt, Aead::Use use);
   bool sealOne(const uint8_t* plain, size_t length, std::vector<uint8_t>& wire);

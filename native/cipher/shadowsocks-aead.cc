@@ -52,8 +52,7 @@ void ShadowsocksAead::seal(const uint8_t* plain, size_t length, std::vector<uint
   if (!alive() || (length == 0 && !prologuePending())) return;
   if (!sealing_) {
     sealing_ = true;
-    salt_.resize(info_.keyLength);  // SIP004: as long as the key
-    if (!randomBytes(salt_.data(), salt_.size()) || (sealer_ = session(salt_, Aead::Use::Seal)) == nullptr) {
+    if (!drawSalt() || (sealer_ = session(salt_, Aead::Use::Seal)) == nullptr) {
       fail(codec_errors::kFailed);
       return;
     }

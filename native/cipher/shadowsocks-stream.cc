@@ -31,8 +31,7 @@ void ShadowsocksStream::seal(const uint8_t* plain, size_t length, std::vector<ui
   if (!alive() || (length == 0 && !prologuePending())) return;
   if (!sealing_) {
     sealing_ = true;
-    salt_.resize(method_.ivLength);
-    if (!randomBytes(salt_.data(), salt_.size()) ||
+    if (!drawSalt() ||
         (sealer_ = StreamCipher::create(method_, key_, salt_.data(), true)) == nullptr) {
       fail(codec_errors::kFailed);
       return;

@@ -38,6 +38,12 @@ export const throughSocks5: OpenThrough = (port, target, login) =>
     if (bound.port !== 0) throw new Error('BND of a CONNECT is 0.0.0.0:0');
   });
 
+/** The same with a proxy of others, which may tell any address. */
+export const throughAnySocks5: OpenThrough = (port, target, login) =>
+  handshake(port, async (stream, reader) => {
+    await socks5(stream, reader, 1, target, login);
+  });
+
 /** SOCKS 4a: always a name. */
 export const throughSocks4: OpenThrough = (port, target) =>
   handshake(port, async (stream, reader) => {
@@ -75,10 +81,18 @@ export async function socks5(stream: Stream, reader: StreamReader, command: numb
   return { host: type === 4 ? 'IPv6' : [...bytes.subarray(0, 4)].join('.'), port: ((bytes.at(-2) ?? 0) << 8) | (bytes.at(-1) ?? 0) };
 }
 
-/** ATYP, address and port: an IPv4 address as such, everything else as a name. */
+/** ATYP, address and port. */
 export function socksAddress({ host, port }: Endpoint): Buffer {
-  const address = net.isIPv4(host) ? Buffer.from([1, ...host.split('.').map(Number)]) : Buffer.concat([Buffer.from([3, host.length]), Buffer.from(host)]);
-  return Buffer.concat([address, Buffer.from([port >> 8, port & 0xff])]);
+  return Buffer.concat([addressBytes(host), Buffer.from([port >> 8, port & 0xff])]);
+}
+
+function addressBytes(host: string): Buffer {
+  if (net.isIPv4(host)) return Buffer.from([1, ...host.split('.').map(Number)]);
+  if (!net.isIPv6(host)) return Buffer.concat([Buffer.from([3, host.length]), Buffer.from(host)]);
+  const [left = [], right] = host.split('::').map((half) => half.split(':').filter((group) => group !== ''));
+  const zeros = right === undefined ? [] : Array.from({ length: 8 - left.length - right.length }, () => '0');
+  const groups = [...left, ...zeros, ...(right ?? [])].map((group) => Number.parseInt(group, 16));
+  return Buffer.from([4, ...groups.flatMap((group) => [group >> 8, group & 0xff])]);
 }
 
 async function handshake(port: number, run: (stream: Stream, reader: StreamReader) => Promise<void>): Promise<Stream> {

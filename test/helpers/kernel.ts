@@ -1,4 +1,5 @@
 import { httpPlugin } from '@nekit/adapter-http';
+import { shadowsocksPlugin } from '@nekit/adapter-shadowsocks';
 import { socks5Plugin } from '@nekit/adapter-socks5';
 import { type Clock, createKernel, type Kernel, type KernelEvents, type KernelInput, type Timeouts } from '@nekit/core';
 import { eventually } from '@nekit/core/testing';
@@ -23,11 +24,11 @@ export interface StartOptions {
   readonly clock?: Clock;
 }
 
-/** Starts a kernel with the HTTP and SOCKS plugins; without `listeners` it has one, `mixed`, on a port by the OS. */
+/** Starts a kernel with the HTTP, SOCKS and Shadowsocks plugins; without `listeners` it has one, `mixed`, on a port by the OS. */
 export async function startKernel(config: KernelInput = {}, options: StartOptions = {}): Promise<TestKernel> {
   const input: KernelInput = { listeners: [{ name: 'in', type: 'mixed', port: 0 }], ...config };
   const kernel = createKernel(input, {
-    plugins: [httpPlugin, socks5Plugin],
+    plugins: [httpPlugin, socks5Plugin, shadowsocksPlugin],
     strict: true,
     timeouts: { drain: 500, ...options.timeouts },
     ...(options.clock === undefined ? {} : { clock: options.clock }),

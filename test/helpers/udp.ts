@@ -72,8 +72,11 @@ export class UdpApp {
     await eventually(() => this.#peer.received.length > index, ms, `datagram ${index}`);
     const bytes = this.#peer.received[index]?.bytes ?? Buffer.alloc(0);
     if (bytes.readUInt16BE(0) !== 0 || bytes[2] !== 0) throw new Error('RSV and FRAG are 0');
-    if (bytes[3] !== 1) throw new Error('all peers of these tests are IPv4');
-    return { bytes: bytes.subarray(10), from: { host: [...bytes.subarray(4, 8)].join('.'), port: bytes.readUInt16BE(8) } };
+    // v2ray answers with the name that was asked for.
+    const name = bytes[3] === 3 ? bytes.toString('latin1', 5, 5 + (bytes[4] ?? 0)) : null;
+    if (bytes[3] !== 1 && name === null) throw new Error('all peers of these tests are IPv4');
+    const end = name === null ? 8 : 5 + name.length;
+    return { bytes: bytes.subarray(end + 2), from: { host: name ?? [...bytes.subarray(4, 8)].join('.'), port: bytes.readUInt16BE(end) } };
   }
 
   /** Datagrams that nobody has asked for with `next`. */

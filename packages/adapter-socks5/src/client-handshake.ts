@@ -7,18 +7,8 @@
  *
  * One step waits for the other: servers that read a whole buffer per step lose what is sent ahead.
  */
-import { type Failure, NetError, type Stream, StreamReader } from '@nekit/core';
-import {
-  endpointAt,
-  METHOD_NONE,
-  METHOD_PASSWORD,
-  METHOD_UNACCEPTABLE,
-  measureAddressed,
-  PASSWORD_VERSION,
-  REP_SUCCEEDED,
-  VERSION_5,
-  type WireEndpoint,
-} from './wire.js';
+import { type Failure, NetError, type SocksAddress, type Stream, StreamReader } from '@nekit/core';
+import { endpointAt, METHOD_NONE, METHOD_PASSWORD, METHOD_UNACCEPTABLE, measureAddressed, PASSWORD_VERSION, REP_SUCCEEDED, VERSION_5 } from './wire.js';
 
 export interface Credentials {
   /** UTF-8, 1 to 255 bytes. */
@@ -42,10 +32,10 @@ const REPLIES: Readonly<Record<number, { readonly failure: Failure; readonly tex
 /** The stream behind the handshake, with what the server sent behind its reply in front, and the address it bound. */
 export interface Handshaken {
   readonly stream: Stream;
-  readonly bound: WireEndpoint;
+  readonly bound: SocksAddress;
 }
 
-/** `address` as of `encodeEndpoint`. Rejects with NetError: 'auth' `SOCKS5_NO_METHOD` or `SOCKS5_AUTH`, `SOCKS5_REP_<n>`, 'protocol' `SOCKS5_PROTOCOL`. Leaves the stream open then. */
+/** `address` as of `encodeSocksAddress`. Rejects with NetError: 'auth' `SOCKS5_NO_METHOD` or `SOCKS5_AUTH`, `SOCKS5_REP_<n>`, 'protocol' `SOCKS5_PROTOCOL`. Leaves the stream open then. */
 export async function shakeHands(stream: Stream, command: number, address: Uint8Array, credentials: Credentials | null): Promise<Handshaken> {
   const reader = new StreamReader(stream);
   await stream.write([greeting(credentials)]);
@@ -80,7 +70,7 @@ async function authenticate(stream: Stream, reader: StreamReader, credentials: C
   if (status !== 0x00) throw new NetError('auth', 'the SOCKS5 server refused username or password', { code: 'SOCKS5_AUTH' });
 }
 
-async function readReply(reader: StreamReader): Promise<WireEndpoint> {
+async function readReply(reader: StreamReader): Promise<SocksAddress> {
   // A refusal is not waited for to its end: some servers stop after the octet that matters.
   const [version, rep] = await reader.exactly(2);
   if (version !== VERSION_5) throw protocolError(`its reply starts with ${hex(version)} instead of 05`);

@@ -4,10 +4,10 @@
  * A TCP connection asks for the association and keeps it alive; BND of the reply is the relay that the datagrams go through. When
  * either ends, the other does.
  */
-import { type DialOptions, type Endpoint, NetError, type PacketConn, type PacketDialer, toNetError } from '@nekit/core';
+import { type DialOptions, type Endpoint, NetError, type PacketConn, type PacketDialer, type SocksAddress, toNetError } from '@nekit/core';
 import { AssociatedPackets } from './associated-packets.js';
 import type { ServerConnector } from './server-connection.js';
-import { COMMAND_ASSOCIATE, type WireEndpoint } from './wire.js';
+import { COMMAND_ASSOCIATE } from './wire.js';
 
 /** "I do not know yet where I shall send from" (RFC 1928 section 4). */
 const UNKNOWN: Endpoint = { host: '0.0.0.0', port: 0 };
@@ -32,7 +32,7 @@ export async function dialAssociation(connector: ServerConnector, base: PacketDi
 }
 
 /** A server that listens on every address often says so in BND: it means the address that we reached it by. */
-function relayOf(bound: WireEndpoint, server: Endpoint): Endpoint {
+function relayOf(bound: SocksAddress, server: Endpoint): Endpoint {
   if (bound.host === null || bound.port === 0) {
     throw new NetError('protocol', 'the SOCKS5 server named no relay for datagrams', { code: 'SOCKS5_PROTOCOL' });
   }

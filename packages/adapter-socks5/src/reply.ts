@@ -5,16 +5,16 @@
  *
  * BND of a CONNECT is written as 0.0.0.0:0: which address a chain of proxies connects from is nothing that the client could use.
  */
-import { type Endpoint, FAILURES, type NetError } from '@nekit/core';
-import { encodeEndpoint, REP_HOST_UNREACHABLE, TYPE_IPV4, VERSION_5 } from './wire.js';
+import { type Endpoint, encodeSocksAddress, FAILURES, type NetError, SOCKS_IPV4 } from '@nekit/core';
+import { REP_HOST_UNREACHABLE, VERSION_5 } from './wire.js';
 
 /** CD of a SOCKS4 reply: granted, and rejected or failed. */
 export const GRANTED_4 = 0x5a;
 export const REJECTED_4 = 0x5b;
 
 export function reply5(rep: number, bound?: Endpoint): Uint8Array {
-  if (bound !== undefined) return Buffer.concat([Buffer.from([VERSION_5, rep, 0x00]), encodeEndpoint(bound)]);
-  return Buffer.from([VERSION_5, rep, 0x00, TYPE_IPV4, 0, 0, 0, 0, 0, 0]);
+  if (bound !== undefined) return Buffer.concat([Buffer.from([VERSION_5, rep, 0x00]), encodeSocksAddress(bound)]);
+  return Buffer.from([VERSION_5, rep, 0x00, SOCKS_IPV4, 0, 0, 0, 0, 0, 0]);
 }
 
 export function reply4(code: number): Uint8Array {

@@ -6,10 +6,10 @@
  *
  * NAME is there when DSTIP is 0.0.0.x with x other than 0: the client could not resolve it. USERID is a claim and no credential.
  */
-import { formatAddress, NetError } from '@nekit/core';
+import { formatAddress, hostOfName, NetError, portAt } from '@nekit/core';
 import type { Client, NextStep } from './client.js';
 import { GRANTED_4, REJECTED_4, reply4 } from './reply.js';
-import { COMMAND_CONNECT, hostOfName, MAX_TEXT, portAt } from './wire.js';
+import { COMMAND_CONNECT, MAX_TEXT } from './wire.js';
 
 const NUL = Uint8Array.of(0);
 

@@ -2,6 +2,7 @@ import {
   type AdapterContext,
   type DialOptions,
   type Endpoint,
+  encodeSocksAddress,
   type NetError,
   type Stream,
   type StreamDialer,
@@ -13,7 +14,6 @@ import {
   toNetError,
 } from '@nekit/core';
 import { type Credentials, type Handshaken, shakeHands } from './client-handshake.js';
-import { encodeEndpoint } from './wire.js';
 
 /** Where the SOCKS5 server is, and how it wants to be spoken to. */
 export interface Socks5Server {
@@ -41,7 +41,7 @@ export class ServerConnector {
    * no, when `options.signal` fires, when TLS and handshake together take longer than `timeouts.handshake`.
    */
   async open(command: number, destination: Endpoint, options: DialOptions): Promise<Handshaken> {
-    const address = encodeEndpoint(destination);
+    const address = encodeSocksAddress(destination);
     const { session, signal } = options; // `addresses` are the destination's; the base dials the server
     const stream = await this.#base.dialStream(this.server.endpoint, { session, signal });
     const cut: { error: NetError | null } = { error: null };

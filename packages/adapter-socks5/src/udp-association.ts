@@ -12,6 +12,7 @@ import {
   type PacketConn,
   PacketQueue,
   SOCKETS,
+  type SocksAddress,
   TIMEOUTS,
   TIMERS,
   timeoutError,
@@ -20,10 +21,10 @@ import {
 import type { Client } from './client.js';
 import { bindRelay, type RelaySocket } from './relay-socket.js';
 import { reply5 } from './reply.js';
-import { REP_GENERAL, REP_SUCCEEDED, type WireEndpoint } from './wire.js';
+import { REP_GENERAL, REP_SUCCEEDED } from './wire.js';
 
 /** Serves one association to its end. Rejects with NetError only for a client that left before the reply. */
-export async function serveAssociation(client: Client, asked: WireEndpoint, user: string | null): Promise<void> {
+export async function serveAssociation(client: Client, asked: SocksAddress, user: string | null): Promise<void> {
   const { source, local } = client.connection;
   // Most clients do not know their port yet (0); what a client behind NAT calls its address is not what we see.
   const port = asked.port !== 0 && asked.host === source.host ? asked.port : null;

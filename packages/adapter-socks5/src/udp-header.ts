@@ -9,9 +9,8 @@
  * The address is the remote's: where to on the way out, where from on the way back. FRAG other than 0 is a fragment; who does not
  * put fragments together must drop them.
  */
-import type { Endpoint } from '@nekit/core';
+import { type Endpoint, encodeSocksAddress, portAt, readSocksAddress, socksAddressEnd } from '@nekit/core';
 import type { PeerTable } from './peer-table.js';
-import { addressLength, encodeEndpoint, hostOf, portAt, TYPE_DOMAIN } from './wire.js';
 
 /** RSV, FRAG, ATYP. */
 const FIXED = 4;
@@ -25,20 +24,15 @@ export interface RelayedDatagram {
 /** null for what is to be dropped: too short, a fragment, an unknown address type, a name that is none, port 0. */
 export function parseRelayed(bytes: Uint8Array, peers: PeerTable): RelayedDatagram | null {
   if (bytes.length < FIXED || bytes[2] !== 0) return null;
-  const type = bytes[3] ?? 0;
-  let start = FIXED;
-  let length = addressLength(type);
-  if (length === null) return null;
-  if (type === TYPE_DOMAIN) length = bytes[start++] ?? 0;
-  const end = start + length + 2;
-  if (end > bytes.length) return null;
-  const port = portAt(bytes, start + length);
-  if (port === 0) return null;
+  const end = socksAddressEnd(bytes, FIXED - 1);
+  if (end === null || end === undefined || end > bytes.length) return null;
+  if (portAt(bytes, end - 2) === 0) return null;
   const key = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1', FIXED - 1, end);
   const known = peers.get(key);
   if (known !== null) return { peer: known, payload: bytes.subarray(end) };
-  const host = hostOf(type, bytes.subarray(start, start + length));
-  return host === null ? null : { peer: peers.add(key, host, port), payload: bytes.subarray(end) };
+  const address = readSocksAddress(bytes, FIXED - 1);
+  if (!address || address.host === null) return null;
+  return { peer: peers.add(key, address.host, address.port), payload: bytes.subarray(end) };
 }
 
 /** Headers for the peers that one association sends to, kept as long as the peers' Endpoint objects live. */
@@ -51,7 +45,7 @@ export class RelayHeaders {
     if (known !== undefined) return known;
     // A name of more than 253 characters cannot be canonical; only a foreign PacketConn could bring one.
     if (peer.host.length === 0 || peer.host.length > 253) return null;
-    const header = Buffer.concat([new Uint8Array(FIXED - 1), encodeEndpoint(peer)]);
+    const header = Buffer.concat([new Uint8Array(FIXED - 1), encodeSocksAddress(peer)]);
     this.#headers.set(peer, header);
     return header;
   }

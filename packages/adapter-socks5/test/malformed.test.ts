@@ -1,6 +1,6 @@
 /** Whatever comes off the wire: never a crash, never a hang, never a target that was not asked for. `NEKIT_FULL=1`: 1,000 runs of each. */
 import dgram from 'node:dgram';
-import { CancelSource, type Endpoint, isNetError, NetError, type Stream, type Users } from '@nekit/core';
+import { CancelSource, type Endpoint, encodeSocksAddress, isNetError, NetError, type Stream, type Users } from '@nekit/core';
 import { collect, FakeClock, pipePair, settle, testContext, testInboundContext, within } from '@nekit/core/testing';
 import fc from 'fast-check';
 import t from 'tap';
@@ -9,7 +9,6 @@ import { parseSocks5Uri } from '../dist/config.js';
 import { PeerTable } from '../dist/peer-table.js';
 import { socksProtocol } from '../dist/protocol.js';
 import { parseRelayed } from '../dist/udp-header.js';
-import { encodeEndpoint } from '../dist/wire.js';
 import { bytes, startInbound, usersOf } from './inbound-server.js';
 
 const numRuns = process.env.NEKIT_FULL === '1' ? 1_000 : 300;
@@ -213,7 +212,7 @@ t.test('adapter: malformed servers', async (t) => {
     bytes('05 ff'),
     bytes("'HTTP/1.0 400 Bad Request'"),
   ];
-  const address = encodeEndpoint({ host: 'example.com', port: 80 });
+  const address = encodeSocksAddress({ host: 'example.com', port: 80 });
   let connected = 0;
   const property = fc.asyncProperty(fc.oneof(damaged(answers), fc.uint8Array({ maxLength: 300 })), fc.array(fc.nat(), { maxLength: 6 }), async (sent, cuts) => {
     const [server, ours] = pipePair();

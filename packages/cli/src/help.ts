@@ -50,6 +50,20 @@ Exit code: 0 without errors, 1 with errors, 2 if the command line is wrong.`,
 
 Exit code: 0; 1 if something in the file is not understood; 2 if the command line is wrong.`,
   },
+  import: {
+    line: 'make a config of links (ss://…), of SIP008, or of a config of NEKit',
+    usage: 'nekit-kernel import FILE|-|LINK|URL [--plugins A,B]',
+    text: `Prints a config. What cannot be taken over is told line by line, on stderr and in comments.
+
+  FILE                 links, one a line or all of it in base64; SIP008 or another list of servers
+                       in JSON; NEKit's YAML; Clash's YAML (which can be used as it is)
+  -                    the same from the standard input
+  LINK                 one link, as ss://…#name (other users of the machine may see it: - is safer)
+  URL                  https://… or ssconf://…, with a valid certificate
+      --plugins A,B    for the links of these plugins too; that of ss:// is found by itself
+
+Exit code: 0; 1 if nothing could be taken over; 2 if the command line is wrong.`,
+  },
   plugins: {
     line: 'list the installed plugins',
     usage: 'nekit-kernel plugins [-c FILE] [--json]',

@@ -44,6 +44,8 @@ async function dispatch(args: readonly string[]): Promise<number> {
       return (await import('./commands/rules.js')).rules(rest);
     case 'plugins':
       return (await import('./commands/plugins.js')).plugins(rest);
+    case 'import':
+      return (await import('./commands/import.js')).importConfig(rest);
     case 'schema':
       return (await import('./commands/schema.js')).schema(rest);
   }

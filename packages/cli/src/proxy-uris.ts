@@ -3,18 +3,18 @@ import { UsageError } from './failure.js';
 
 /**
  * `--proxy URI` as entries of `proxies`, each with a name of its own: the URI's fragment (`#home`), else server and port.
- * Throws UsageError, which does not repeat the URI: it may hold a password.
+ * Throws UsageError, which does not repeat the URI: it may hold a password. `tell` hears of what a URI holds and its entry does not.
  */
-export function proxyEntries(uris: readonly string[], registry: Registry, taken: ReadonlySet<string>): Record<string, unknown>[] {
+export function proxyEntries(uris: readonly string[], registry: Registry, taken: ReadonlySet<string>, tell: (what: string) => void): Record<string, unknown>[] {
   const names = new Set(taken);
   return uris.map((uri, index) => {
     const which = uris.length === 1 ? '--proxy' : `--proxy (number ${index + 1})`;
-    const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(uri)?.[1]?.toLowerCase();
-    if (scheme === undefined) throw new UsageError(`${which} must be a URI, as socks5://192.0.2.1:1080`);
-    const definition = definitionFor(scheme, registry);
-    if (definition === null)
+    const scheme = schemeOf(uri);
+    if (scheme === null) throw new UsageError(`${which} must be a URI, as socks5://192.0.2.1:1080`);
+    const parser = uriParserFor(scheme, registry);
+    if (parser === null)
       throw new UsageError(`${which}: no loaded plugin takes ${scheme}:// (${schemesOf(registry).join(', ')} are known); is it missing in --plugins?`);
-    const entry = parse(which, scheme, definition, uri);
+    const entry = parse(which, scheme, parser, uri, (what) => tell(`${which}: ${what}`));
     const name = unused(nameOf(uri, entry) ?? scheme, names);
     names.add(name);
     return { ...entry, name };
@@ -23,7 +23,13 @@ export function proxyEntries(uris: readonly string[], registry: Registry, taken:
 
 type UriParser = NonNullable<AdapterDefinition<unknown>['uri']>;
 
-function definitionFor(scheme: string, registry: Registry): UriParser | null {
+/** In lower case; null for what has none. */
+export function schemeOf(uri: string): string | null {
+  return /^([a-z][a-z0-9+.-]*):/i.exec(uri)?.[1]?.toLowerCase() ?? null;
+}
+
+/** Of the plugin that takes such URIs, or null. */
+export function uriParserFor(scheme: string, registry: Registry): UriParser | null {
   for (const [, { definition }] of registry.adapters.entries()) if (definition.uri?.schemes.includes(scheme) === true) return definition.uri;
   return null;
 }
@@ -32,15 +38,16 @@ function schemesOf(registry: Registry): string[] {
   return registry.adapters.entries().flatMap(([, { definition }]) => definition.uri?.schemes ?? []);
 }
 
-function parse(which: string, scheme: string, parser: UriParser, uri: string): Record<string, unknown> {
+function parse(which: string, scheme: string, parser: UriParser, uri: string, tell: (what: string) => void): Record<string, unknown> {
   try {
-    return parser.parse(uri);
+    return parser.parse(uri, tell);
   } catch (error) {
     throw new UsageError(`${which}: bad ${scheme}:// URI: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 
-function nameOf(uri: string, entry: Readonly<Record<string, unknown>>): string | null {
+/** The fragment, else server and port. */
+export function nameOf(uri: string, entry: Readonly<Record<string, unknown>>): string | null {
   const hash = uri.indexOf('#');
   const fragment = hash === -1 ? '' : uri.slice(hash + 1);
   if (fragment !== '') {

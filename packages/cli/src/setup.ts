@@ -4,6 +4,7 @@ import {
   CORE_VERSION,
   ConfigError,
   type ConfigSource,
+  clean,
   configFromObject,
   createKernel,
   type LoadOptions,
@@ -58,7 +59,7 @@ export async function prepare(options: SetupOptions): Promise<Setup> {
   const plugins = await load(written, options);
   // Throwaway: what a kernel of these plugins knows, without a config.
   const { registry } = createKernel({}, { plugins });
-  const entries = proxyEntries(options.proxies ?? [], registry, namesIn(written));
+  const entries = proxyEntries(options.proxies ?? [], registry, namesIn(written), (what) => process.stderr.write(`nekit-kernel: ${clean(what)}\n`));
   const complete = (source: ConfigSource | null): ConfigSource => withOptions(source, options, entries);
   return { source: complete(written), plugins, registry, reread: file === undefined ? null : async () => complete(await readConfig(file)) };
 }

@@ -15,6 +15,8 @@ export interface Result {
 export interface SpawnOptions {
   readonly cwd?: string;
   readonly env?: Record<string, string>;
+  /** Another installation's command. */
+  readonly bin?: string;
 }
 
 /** The real command in a process of its own. `stop` it, or let it end. */
@@ -27,7 +29,11 @@ export class Command {
 
   constructor(args: readonly string[], options: SpawnOptions = {}) {
     const { NEKIT_DEBUG: _, ...env } = process.env;
-    this.#child = spawn(process.execPath, [BIN, ...args], { cwd: options.cwd, env: { ...env, ...options.env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#child = spawn(process.execPath, [options.bin ?? BIN, ...args], {
+      cwd: options.cwd,
+      env: { ...env, ...options.env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => this.#take(() => (this.stdout += text)));
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => this.#take(() => (this.stderr += text)));
     this.ended = new Promise((resolve, reject) => {

@@ -33,10 +33,10 @@ async function folder(t: { teardown(run: () => unknown): void }, files: Record<s
 
 tap.test('a wrong command line is one clear line and exit code 2', { timeout: TIMEOUT_MS }, async (t) => {
   const cases: [args: string[], line: string][] = [
-    [['chekc'], 'nekit-kernel: there is no command "chekc": run, check, explain, rules, plugins, schema are known'],
+    [['chekc'], 'nekit-kernel: there is no command "chekc": run, check, explain, rules, import, plugins, schema are known'],
     [['run', '--tun'], 'nekit-kernel: --tun is not there yet: it needs a TUN device, which a later version brings'],
     [['--frob'], "nekit-kernel: Unknown option '--frob'; known are --config, --plugins, --proxy, --strict, --mixed-port, --log-level"],
-    [['config.yaml'], 'nekit-kernel: there is no command "config.yaml": run, check, explain, rules, plugins, schema are known'],
+    [['config.yaml'], 'nekit-kernel: there is no command "config.yaml": run, check, explain, rules, import, plugins, schema are known'],
     [['run', 'config.yaml'], 'nekit-kernel: "config.yaml" is not expected here; a config is named by -c config.yaml'],
     [['-c'], "nekit-kernel: Option '-c, --config <value>' argument missing"],
     [['--mixed-port', '70000'], 'nekit-kernel: --mixed-port must be a port, 0 to 65535'],
@@ -74,7 +74,7 @@ tap.test('version and help', { timeout: TIMEOUT_MS }, async (t) => {
   t.equal(off.stdout, `nekit-kernel ${version} (native: none, TypeScript fallback: NEKIT_NATIVE=off)\n`);
   t.match(absent.stdout, `nekit-kernel ${version} (native: none, TypeScript fallback: `);
   t.match(absent.stdout, /nekit\.node: not there\)\n$/);
-  const commands = ['run', 'check', 'explain', 'rules', 'plugins', 'schema'];
+  const commands = ['run', 'check', 'explain', 'rules', 'import', 'plugins', 'schema'];
   const [general, ...own] = await runAll([['--help'], ...commands.map((command) => [command, '--help'])]);
   for (const [index, { code, stdout }] of own.entries()) {
     t.equal(code, 0);

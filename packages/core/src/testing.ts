@@ -2,6 +2,7 @@
 export { dialOptions, type TestContext, type TestContextOptions, testContext, testSession } from './testing/context.js';
 export { type DialerExpectations, type DialerUnderTest, dialerConformance } from './testing/dialer-conformance.js';
 export { FakeClock, settle } from './testing/fake-clock.js';
+export { allCiphers, allSockets } from './testing/implementations.js';
 export { testInboundContext } from './testing/inbound-context.js';
 export { pipePair } from './testing/pipe-pair.js';
 export { FakeFacts, ruleContext } from './testing/rules.js';

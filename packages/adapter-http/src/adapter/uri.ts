@@ -22,7 +22,9 @@ export function parseProxyUri(uri: string): Record<string, unknown> {
   if (url.password !== '') entry.password = decode(url.password, 'password');
   for (const [key, value] of url.searchParams) {
     const kind = Object.hasOwn(OPTIONS, key) ? OPTIONS[key] : undefined;
-    if (kind === undefined) throw new Error(`a proxy URI has no option "${key}"; known are ${Object.keys(OPTIONS).join(', ')}`);
+    // Not repeated: behind a "?" that nobody encoded it is a part of the password.
+    if (kind === undefined)
+      throw new Error(`a proxy URI has an option that is not known: ${Object.keys(OPTIONS).join(', ')} are (a "?" in a user name or password is written %3F)`);
     entry[key] = kind === 'text' ? value : flag(key, value);
   }
   return entry;

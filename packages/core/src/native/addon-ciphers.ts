@@ -1,9 +1,10 @@
-import type { Aead, AeadMethod, AesBlock, Ciphers, Codec, CodecSpec, StreamCipher, StreamMethod } from './cipher.js';
+import type { Aead, AeadMethod, AesBlock, Ciphers, Codec, CodecSpec, PacketAead, StreamCipher, StreamMethod } from './cipher.js';
 
 /** What the addon exports for ciphers (native/binding/cipher-binding.cc). */
 interface CipherAddon {
   readonly ciphersAvailable: true;
   readonly Aead: new (method: AeadMethod, key: Uint8Array) => Aead;
+  readonly PacketAead: new (method: AeadMethod, key: Uint8Array) => PacketAead;
   readonly StreamCipher: new (method: StreamMethod, key: Uint8Array, iv: Uint8Array, encrypt: boolean) => StreamCipher;
   readonly AesBlock: new (key: Uint8Array, encrypt: boolean) => AesBlock;
   readonly Codec: new (spec: CodecSpec) => Codec;
@@ -19,6 +20,7 @@ export function addonCiphers(addon: unknown): Ciphers | null {
   return {
     kind: 'native',
     createAead: (method, key) => new addon.Aead(method, key),
+    createPacketAead: (method, key) => new addon.PacketAead(method, key),
     createStreamCipher: (method, key, iv, direction) => new addon.StreamCipher(method, key, iv, direction === 'encrypt'),
     createAesBlock: (key, direction) => new addon.AesBlock(key, direction === 'encrypt'),
     createCodec: (spec) => new addon.Codec(spec),
@@ -30,5 +32,7 @@ export function addonCiphers(addon: unknown): Ciphers | null {
 }
 
 function hasCiphers(addon: unknown): addon is CipherAddon {
-  return typeof addon === 'object' && addon !== null && 'ciphersAvailable' in addon && addon.ciphersAvailable === true && 'Codec' in addon;
+  return (
+    typeof addon === 'object' && addon !== null && 'ciphersAvailable' in addon && addon.ciphersAvailable === true && 'Codec' in addon && 'PacketAead' in addon
+  );
 }

@@ -88,6 +88,17 @@ export interface Aead {
   openRun(nonce: Uint8Array, wire: Uint8Array, start: number, end: number, maxPayload: number, out: Uint8Array, outStart: number, progress: Uint32Array): void;
 }
 
+/**
+ * Datagrams of SIP004, each with a salt and so a key of its own: `salt | message | tag`. The salt is as long as the key. Input and output do not overlap, except
+ * that the message may be where it goes to.
+ */
+export interface PacketAead {
+  /** Bytes written to `out` from `outStart`: salt, message and tag. */
+  seal(plain: Uint8Array, start: number, end: number, out: Uint8Array, outStart: number): number;
+  /** Bytes of the message written, -1 if not authentic. */
+  open(packet: Uint8Array, start: number, end: number, out: Uint8Array, outStart: number): number;
+}
+
 /** One direction of a stream, in any fragmentation. */
 export interface StreamCipher {
   /** As many bytes as were given. `out` may be `bytes` with the same start. */
@@ -116,8 +127,12 @@ export interface Codec {
   readonly prologuePending: boolean;
   /** The salt or IV of the other side, empty before it came. */
   readonly peerSalt: Uint8Array;
+  /** Our own, drawn when it is first asked for or needed. Empty where the method has none. */
+  readonly salt: Uint8Array;
   /** 2022 server: index into `users`, else -1. */
   readonly user: number;
+  /** What was opened last ended inside of a record: a FIN now cuts it off. Stream ciphers cannot tell, but for the IV. */
+  readonly midRecord: boolean;
 }
 
 export interface AeadCodecSpec {
@@ -159,6 +174,8 @@ export type CodecSpec = AeadCodecSpec | StreamCodecSpec | Codec2022Spec;
 export interface Ciphers {
   readonly kind: 'native' | 'typescript';
   createAead(method: AeadMethod, key: Uint8Array): Aead;
+  /** `key`: the password's, which no datagram is sealed with. */
+  createPacketAead(method: AeadMethod, key: Uint8Array): PacketAead;
   createStreamCipher(method: StreamMethod, key: Uint8Array, iv: Uint8Array, direction: Direction): StreamCipher;
   createAesBlock(key: Uint8Array, direction: Direction): AesBlock;
   createCodec(spec: CodecSpec): Codec;

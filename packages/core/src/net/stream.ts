@@ -27,7 +27,7 @@ export interface Stream {
   /**
    * A kernel socket that can be given away. Absent in any wrapper that says nothing, which means: bytes pass through JavaScript.
    */
-  readonly native?: NativeEnd;
+  readonly native?: NativeEnd | undefined;
   /** A stack's stream moves its bytes to and from a socket itself. */
   splice?(remote: NativeConn, options: RelayOptions): Promise<Totals>;
 }

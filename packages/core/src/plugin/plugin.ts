@@ -58,8 +58,11 @@ export interface AdapterDefinition<C> {
   /** Of the whole entry. `name`, `type`, `dialer-proxy` are core's and need not be in it. */
   readonly config: ConfigSchema<C>;
   create(config: C, context: AdapterContext): Adapter;
-  /** `--proxy URI` for these schemes (without colon): turns the URI into an entry, without `name`. Throws a plain Error for a bad one. */
-  readonly uri?: { readonly schemes: readonly string[]; parse(uri: string): Record<string, unknown> };
+  /**
+   * `--proxy URI` and links of `import`, for these schemes (without colon): turns the URI into an entry, without `name`. Throws a plain Error for a bad
+   * one, which repeats no secret. `tell` hears, in a sentence, of what the URI holds and the entry does not.
+   */
+  readonly uri?: { readonly schemes: readonly string[]; parse(uri: string, tell?: (what: string) => void): Record<string, unknown> };
 }
 
 /** An entry of `listeners:`, for inbounds that are no TCP protocol (those register a protocol). */

@@ -66,6 +66,51 @@ function suite(ciphers: Ciphers): void {
     });
   }
 
+  for (const method of keysOf(AEAD_METHODS)) {
+    t.test(`${ciphers.kind}: ${method}: datagrams, each with a key of its own`, async (t) => {
+      const { key: length, nonce } = AEAD_METHODS[method];
+      const key = Uint8Array.from({ length }, (_, i) => i);
+      const packets = ciphers.createPacketAead(method, key);
+      const plain = text('a datagram');
+      const overhead = length + 16;
+      const seal = (): Uint8Array => {
+        const out = new Uint8Array(plain.length + overhead + 2).fill(7);
+        t.equal(packets.seal(plain, 0, plain.length, out, 1), plain.length + overhead);
+        t.strictSame([out[0], out.at(-1)], [7, 7]);
+        return out.slice(1, -1);
+      };
+      const packet = seal();
+      const salt = packet.subarray(0, length);
+      t.not(hexOf(seal().subarray(0, length)), hexOf(salt));
+      // By the parts: SIP004 is a key by HKDF, and nonce 0.
+      const aead = ciphers.createAead(method, ciphers.hkdfSha1(key, salt, text('ss-subkey'), length));
+      const out = new Uint8Array(plain.length + 1);
+      t.equal(aead.open(new Uint8Array(nonce), packet, length, packet.length, out, 0), plain.length);
+      t.equal(hexOf(out.subarray(0, -1)), hexOf(plain));
+      t.equal(packets.open(packet, 0, packet.length, out.fill(7), 1), plain.length);
+      t.equal(hexOf(out), `07${hexOf(plain)}`);
+      // Sealed and opened where it lies.
+      const place = new Uint8Array(plain.length + overhead);
+      place.set(plain, length);
+      t.equal(packets.seal(place, length, length + plain.length, place, 0), place.length);
+      t.equal(packets.open(place, 0, place.length, place, length), plain.length);
+      t.equal(hexOf(place.subarray(length, -16)), hexOf(plain));
+      for (const at of [0, length, packet.length - 1]) {
+        const altered = Uint8Array.from(packet);
+        altered[at] = (altered[at] ?? 0) ^ 1;
+        t.equal(packets.open(altered, 0, altered.length, out.fill(7), 0), -1);
+        t.equal(hexOf(out), `${'00'.repeat(plain.length)}07`, 'what is not authentic is not shown');
+      }
+      t.equal(packets.open(packet, 0, overhead - 1, out, 0), -1, 'too short');
+      t.equal(packets.open(packet, 0, overhead, out, 0), -1);
+      const bad = isCode('ERR_INVALID_ARG_VALUE');
+      t.throws(() => ciphers.createPacketAead(method, new Uint8Array(length - 1)), bad);
+      t.throws(() => packets.seal(plain, 0, plain.length, new Uint8Array(plain.length + overhead - 1), 0), bad);
+      t.throws(() => packets.seal(plain, 0, plain.length + 1, place, 0), bad);
+      t.throws(() => packets.open(packet, 0, packet.length, new Uint8Array(plain.length - 1), 0), bad);
+    });
+  }
+
   t.test(`${ciphers.kind}: lengths and ranges`, async (t) => {
     const bad = isCode('ERR_INVALID_ARG_VALUE');
     const aead = ciphers.createAead('aes-128-gcm', new Uint8Array(16));

@@ -2,6 +2,7 @@ import type { Ciphers } from '../cipher.js';
 import { FallbackAead } from './aead-cipher.js';
 import { argumentError } from './cipher-error.js';
 import { blake3, blake3DeriveKey, bytesToKey, hkdfSha1 } from './cipher-keys.js';
+import { FallbackPacketAead } from './packet-cipher.js';
 import { AeadCodec, StreamCodec } from './shadowsocks-cipher.js';
 import { Codec2022 } from './shadowsocks-cipher-2022.js';
 import { loadSodium } from './sodium.js';
@@ -13,6 +14,7 @@ export function fallbackCiphers(): Ciphers {
   return {
     kind: 'typescript',
     createAead: (method, key) => new FallbackAead(method, key, sodium),
+    createPacketAead: (method, key) => new FallbackPacketAead(method, key, sodium),
     createStreamCipher: (method, key, iv, direction) => new FallbackStreamCipher(method, key, iv, direction, sodium),
     createAesBlock: (key, direction) => new FallbackAesBlock(key, direction),
     createCodec: (spec) => {

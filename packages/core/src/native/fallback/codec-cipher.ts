@@ -48,6 +48,11 @@ export class RecordBuffer {
     return null;
   }
 
+  /** Bytes kept of a record that is not whole. */
+  get pending(): number {
+    return this.#filled;
+  }
+
   /** All that is left of the wire bytes. */
   rest(): Uint8Array {
     const rest = this.#input.subarray(this.#at);
@@ -89,6 +94,11 @@ export class SessionCipher {
     return out;
   }
 
+  /** The length of a chunk is known, its payload is to come. */
+  get inChunk(): boolean {
+    return this.#size >= 0;
+  }
+
   /** The next record is a payload of this length (the first chunk of SIP022). */
   expectPayload(size: number): void {
     this.#size = size;
@@ -116,7 +126,8 @@ export abstract class FallbackCodec implements Codec {
   readonly user: number = -1;
   protected header: Uint8Array;
   protected readonly saltLength: number;
-  protected salt: Uint8Array = NOTHING;
+  #salt: Uint8Array = NOTHING;
+  #sealing = false;
   protected readonly records = new RecordBuffer();
   #peerSalt: Uint8Array | null = null;
   #error: NekitError | null = null;
@@ -128,12 +139,21 @@ export abstract class FallbackCodec implements Codec {
     this.saltLength = saltLength;
   }
 
+  get salt(): Uint8Array {
+    if (this.#salt.length < this.saltLength) this.#salt = randomBytes(this.saltLength);
+    return Uint8Array.from(this.#salt);
+  }
+
   get prologuePending(): boolean {
     return this.#error === null && this.header.length > 0;
   }
 
   get peerSalt(): Uint8Array {
     return Uint8Array.from(this.#peerSalt ?? NOTHING);
+  }
+
+  get midRecord(): boolean {
+    return this.records.pending > 0 || (this.#peerSalt !== null && this.inRecord());
   }
 
   sealPrologue(): Uint8Array {
@@ -145,9 +165,9 @@ export abstract class FallbackCodec implements Codec {
       if (plain.length === 0 && !this.prologuePending) return NOTHING;
       const parts: Uint8Array[] = [];
       let rest = plain;
-      if (this.salt.length < this.saltLength || this.header.length > 0) {
+      if (!this.#sealing && (this.saltLength > 0 || this.header.length > 0)) {
         this.requireTurn();
-        this.salt = randomBytes(this.saltLength);
+        this.#sealing = true;
         parts.push(this.salt);
         rest = plain.subarray(this.sealFirst(plain, parts));
         this.header = NOTHING;
@@ -166,7 +186,7 @@ export abstract class FallbackCodec implements Codec {
         if (salt === null) return NOTHING;
         this.#peerSalt = Uint8Array.from(salt);
         // The formats do not tell directions apart, so our own stream played back would be authentic.
-        if (this.saltLength > 0 && Buffer.compare(this.#peerSalt, this.salt) === 0) throw cipherError('CIPHER_PROTOCOL', 'the peer sent our own salt back');
+        if (this.saltLength > 0 && Buffer.compare(this.#peerSalt, this.#salt) === 0) throw cipherError('CIPHER_PROTOCOL', 'the peer sent our own salt back');
         this.startOpening(this.#peerSalt);
       }
       this.openRest(plain);
@@ -174,6 +194,8 @@ export abstract class FallbackCodec implements Codec {
     });
   }
 
+  /** The salt has come, and more must follow. */
+  protected abstract inRecord(): boolean;
   /** Throws if it is not yet our turn to speak. */
   protected requireTurn(): void {}
   /** Derives the key for `salt` and seals the first records with the first bytes of `plain`; how many of them is the result. */

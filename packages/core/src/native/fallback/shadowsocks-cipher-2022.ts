@@ -110,6 +110,10 @@ export class Codec2022 extends FallbackCodec {
     if (this.#stage === 'fixed') this.#opener = this.#session(this.#key, peerSalt);
   }
 
+  protected override inRecord(): boolean {
+    return this.#stage !== 'chunks' || this.#opener?.inChunk === true;
+  }
+
   protected override openRest(plain: Uint8Array[]): void {
     while (this.#stage !== 'chunks') {
       const record = this.records.take(this.#recordLength(this.#stage));

@@ -43,6 +43,10 @@ export class AeadCodec extends FallbackCodec {
   protected override openRest(plain: Uint8Array[]): void {
     this.#opener?.openChunks(this.records, MAX_PAYLOAD, plain);
   }
+
+  protected override inRecord(): boolean {
+    return this.#opener?.inChunk === true;
+  }
 }
 
 /** Each direction: IV | stream. */
@@ -73,6 +77,10 @@ export class StreamCodec extends FallbackCodec {
 
   protected override startOpening(peerSalt: Uint8Array): void {
     this.#opener = this.#cipher(peerSalt, 'decrypt');
+  }
+
+  protected override inRecord(): boolean {
+    return false;
   }
 
   protected override openRest(plain: Uint8Array[]): void {

@@ -1,0 +1,168 @@
+import type { Chunks, Codec, NativeConn, NetError } from '@nekit/core';
+import { cutOff, sealError, silentEnd } from './seal-error.js';
+import { type Peer, PROLOGUE_DELAY, type SealOptions } from './seal-options.js';
+
+/** What one look at the wire takes, in bytes. */
+const READ = 64 * 1024;
+
+/** Plain bytes that are sealed at once: what the conn does not take of them has to be kept. */
+const SEAL = 16 * 1024;
+
+/**
+ * A conn that could not take the codec into itself (it belongs to another engine, or holds bytes already), sealed in JavaScript. Nobody's `relay` knows it, so
+ * relays pump its bytes.
+ */
+export class SealedConn implements NativeConn {
+  onReadable: (() => void) | null = null;
+  onWritable: (() => void) | null = null;
+  readonly #conn: NativeConn;
+  readonly #codec: Codec;
+  readonly #peer: Peer;
+  #onClose: ((error: NetError | null) => void) | null = null;
+  /** Opened, for `receive`. */
+  #plain: Uint8Array;
+  /** Sealed, for the conn. */
+  #sealed: Uint8Array = NOTHING;
+  #error: NetError | null = null;
+  #finWanted = false;
+  #finSeen = false;
+  #heard: boolean;
+  /** Stops the wait for the first bytes. */
+  #stopWaiting: (() => void) | null = null;
+
+  constructor(conn: NativeConn, codec: Codec, opened: Chunks, options: Pick<SealOptions, 'clock' | 'peer'>) {
+    this.#conn = conn;
+    this.#codec = codec;
+    this.#peer = options.peer;
+    this.#plain = opened.length === 0 ? NOTHING : Buffer.concat(opened);
+    this.#heard = opened.length > 0;
+    conn.onReadable = () => this.onReadable?.();
+    conn.onWritable = () => this.#flush();
+    conn.onClose = (error) => this.#closed(error);
+    if (codec.prologuePending) this.#stopWaiting = options.clock.after(PROLOGUE_DELAY, () => this.#sendPrologue());
+  }
+
+  get pending(): number {
+    return this.#sealed.length + this.#conn.pending;
+  }
+
+  get onClose(): ((error: NetError | null) => void) | null {
+    return this.#onClose;
+  }
+
+  /** It may have failed before anybody listened: then it is told now. */
+  set onClose(run: ((error: NetError | null) => void) | null) {
+    this.#onClose = run;
+    const error = this.#error;
+    if (run !== null && error !== null) queueMicrotask(() => run(error));
+  }
+
+  relay(): null {
+    return null;
+  }
+
+  send(bytes: Uint8Array, start: number, end: number): number {
+    if (start < end) this.#stopWaiting?.();
+    let at = start;
+    while (at < end && this.#sealed.length === 0 && this.#error === null && !this.#finWanted) {
+      const part = bytes.subarray(at, Math.min(end, at + SEAL));
+      if (!this.#put(() => this.#codec.seal(part))) break;
+      at += part.length;
+    }
+    return at - start;
+  }
+
+  receive(bytes: Uint8Array, start: number, end: number): number {
+    while (this.#plain.length === 0) {
+      if (this.#finSeen) return -1;
+      if (this.#error !== null || start === end) return 0;
+      const wire = new Uint8Array(READ);
+      const count = this.#conn.receive(wire, 0, READ);
+      if (count === 0) return 0;
+      if (count < 0 && this.#codec.midRecord) {
+        this.#fail(cutOff(this.#peer));
+        return 0;
+      }
+      if (count < 0) this.#finSeen = true;
+      else if (!this.#open(wire.subarray(0, count))) return 0;
+    }
+    const length = Math.min(end - start, this.#plain.length);
+    bytes.set(this.#plain.subarray(0, length), start);
+    this.#plain = this.#plain.subarray(length);
+    return length;
+  }
+
+  closeWrite(): void {
+    if (this.#finWanted || this.#error !== null) return;
+    this.#sendPrologue();
+    this.#finWanted = true;
+    if (this.#sealed.length === 0) this.#conn.closeWrite();
+  }
+
+  abort(reason: Error): void {
+    this.#stopWaiting?.();
+    this.#sealed = NOTHING;
+    this.#plain = NOTHING;
+    this.#conn.abort(reason);
+  }
+
+  #open(wire: Uint8Array): boolean {
+    try {
+      this.#plain = this.#codec.open(wire);
+    } catch (error) {
+      this.#fail(sealError(error, this.#peer, this.#heard));
+      return false;
+    }
+    this.#heard = true;
+    return true;
+  }
+
+  #sendPrologue(): void {
+    this.#stopWaiting?.();
+    if (this.#codec.prologuePending) this.#put(() => this.#codec.sealPrologue());
+  }
+
+  /** false: the codec is at its end. */
+  #put(seal: () => Uint8Array): boolean {
+    try {
+      this.#sealed = seal();
+    } catch (error) {
+      this.#fail(sealError(error, this.#peer, this.#heard));
+      return false;
+    }
+    this.#drain();
+    return true;
+  }
+
+  /** The conn can take more. */
+  #flush(): void {
+    this.#drain();
+    if (this.#sealed.length > 0 || this.#error !== null) return;
+    if (this.#finWanted) this.#conn.closeWrite();
+    else this.onWritable?.();
+  }
+
+  #drain(): void {
+    while (this.#sealed.length > 0) {
+      const taken = this.#conn.send(this.#sealed, 0, this.#sealed.length);
+      if (taken === 0) return;
+      this.#sealed = this.#sealed.subarray(taken);
+    }
+    this.#sealed = NOTHING; // the memory behind it is of no more use
+  }
+
+  #fail(error: NetError): void {
+    if (this.#error !== null) return;
+    this.#conn.abort(error);
+    this.#closed(error);
+  }
+
+  #closed(error: NetError | null): void {
+    if (this.#error !== null) return;
+    this.#stopWaiting?.();
+    this.#error = error === null || this.#heard ? error : silentEnd(error, this.#peer);
+    this.#onClose?.(this.#error);
+  }
+}
+
+const NOTHING = new Uint8Array(0);

@@ -1,0 +1,89 @@
+// The listener as people have it: in the config of a kernel.
+import assert from 'node:assert/strict';
+import { createKernel, encodeSocksAddress, type Kernel, type SessionSummary, type Stream, systemClock } from '@nekit/core';
+import { allCiphers, collect, dialOptions, eventually, startEcho, testContext, within } from '@nekit/core/testing';
+import t from 'tap';
+import { clientCodec } from '../../dist/method.js';
+import plugin from '../../dist/plugin.js';
+import { SealedStream } from '../../dist/sealed-stream.js';
+import { secretFor } from './listener.js';
+
+const key = (fill: number): string => Buffer.alloc(16, fill).toString('base64');
+
+const LISTENER = {
+  ...{ name: 'ss', type: 'shadowsocks', port: 0, cipher: '2022-blake3-aes-128-gcm', password: key(1) },
+  users: [
+    { username: 'ann', password: key(2) },
+    { username: 'bob', password: key(3) },
+  ],
+};
+
+const [ciphers = assert.fail('no ciphers')] = allCiphers();
+
+async function tunnel(kernel: Kernel, user: number, port: number): Promise<Stream> {
+  const server = kernel.listeners()[0]?.endpoint ?? assert.fail('it does not listen');
+  const base = await testContext().context.base.stream?.dialStream(server, dialOptions(server));
+  const codec = clientCodec(ciphers, secretFor(ciphers, LISTENER.cipher, `${key(1)}:${key(user)}`), encodeSocksAddress({ host: '127.0.0.1', port }));
+  return new SealedStream(base ?? assert.fail('direct has streams'), codec, { clock: systemClock, native: false, peer: 'server' });
+}
+
+void t.test('users and rules behind a listener', async (t) => {
+  const echo = await startEcho();
+  const kernel = createKernel({ listeners: [LISTENER], rules: ['IN-USER,bob,REJECT', 'IN-TYPE,SHADOWSOCKS,DIRECT', 'MATCH,REJECT'] }, { plugins: [plugin] });
+  const closed: SessionSummary[] = [];
+  kernel.on('session.closed', (event) => closed.push(event));
+  await kernel.start();
+  t.teardown(async () => {
+    await kernel.stop();
+    await echo.close();
+  });
+
+  const good = await tunnel(kernel, 2, echo.port);
+  await good.write([Buffer.from('hello')]);
+  await good.closeWrite();
+  assert.equal((await within(collect(good))).toString(), 'hello');
+  await eventually(() => closed.length === 1);
+  assert.deepEqual(
+    { user: closed[0]?.user, inbound: closed[0]?.inbound, adapter: closed[0]?.adapter, up: closed[0]?.up, down: closed[0]?.down, error: closed[0]?.error },
+    {
+      user: 'ann',
+      inbound: 'ss',
+      adapter: 'DIRECT',
+      up: 5,
+      down: 5,
+      error: null,
+    },
+  );
+
+  const refused = await tunnel(kernel, 3, echo.port);
+  await refused.write([Buffer.from('hello')]);
+  await assert.rejects(within(collect(refused)), { failure: 'aborted' }); // a rule said no: a reset
+  await eventually(() => closed.length === 2);
+  assert.equal(closed[1]?.user, 'bob');
+  assert.equal(echo.accepted(), 1);
+});
+
+void t.test('errors of a listener stand at its keys', async (t) => {
+  const message = (over: object): string => {
+    try {
+      createKernel({ listeners: [{ ...LISTENER, ...over }] }, { plugins: [plugin] });
+      return '';
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  };
+  for (const [over, pattern] of [
+    [{}, /^$/],
+    [{ cipher: '2022-blake3-aes-182-gcm' }, /cipher.*Did you mean "2022-blake3-aes-128-gcm"/s],
+    [{ password: 'c2hvcnQ=' }, /password.*5 bytes/s],
+    [{ cipher: 'aes-256-gcm' }, /users.*need a 2022 cipher/s],
+    [{ users: [{ username: 'ann', password: 'c2hvcnQ=' }] }, /users.*password.*5 bytes/s],
+    [{ port: 70_000 }, /port/],
+    [{ password: undefined }, /password/],
+  ] as const) {
+    await t.test(JSON.stringify(over), () => {
+      assert.match(message(over), pattern);
+      return Promise.resolve();
+    });
+  }
+});
