@@ -48,6 +48,7 @@ Napi::Function CodecObject::define(Napi::Env env) {
       {InstanceMethod<&CodecObject::seal>("seal"), InstanceMethod<&CodecObject::open>("open"),
        InstanceMethod<&CodecObject::sealPrologue>("sealPrologue"),
        InstanceAccessor<&CodecObject::prologuePending>("prologuePending"),
+       InstanceAccessor<&CodecObject::midRecord>("midRecord"),
        InstanceAccessor<&CodecObject::peerSalt>("peerSalt"), InstanceAccessor<&CodecObject::user>("user")});
 }
 
@@ -166,6 +167,11 @@ Napi::Value CodecObject::sealPrologue(const Napi::CallbackInfo& info) {
 
 Napi::Value CodecObject::prologuePending(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), codec_ != nullptr && codec_->prologuePending());
+}
+
+/// false for one that is dead or given away.
+Napi::Value CodecObject::midRecord(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), codec_ != nullptr && codec_->error() == nullptr && codec_->midRecord());
 }
 
 /// Uint8Array, empty before the salt came.

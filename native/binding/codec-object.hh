@@ -28,6 +28,7 @@ class CodecObject : public Napi::ObjectWrap<CodecObject> {
   Napi::Value open(const Napi::CallbackInfo& info);
   Napi::Value sealPrologue(const Napi::CallbackInfo& info);
   Napi::Value prologuePending(const Napi::CallbackInfo& info);
+  Napi::Value midRecord(const Napi::CallbackInfo& info);
   Napi::Value peerSalt(const Napi::CallbackInfo& info);
   Napi::Value user(const Napi::CallbackInfo& info);
 

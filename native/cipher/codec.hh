@@ -25,6 +25,10 @@ class Codec {
   /// Null while alive, else "CODE: text". Codes: CIPHER_AUTH, CIPHER_PROTOCOL, CIPHER_CLOCK, CIPHER_REFUSED,
   /// CIPHER_EXHAUSTED, CIPHER_FAILED.
   virtual const char* error() const = 0;
+  /// Whether a FIN here would cut a record (or a salt, or a header) in two. Of a codec that is alive.
+  virtual bool midRecord() const = 0;
+  /// Whether something of the peer's was found good: its first record, or its IV where there are no records.
+  virtual bool spoke() const = 0;
   /// Something to send even if no plain bytes come: a client's header.
   virtual bool prologuePending() const = 0;
   /// Appends the prologue by itself, if one is pending.

@@ -42,6 +42,11 @@ class Shadowsocks2022 final : public ShadowsocksCodec {
   ~Shadowsocks2022() override;
   void seal(const uint8_t* plain, size_t length, std::vector<uint8_t>& wire) override;
   bool open(const uint8_t* wire, size_t length, std::vector<uint8_t>& plain) override;
+  bool midRecord() const override {
+    const bool midHeader = stage_ != Stage::Salt && stage_ != Stage::Chunks;
+    return midHeader || buffer_.pending() > 0 || reader_.midChunk();
+  }
+  bool spoke() const override { return stage_ > Stage::Fixed; }
 
   /// Server: which of `users` sent the request, -1 before that is known and without users.
   int user() const { return user_; }

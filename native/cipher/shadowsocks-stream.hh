@@ -19,6 +19,8 @@ class ShadowsocksStream final : public ShadowsocksCodec {
   ~ShadowsocksStream() override;
   void seal(const uint8_t* plain, size_t length, std::vector<uint8_t>& wire) override;
   bool open(const uint8_t* wire, size_t length, std::vector<uint8_t>& plain) override;
+  bool midRecord() const override { return buffer_.pending() > 0; }
+  bool spoke() const override { return opener_ != nullptr; }
 
  private:
   ShadowsocksStream(const StreamMethod& method, const uint8_t* key, std::vector<uint8_t> header);

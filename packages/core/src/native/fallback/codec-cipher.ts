@@ -48,6 +48,11 @@ export class RecordBuffer {
     return null;
   }
 
+  /** Part of a record is kept. */
+  get pending(): boolean {
+    return this.#filled > 0;
+  }
+
   /** All that is left of the wire bytes. */
   rest(): Uint8Array {
     const rest = this.#input.subarray(this.#at);
@@ -94,6 +99,11 @@ export class SessionCipher {
     this.#size = size;
   }
 
+  /** A length was opened, and its payload has not come yet. */
+  get midChunk(): boolean {
+    return this.#size >= 0;
+  }
+
   /** Opens what is whole in `records`. */
   openChunks(records: RecordBuffer, maxPayload: number, plain: Uint8Array[]): void {
     for (;;) {
@@ -130,6 +140,10 @@ export abstract class FallbackCodec implements Codec {
 
   get prologuePending(): boolean {
     return this.#error === null && this.header.length > 0;
+  }
+
+  get midRecord(): boolean {
+    return this.#error === null && (this.records.pending || (this.#peerSalt !== null && this.midChunk()));
   }
 
   get peerSalt(): Uint8Array {
@@ -181,6 +195,8 @@ export abstract class FallbackCodec implements Codec {
   protected abstract sealRest(plain: Uint8Array, parts: Uint8Array[]): void;
   protected abstract startOpening(peerSalt: Uint8Array): void;
   protected abstract openRest(plain: Uint8Array[]): void;
+  /** After the salt: something that was opened announces more. */
+  protected abstract midChunk(): boolean;
 
   /** The first error stays. A stranger's (thrown by `check`) ends the codec too. */
   #guard(run: () => Uint8Array): Uint8Array {

@@ -121,6 +121,10 @@ export class Codec2022 extends FallbackCodec {
     this.#opener?.openChunks(this.records, MAX_PAYLOAD_2022, plain);
   }
 
+  protected override midChunk(): boolean {
+    return this.#stage !== 'chunks' || (this.#opener?.midChunk ?? false);
+  }
+
   #recordLength(stage: Exclude<Stage, 'chunks'>): number {
     if (stage === 'identity') return IDENTITY_LENGTH;
     return TAG_LENGTH + (stage === 'variable' ? this.#variableLength : FIXED_LENGTH + (this.#server ? 0 : this.saltLength));

@@ -43,6 +43,10 @@ export class AeadCodec extends FallbackCodec {
   protected override openRest(plain: Uint8Array[]): void {
     this.#opener?.openChunks(this.records, MAX_PAYLOAD, plain);
   }
+
+  protected override midChunk(): boolean {
+    return this.#opener?.midChunk ?? false;
+  }
 }
 
 /** Each direction: IV | stream. */
@@ -78,6 +82,10 @@ export class StreamCodec extends FallbackCodec {
   protected override openRest(plain: Uint8Array[]): void {
     const rest = this.records.rest();
     if (this.#opener !== null && rest.length > 0) plain.push(processed(this.#opener, rest));
+  }
+
+  protected override midChunk(): boolean {
+    return false;
   }
 }
 
