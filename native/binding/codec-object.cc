@@ -169,8 +169,9 @@ Napi::Value CodecObject::prologuePending(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), codec_ != nullptr && codec_->prologuePending());
 }
 
+/// false for one that is dead or given away.
 Napi::Value CodecObject::midRecord(const Napi::CallbackInfo& info) {
-  return Napi::Boolean::New(info.Env(), codec_ != nullptr && codec_->midRecord());
+  return Napi::Boolean::New(info.Env(), codec_ != nullptr && codec_->error() == nullptr && codec_->midRecord());
 }
 
 /// Uint8Array, empty before the salt came.

@@ -42,6 +42,8 @@ class EngineBinding : public Napi::ObjectWrap<EngineBinding> {
                            InstanceMethod<&EngineBinding::relay>("relay"),
                            InstanceMethod<&EngineBinding::prepend>("prepend"),
                            InstanceMethod<&EngineBinding::abortRelay>("abortRelay"),
+                           InstanceMethod<&EngineBinding::whyRelayEnded>("whyRelayEnded"),
+                           InstanceMethod<&EngineBinding::whyConnFailed>("whyConnFailed"),
                            InstanceMethod<&EngineBinding::udpOpen>("udpOpen"),
                            InstanceMethod<&EngineBinding::udpSend>("udpSend"),
                            InstanceMethod<&EngineBinding::udpClose>("udpClose"),
@@ -300,6 +302,16 @@ class EngineBinding : public Napi::ObjectWrap<EngineBinding> {
     if (engine_ == nullptr) return;
     engine_->abortRelay(intOf(info, 0));
     wakeUnlessRunning();
+  }
+
+  // relay
+  Napi::Value whyRelayEnded(const Napi::CallbackInfo& info) {
+    return Napi::String::New(info.Env(), engine_ == nullptr ? std::string() : engine_->whyRelayEnded(intOf(info, 0)));
+  }
+
+  // id, errno
+  Napi::Value whyConnFailed(const Napi::CallbackInfo& info) {
+    return Napi::String::New(info.Env(), engine_ == nullptr ? std::string() : engine_->whyConnFailed(intOf(info, 0), intOf(info, 1)));
   }
 
   // A call from within a batch finds its turn at the batch's end.

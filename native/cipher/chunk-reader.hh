@@ -16,14 +16,13 @@ class ChunkReader {
   /// Takes all of `wire` and appends to `plain`. Not to be called again once it returned another status than Ok.
   RunStatus open(Aead& aead, NonceCounter& nonce, RecordBuffer& buffer, const uint8_t* wire, size_t length,
                  std::vector<uint8_t>& plain);
+  /// A length was opened, and its payload has not come yet.
+  bool midChunk() const { return inPayload_; }
   /// The next record is the payload of a chunk whose length is known from elsewhere (the first chunk of SIP022).
   void expectPayload(size_t payload) {
     payload_ = payload;
     inPayload_ = true;
   }
-
-  /// The length of a chunk is known, its payload is to come.
-  bool inChunk() const { return inPayload_; }
 
  private:
   const size_t maxPayload_;

@@ -25,12 +25,14 @@ class Codec {
   /// Null while alive, else "CODE: text". Codes: CIPHER_AUTH, CIPHER_PROTOCOL, CIPHER_CLOCK, CIPHER_REFUSED,
   /// CIPHER_EXHAUSTED, CIPHER_FAILED.
   virtual const char* error() const = 0;
+  /// Whether a FIN here would cut a record (or a salt, or a header) in two. Of a codec that is alive.
+  virtual bool midRecord() const = 0;
+  /// Whether something of the peer's was found good: its first record, or its IV where there are no records.
+  virtual bool spoke() const = 0;
   /// Something to send even if no plain bytes come: a client's header.
   virtual bool prologuePending() const = 0;
   /// Appends the prologue by itself, if one is pending.
   virtual void sealPrologue(std::vector<uint8_t>& wire) = 0;
-  /// What was opened last ended inside of a record: a FIN now cuts it off. Stream ciphers cannot tell, but for the IV.
-  virtual bool midRecord() const = 0;
 };
 
 /// What the Shadowsocks codecs have in common: a client's header, a salt for each direction, and an end.

@@ -23,6 +23,7 @@ class NonceCounter {
 
   /// The nonce at hand.
   const uint8_t* bytes() const { return bytes_; }
+  bool started() const { return load64le(bytes_) != 0; }
   bool exhausted() const { return load64le(bytes_) == UINT64_MAX; }
   /// Whether `count` operations are left.
   bool lasts(uint64_t count) const { return UINT64_MAX - load64le(bytes_) >= count; }

@@ -43,8 +43,10 @@ class Shadowsocks2022 final : public ShadowsocksCodec {
   void seal(const uint8_t* plain, size_t length, std::vector<uint8_t>& wire) override;
   bool open(const uint8_t* wire, size_t length, std::vector<uint8_t>& plain) override;
   bool midRecord() const override {
-    return buffer_.pending() > 0 || (stage_ != Stage::Salt && stage_ != Stage::Chunks) || reader_.inChunk();
+    const bool midHeader = stage_ != Stage::Salt && stage_ != Stage::Chunks;
+    return midHeader || buffer_.pending() > 0 || reader_.midChunk();
   }
+  bool spoke() const override { return stage_ > Stage::Fixed; }
 
   /// Server: which of `users` sent the request, -1 before that is known and without users.
   int user() const { return user_; }

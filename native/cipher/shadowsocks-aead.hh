@@ -20,7 +20,8 @@ class ShadowsocksAead final : public ShadowsocksCodec {
   ~ShadowsocksAead() override;
   void seal(const uint8_t* plain, size_t length, std::vector<uint8_t>& wire) override;
   bool open(const uint8_t* wire, size_t length, std::vector<uint8_t>& plain) override;
-  bool midRecord() const override { return buffer_.pending() > 0 || reader_.inChunk(); }
+  bool midRecord() const override { return buffer_.pending() > 0 || reader_.midChunk(); }
+  bool spoke() const override { return openNonce_.started(); }
   size_t saltLength() const override { return info_.keyLength; }  // SIP004: as long as the key
 
  private:

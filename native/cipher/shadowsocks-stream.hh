@@ -21,6 +21,7 @@ class ShadowsocksStream final : public ShadowsocksCodec {
   bool open(const uint8_t* wire, size_t length, std::vector<uint8_t>& plain) override;
   bool midRecord() const override { return buffer_.pending() > 0; }
   size_t saltLength() const override { return method_.ivLength; }
+  bool spoke() const override { return opener_ != nullptr; }
 
  private:
   ShadowsocksStream(const StreamMethod& method, const uint8_t* key, std::vector<uint8_t> header);

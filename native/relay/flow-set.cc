@@ -84,7 +84,9 @@ bool FlowSet::abort(uint32_t id) {
 }
 
 void FlowSet::remove(Flow& flow) {
-  ended.push_back({flow.id(), flow.reason()});
+  std::string why = flow.why();
+  const int reason = why.empty() ? flow.reason() : kEndSealed;
+  ended.push_back({flow.id(), reason, std::move(why)});
   if (flow.queued) queue_.erase(std::find(queue_.begin(), queue_.end(), &flow));
   const auto found = flows_.find(flow.id());
   graveyard_.push_back(std::move(found->second));

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -15,6 +16,8 @@ int64_t nowMs();
 struct EndedFlow {
   uint32_t id;
   int reason;
+  // With kEndSealed: "CODE: text".
+  std::string why;
 };
 
 class FlowSet {

@@ -43,7 +43,7 @@ Flow::Flow(uint32_t id, std::unique_ptr<Conn> a, std::unique_ptr<Conn> b, Limits
   }
   for (Way* way : {&up_, &down_}) {
     Conn& from = *way->from;
-    if (from.openedAt < from.opened.size()) seal(*way, from.opened.data() + from.openedAt, from.opened.size() - from.openedAt);
+    if (from.openedAt < from.opened.size()) sealFirst(*way, from.opened.data() + from.openedAt, from.opened.size() - from.openedAt);
     std::vector<uint8_t>().swap(from.opened);
     from.openedAt = 0;
   }
@@ -57,12 +57,19 @@ Flow::~Flow() {
 }
 
 void Flow::prepend(bool fromA, const uint8_t* bytes, size_t length) {
-  if (length > 0 && seal(fromA ? up_ : down_, bytes, length) != 0) reason_ = kEndCipher;
+  if (length > 0) sealFirst(fromA ? up_ : down_, bytes, length);
+}
+
+// Before the first `pump`, which then ends it.
+void Flow::sealFirst(Way& way, const uint8_t* plain, size_t length) {
+  if (seal(way, plain, length)) return;
+  reason_ = kEndSealed;
+  guilty_ = way.to;
 }
 
 Step Flow::pump(RelayScratch& scratch, bool splice, int64_t now) {
   if (ended_) return Step::kEnded;
-  if (reason_ != 0) return failed(reason_, scratch.pipes);
+  if (reason_ != 0) return failed(reason_, *guilty_, scratch.pipes);
   const uint64_t before = moved();
   const bool wasHalfClosed = up_.done || down_.done;
   const Step up = pumpWay(up_, down_, scratch, splice, now);
@@ -73,10 +80,11 @@ Step Flow::pump(RelayScratch& scratch, bool splice, int64_t now) {
   if (!(up_.done && down_.done) && (a_->failed || b_->failed)) {
     // A reset that no read and no write ran into: it waits behind bytes that cannot be sent, or behind a FIN.
     if (up == Step::kAgain || down == Step::kAgain) return Step::kAgain;
+    const Conn& guilty = a_->failed ? *a_ : *b_;
     int error = 0;
     socklen_t length = sizeof error;
-    getsockopt(a_->failed ? a_->fd : b_->fd, SOL_SOCKET, SO_ERROR, &error, &length);
-    return failed(error != 0 ? error : ECONNRESET, scratch.pipes);
+    getsockopt(guilty.fd, SOL_SOCKET, SO_ERROR, &error, &length);
+    return failed(error != 0 ? error : ECONNRESET, guilty, scratch.pipes);
   }
   if (up_.done && down_.done) {
     ended_ = true;
@@ -91,18 +99,19 @@ Step Flow::pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splic
   if (way.done) return Step::kWait;
   const bool plain = way.from->codec == nullptr && way.to->codec == nullptr;
   if (!plain && waits(*way.to) && (way.from->finSeen || now - began_ >= kPrologueDelayMs)) {
-    if (const int error = seal(way, nullptr, 0); error != 0) return failed(error, scratch.pipes);
+    if (!seal(way, nullptr, 0)) return failed(kEndSealed, *way.to, scratch.pipes);
   }
   size_t share = 0;
   bool spliced = false;
   for (;;) {
     int error = flush(way);
     if (error == 0 && way.pipe != nullptr) error = drainPipe(way);
-    if (error != 0 && error != EAGAIN) return failed(error, scratch.pipes);
+    if (error != 0 && error != EAGAIN) return failed(error, *way.to, scratch.pipes);
     if (error == EAGAIN) return wait(way, scratch.pipes);
     if (way.from->finSeen) {
+      if (way.from->codec != nullptr && way.from->codec->midRecord()) return failed(kEndSealed, *way.from, scratch.pipes);
       // The last FIN is said by closing.
-      if (!other.done && shutdown(way.to->fd, SHUT_WR) != 0 && errno != ENOTCONN) return failed(errno, scratch.pipes);
+      if (!other.done && shutdown(way.to->fd, SHUT_WR) != 0 && errno != ENOTCONN) return failed(errno, *way.to, scratch.pipes);
       way.to->finSent = true;
       way.done = true;
       scratch.pipes.give(std::move(way.pipe));
@@ -124,7 +133,7 @@ Step Flow::pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splic
       } else if (errno == EAGAIN) {
         way.from->readable = false;  // the pipe is empty, so it is the socket that has nothing
       } else if (errno != EINTR) {
-        return failed(errno, scratch.pipes);
+        return failed(errno, *way.from, scratch.pipes);
       }
       continue;
     }
@@ -132,7 +141,7 @@ Step Flow::pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splic
     if (!way.to->writable) return wait(way, scratch.pipes);
     const ptrdiff_t got = receive(*way.from, scratch.bytes.data(), splice ? scratch.bytes.size() : kLoopShare);
     if (got == -EAGAIN) return wait(way, scratch.pipes);
-    if (got < 0) return failed(static_cast<int>(-got), scratch.pipes);
+    if (got < 0) return failed(static_cast<int>(-got), *way.from, scratch.pipes);
     if (got == 0) continue;
     auto length = static_cast<size_t>(got);
     share += length;
@@ -146,15 +155,13 @@ Step Flow::pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splic
         length = scratch.opened.size();
       }
       // What could be opened before an error is good, and goes on; the error then ends it.
-      if (length > 0) {
-        if (const int why = seal(way, bytes, length); why != 0) return failed(why, scratch.pipes);
-      }
+      if (length > 0 && !seal(way, bytes, length)) return failed(kEndSealed, *way.to, scratch.pipes);
       if (opened) continue;
       flush(way);
-      return failed(kEndCipher, scratch.pipes);
+      return failed(kEndSealed, *way.from, scratch.pipes);
     }
     const ptrdiff_t put = send(*way.to, scratch.bytes.data(), length);
-    if (put < 0 && put != -EAGAIN) return failed(static_cast<int>(-put), scratch.pipes);
+    if (put < 0 && put != -EAGAIN) return failed(static_cast<int>(-put), *way.to, scratch.pipes);
     const size_t gone = put < 0 ? 0 : static_cast<size_t>(put);
     count(way, gone);
     if (gone < length) {
@@ -171,18 +178,18 @@ Step Flow::wait(Way& way, PipePool& pipes) {
   return Step::kWait;
 }
 
-// Puts plain bytes, or the prologue alone, into what is pending, in the form that `to` wants.
-int Flow::seal(Way& way, const uint8_t* plain, size_t length) {
+// Puts plain bytes, or the prologue alone, into what is pending, in the form that `to` wants. false: its codec failed.
+bool Flow::seal(Way& way, const uint8_t* plain, size_t length) {
   Codec* codec = way.to->codec.get();
   if (codec == nullptr) {
     way.pending.insert(way.pending.end(), plain, plain + length);
   } else {
     if (length == 0) codec->sealPrologue(way.pending);
     else codec->seal(plain, length, way.pending);
-    if (codec->error() != nullptr) return kEndCipher;
+    if (codec->error() != nullptr) return false;
   }
   way.payload += length;
-  return 0;
+  return true;
 }
 
 // 0: nothing is left; EAGAIN: the socket is full; else what went wrong.
@@ -225,8 +232,9 @@ void Flow::count(Way& way, size_t bytes) {
   __atomic_store_n(reinterpret_cast<uint64_t*>(way.counter), __builtin_bit_cast(uint64_t, static_cast<double>(way.moved)), __ATOMIC_RELAXED);
 }
 
-Step Flow::failed(int reason, PipePool& pipes) {
+Step Flow::failed(int reason, const Conn& guilty, PipePool& pipes) {
   fail(reason, pipes);
+  guilty_ = &guilty;
   return Step::kEnded;
 }
 
@@ -234,6 +242,7 @@ void Flow::fail(int reason, PipePool& pipes) {
   if (ended_) return;
   ended_ = true;
   reason_ = reason;
+  guilty_ = nullptr;
   pipes.give(std::move(up_.pipe));
   pipes.give(std::move(down_.pipe));
 }

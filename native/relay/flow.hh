@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "relay/pipe-pool.hh"
@@ -20,7 +21,7 @@ struct RelayScratch {
 };
 
 // Why a flow ended; a positive number is an errno.
-enum : int { kEndClean = 0, kEndIdle = -1, kEndHalfClose = -2, kEndAborted = -3, kEndCipher = -4 };
+enum : int { kEndClean = 0, kEndIdle = -1, kEndHalfClose = -2, kEndAborted = -3, kEndSealed = -4 };
 
 enum class Step {
   kWait,   // nothing to do before the next event
@@ -65,6 +66,8 @@ class Flow {
   Conn& b() { return *b_; }
   uint32_t id() const { return id_; }
   int reason() const { return reason_; }
+  // What `reason` does not say of a sealed connection (see `whyFailed`).
+  std::string why() const { return guilty_ == nullptr ? std::string() : whyFailed(*guilty_, reason_); }
   // It has ended; events that its sockets still have are nobody's.
   bool over() const { return ended_; }
   bool ended() const { return ended_; }
@@ -98,12 +101,13 @@ class Flow {
   static bool waits(const Conn& conn) { return conn.codec != nullptr && conn.codec->prologuePending(); }
 
   Step pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splice, int64_t now);
-  int seal(Way& way, const uint8_t* plain, size_t length);
+  bool seal(Way& way, const uint8_t* plain, size_t length);
+  void sealFirst(Way& way, const uint8_t* plain, size_t length);
   Step wait(Way& way, PipePool& pipes);
   int flush(Way& way);
   int drainPipe(Way& way);
   void count(Way& way, size_t bytes);
-  Step failed(int reason, PipePool& pipes);
+  Step failed(int reason, const Conn& guilty, PipePool& pipes);
 
   std::unique_ptr<Conn> a_;
   std::unique_ptr<Conn> b_;
@@ -114,6 +118,8 @@ class Flow {
   int64_t began_;
   uint32_t id_;
   int reason_ = 0;
+  // Which of the two has failed.
+  const Conn* guilty_ = nullptr;
   bool ended_ = false;
 };
 

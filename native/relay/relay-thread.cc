@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <iterator>
 #include <system_error>
 
 namespace nekit {
@@ -157,7 +158,7 @@ void RelayThread::run() {
     {
       const std::lock_guard lock(mutex_);
       first = outbox_.empty();
-      outbox_.insert(outbox_.end(), flows.ended.begin(), flows.ended.end());
+      outbox_.insert(outbox_.end(), std::make_move_iterator(flows.ended.begin()), std::make_move_iterator(flows.ended.end()));
     }
     flows.ended.clear();
     if (first) poke(wakeFd_);

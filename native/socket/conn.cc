@@ -65,6 +65,17 @@ namespace {
 // Wire bytes that one call reads, and plain bytes that one call seals.
 constexpr size_t kWireSize = 64 * 1024;
 
+constexpr const char* kTruncated = "CIPHER_TRUNCATED: the sealed connection ended in the middle of a record";
+constexpr const char* kNoReply =
+    "SEALED_NO_REPLY: the other end of the sealed connection reset it before it had said anything: a wrong password or cipher, a clock that differs by more "
+    "than 30 s, or a target that refused";
+
+// A reset may come behind bytes that nobody has read.
+bool hasUnread(const Conn& conn) {
+  char byte;
+  return recv(conn.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 }  // namespace
 
 ptrdiff_t receivePlain(Conn& conn, uint8_t* into, size_t length) {
@@ -72,11 +83,12 @@ ptrdiff_t receivePlain(Conn& conn, uint8_t* into, size_t length) {
   while (conn.openedAt == conn.opened.size()) {
     conn.opened.clear();
     conn.openedAt = 0;
-    if (conn.finSeen) return 0;
+    if (conn.finSeen) return conn.codec->midRecord() ? -EPROTO : 0;
     if (!conn.readable) return -EAGAIN;
     uint8_t wire[kWireSize];
     const ptrdiff_t got = receive(conn, wire, sizeof wire);
-    if (got <= 0) return got;
+    if (got < 0) return got;
+    if (got == 0) continue;
     if (!conn.codec->open(wire, static_cast<size_t>(got), conn.opened)) return -EPROTO;
   }
   const size_t most = conn.opened.size() - conn.openedAt;
@@ -106,6 +118,14 @@ ptrdiff_t sendPlain(Conn& conn, const uint8_t* from, size_t length) {
   if (conn.codec->error() != nullptr) return -EPROTO;
   const ptrdiff_t put = flushSealed(conn);
   return put < 0 && put != -EAGAIN ? put : static_cast<ptrdiff_t>(count);
+}
+
+std::string whyFailed(const Conn& conn, int error) {
+  if (conn.codec == nullptr) return {};
+  if (const char* why = conn.codec->error(); why != nullptr) return why;
+  if (conn.finSeen && conn.codec->midRecord()) return kTruncated;
+  const bool reset = error == ECONNRESET || error == EPIPE || error == ENOTCONN;
+  return reset && !conn.codec->spoke() && !hasUnread(conn) ? kNoReply : std::string();
 }
 
 void closeSocket(Conn& conn, bool reset) {

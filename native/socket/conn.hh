@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "cipher/codec.hh"
@@ -56,12 +57,15 @@ void note(Conn& conn, uint32_t events);
 // Bytes that were taken and are not yet in the kernel.
 inline size_t pendingOf(const Conn& conn) { return conn.sealed.size() - conn.sealedAt; }
 
-// Plain bytes through the codec, where there is one; else the same as `receive` and `send`. -EPROTO: the codec failed, its `error` says why.
+// Plain bytes through the codec, where there is one; else the same as `receive` and `send`. -EPROTO: see `whyFailed`.
 // A sealed record is taken whole: what the kernel has no room for stays pending, and goes with the next call or with `flushSealed`.
 ptrdiff_t receivePlain(Conn& conn, uint8_t* into, size_t length);
 ptrdiff_t sendPlain(Conn& conn, const uint8_t* from, size_t length);
 // 0: nothing is pending any more; -EAGAIN or another -errno.
 ptrdiff_t flushSealed(Conn& conn);
+
+// What is known of a conn with a codec that failed with an errno, beyond that number: "CODE: text", else empty. While its descriptor is open.
+std::string whyFailed(const Conn& conn, int error);
 
 // recv/send with the flags kept in step. >= 0: bytes (0 from receive: FIN); < 0: -errno, -EAGAIN where one has to wait.
 ptrdiff_t receive(Conn& conn, uint8_t* into, size_t length);

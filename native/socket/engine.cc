@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <system_error>
+#include <utility>
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
@@ -266,6 +267,16 @@ void Engine::abortRelay(int32_t relay) {
   flows_.abort(static_cast<uint32_t>(relay));
 }
 
+std::string Engine::whyRelayEnded(int32_t relay) const {
+  const auto found = why_.find(relay);
+  return found == why_.end() ? std::string() : found->second;
+}
+
+std::string Engine::whyConnFailed(int32_t id, int error) const {
+  const Conn* conn = conns_.find(id);
+  return conn == nullptr ? std::string() : whyFailed(*conn, error);
+}
+
 void Engine::wake() {
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t done = ::write(wake_, &one, sizeof one);
@@ -273,6 +284,7 @@ void Engine::wake() {
 
 const std::vector<Event>& Engine::poll() {
   events_.clear();
+  why_.clear();
   used_ = 0;
   now_ = nowMs();
   feedHungry();
@@ -308,9 +320,11 @@ const std::vector<Event>& Engine::poll() {
     }
   }
   runFlows();
-  if (threadEnded && thread_ != nullptr) ended(thread_->takeEnded());
+  if (threadEnded && thread_ != nullptr) {
+    auto elsewhere = thread_->takeEnded();
+    ended(elsewhere);
+  }
   ended(flows_.ended);
-  flows_.ended.clear();
   flows_.bury([this](Conn& conn) { watched_.remove(conn); });
   setTimer();
   return events_;
@@ -448,11 +462,14 @@ void Engine::runFlows() {
   thread_->take(std::move(bulk));
 }
 
-void Engine::ended(const std::vector<EndedFlow>& flows) {
-  for (const auto& [id, reason] : flows) {
-    relays_.take(static_cast<int32_t>(id));
-    tell(Event::kRelayEnded, static_cast<int32_t>(id), reason);
+void Engine::ended(std::vector<EndedFlow>& flows) {
+  for (EndedFlow& flow : flows) {
+    const auto id = static_cast<int32_t>(flow.id);
+    relays_.take(id);
+    if (!flow.why.empty()) why_[id] = std::move(flow.why);
+    tell(Event::kRelayEnded, id, flow.reason);
   }
+  flows.clear();
 }
 
 // Ticks while there are relays with limits here, or listeners that wait.

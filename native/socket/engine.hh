@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "relay/flow-set.hh"
@@ -85,6 +86,10 @@ class Engine {
   // Before the loop turns: bytes that go in front of what comes from a, or b.
   void prepend(int32_t relay, bool fromA, const uint8_t* bytes, size_t length);
   void abortRelay(int32_t relay);
+  // Until the next `poll`: what kEndSealed of a relay means, "CODE: text".
+  std::string whyRelayEnded(int32_t relay) const;
+  // See `whyFailed`; empty too for a conn that is gone.
+  std::string whyConnFailed(int32_t id, int error) const;
 
   // An id, or -errno. What arrives is told with kUdpReceived.
   int32_t udpOpen(const Address& address, const SocketOptions& options);
@@ -126,7 +131,8 @@ class Engine {
   void acceptSome(Listener& listener);
   void pause(Listener& listener, int error);
   void runFlows();
-  void ended(const std::vector<EndedFlow>& flows);
+  // Empties the vector.
+  void ended(std::vector<EndedFlow>& flows);
   void setTimer();
   void tick();
   void tell(Event::Kind kind, int32_t id, int32_t a = 0, int32_t b = 0) { events_.push_back({kind, id, a, b}); }
@@ -149,6 +155,8 @@ class Engine {
   FlowSet flows_{false};
   std::unique_ptr<RelayThread> thread_;
   std::vector<Event> events_;
+  // Of the relays that the present events tell of.
+  std::unordered_map<int32_t, std::string> why_;
   uint8_t* const slab_;
   const size_t slabSize_;
   size_t used_ = 0;

@@ -296,6 +296,31 @@ void testCodecs() {
   }
 }
 
+// A FIN is good only between two records, and a reset says more once something was opened.
+void testEnds() {
+  const Bytes key(32, 9);
+  for (Pair& pair : allPairs(key)) {
+    const bool sip022 = std::string(pair.name) == "2022";
+    const bool stream = streamMethod(pair.name) != nullptr;
+    CHECK(!pair.server->spoke() && !pair.server->midRecord());
+    Bytes wire;
+    Bytes plain;
+    pair.client->seal(key.data(), 20, wire);
+    const size_t first = wire.size();
+    pair.client->seal(key.data(), 20, wire);
+    size_t cuts = 0;
+    for (size_t at = 0; at < wire.size(); ++at) {
+      if (pair.server->midRecord()) ++cuts;
+      if (at == first) CHECK(!pair.server->midRecord() && pair.server->spoke());
+      CHECK(pair.server->open(&wire[at], 1, plain));
+    }
+    CHECK(!pair.server->midRecord() && pair.server->spoke() && !pair.client->spoke());
+    const size_t salt = stream ? streamMethod(pair.name)->ivLength : sip022 ? 0 : aeadByName(pair.name)->keyLength;
+    // All but: the start, the end of the first record, and of the salt where the protocol allows an end there.
+    CHECK(cuts == (stream ? (salt > 0 ? salt - 1 : 0) : wire.size() - (sip022 ? 2 : 3)));
+  }
+}
+
 void testDeadCodec() {
   const Bytes key(32, 9);
   for (Pair& pair : allPairs(key)) {
@@ -360,6 +385,7 @@ int main() {
   }
   testExhaustedCounter();
   testCodecs();
+  testEnds();
   testDeadCodec();
   testClock();
   std::printf("ciphers: passed\n");

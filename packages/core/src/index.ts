@@ -18,6 +18,7 @@ export type { ListenerInfo } from './kernel/listener-set.js';
 export * from './kernel.js';
 export * from './native/cipher.js';
 export { type AddonSearch, describeAddon, findAddon } from './native/load.js';
+export { type SealedCode, sealedError, sealedNoReply, sealedTruncated } from './native/sealed-error.js';
 export * from './net/address.js';
 export * from './net/cancel.js';
 export * from './net/clock.js';

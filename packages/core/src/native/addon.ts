@@ -8,7 +8,7 @@ export interface Addon {
 }
 
 /** The `abi` that this core speaks, as `native/binding/addon.cc` says it. */
-export const ADDON_ABI = 1;
+export const ADDON_ABI = 2;
 
 /**
  * `events` has four numbers for each event of a batch (EVENT), `slab` the bytes that they tell of; both are overwritten by the next batch.
@@ -42,7 +42,8 @@ export const EVENT = {
   udpFailed: 11,
 } as const;
 
-export const RELAY_END = { idle: -1, halfClose: -2, aborted: -3, cipher: -4 } as const;
+/** `sealed`: `whyRelayEnded` has more. */
+export const RELAY_END = { idle: -1, halfClose: -2, aborted: -3, sealed: -4 } as const;
 
 /** Bytes of a packed address: 0-15 the address, 16-17 the port, 18 the family (4, 6, 0: none), 20-23 the scope id; numbers in the machine's order. */
 export const PACKED_ADDRESS = 24;
@@ -92,6 +93,10 @@ export interface Engine {
   /** Before the loop turns: bytes that go in front. */
   prepend(relay: number, fromA: boolean, bytes: Uint8Array, start: number, end: number): void;
   abortRelay(relay: number): void;
+  /** While its event is told: what `RELAY_END.sealed` means, "CODE: text". */
+  whyRelayEnded(relay: number): string;
+  /** The same of a conn that failed with an errno and is not closed yet; '' where that number says it all. */
+  whyConnFailed(id: number, errno: number): string;
   udpOpen(host: string, port: number, options: EngineOptions): number;
   /** How many of the records were taken, the rest is dropped; for want of room: `udpWritable` follows. */
   udpSend(id: number, bytes: Uint8Array, records: Int32Array, count: number): number;

@@ -125,14 +125,17 @@ export interface Codec {
   sealPrologue(): Uint8Array;
   /** Something to send even if no plain bytes come. */
   readonly prologuePending: boolean;
+  /**
+   * Whether a FIN of the peer's here cuts a record (or a salt, or a header) in two: then it is no end but CIPHER_TRUNCATED, since anybody on the
+   * way can send a FIN. false too once the codec is dead or given away.
+   */
+  readonly midRecord: boolean;
   /** The salt or IV of the other side, empty before it came. */
   readonly peerSalt: Uint8Array;
   /** Our own, drawn when it is first asked for or needed. Empty where the method has none. */
   readonly salt: Uint8Array;
   /** 2022 server: index into `users`, else -1. */
   readonly user: number;
-  /** What was opened last ended inside of a record: a FIN now cuts it off. Stream ciphers cannot tell, but for the IV. */
-  readonly midRecord: boolean;
 }
 
 export interface AeadCodecSpec {

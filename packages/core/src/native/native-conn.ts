@@ -6,6 +6,7 @@ import type { Chunks, NativeConn, RelayOptions, Totals } from '../net/stream.js'
 import { EVENT, RELAY_END } from './addon.js';
 import type { EngineLoop, Listening } from './engine-loop.js';
 import { EAGAIN, streamError } from './errno.js';
+import { parseSealedError } from './sealed-error.js';
 
 interface Given {
   /** In front of what comes. */
@@ -187,7 +188,8 @@ export class EngineConn implements NativeConn, Listening {
 
   #fail(errno: number): void {
     if (this.#closed) return;
-    const error = streamError(errno);
+    const why = this.#sealed ? this.#loop.engine.whyConnFailed(this.id, errno) : '';
+    const error = why === '' ? streamError(errno) : parseSealedError(why);
     this.#error = error;
     this.#close(true);
     this.#onClose?.(error);
@@ -260,7 +262,7 @@ class EngineRelay implements Listening, CancelListener {
     if (reason === 0) return null;
     if (reason === RELAY_END.idle) return silence(idleMs);
     if (reason === RELAY_END.halfClose) return silence(halfCloseMs);
-    if (reason === RELAY_END.cipher) return new NetError('protocol', 'the sealed connection was altered, or cut off', { code: 'CIPHER_FAILED' });
+    if (reason === RELAY_END.sealed) return parseSealedError(this.#loop.engine.whyRelayEnded(this.id));
     if (reason < 0) return this.#reason ?? new NetError('aborted', 'the relay was aborted', { code: 'ABORTED' });
     return streamError(reason);
   }

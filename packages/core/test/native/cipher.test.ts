@@ -336,6 +336,10 @@ const pairs: { readonly name: string; readonly client: CodecSpec; readonly serve
   }),
 ];
 
+function saltOf(spec: CodecSpec): number {
+  return spec.kind === 'aead' ? AEAD_METHODS[spec.method].key : spec.kind === 'stream' ? STREAM_METHODS[spec.method].iv : METHODS_2022[spec.method].key;
+}
+
 for (const client of both) {
   for (const server of both) {
     t.test(`${client.kind} client, ${server.kind} server: any bytes in any fragmentation`, async () => {
@@ -353,6 +357,35 @@ for (const client of both) {
           { numRuns: Math.ceil(RUNS / 5) },
         );
       }
+    });
+
+    t.test(`${client.kind} client, ${server.kind} server: where a FIN cuts a record in two`, async (t) => {
+      for (const pair of pairs) {
+        const a = client.createCodec(pair.client);
+        const b = server.createCodec(pair.server);
+        const salt = saltOf(pair.client);
+        for (const [from, to] of [
+          [a, b],
+          [b, a],
+        ] as const) {
+          const parts = ['one', 'two', 'three'].map((part) => from.seal(text(part)));
+          const ends = new Set([0, ...parts.map((_, i) => Buffer.concat(parts.slice(0, i + 1)).length)]);
+          if (pair.client.kind !== '2022') ends.add(salt);
+          const wire = Buffer.concat(parts);
+          for (let at = 0; at < wire.length; at += 1) {
+            const whole = ends.has(at) || (pair.client.kind === 'stream' && at >= salt);
+            assert.equal(to.midRecord, !whole, `${pair.name} at ${at}`);
+            to.open(wire.subarray(at, at + 1));
+          }
+          assert.equal(to.midRecord, false, pair.name);
+        }
+        if (pair.client.kind === 'stream') continue;
+        a.open(b.seal(text('four')).subarray(0, 5));
+        assert.equal(a.midRecord, true);
+        assert.throws(() => a.open(new Uint8Array(100)), isCode('CIPHER_AUTH'));
+        assert.equal(a.midRecord, false, 'a dead codec has no say');
+      }
+      t.pass();
     });
 
     t.test(`${client.kind} client, ${server.kind} server: wrong key, altered bytes`, async (t) => {

@@ -8,9 +8,13 @@ import { fallbackCiphers } from '../../dist/native/fallback/ciphers.js';
 import { findAddon } from '../../dist/native/load.js';
 import { openSockets } from '../../dist/native/open-sockets.js';
 import { CancelSource } from '../../dist/net/cancel.js';
+import { systemClock } from '../../dist/net/clock.js';
+import { streamFromConn } from '../../dist/net/conn-stream.js';
 import { isNetError, NetError } from '../../dist/net/errors.js';
+import { relay } from '../../dist/net/relay.js';
 import type { Sockets } from '../../dist/net/sockets.js';
 import type { NativeConn, RelayOptions, Stream, Totals } from '../../dist/net/stream.js';
+import { TimerWheel } from '../../dist/net/timer-wheel.js';
 import { collect, pattern, send, within } from '../../dist/testing.js';
 
 const { addon } = findAddon();
@@ -94,6 +98,13 @@ async function tunnel(sockets: Sockets, makers: Ciphers, client: CodecSpec, serv
   return { app: left.a, target: right.b, sealed, opened };
 }
 
+/** The same but for its last byte. */
+function altered(wire: Uint8Array): Uint8Array {
+  const copy = Uint8Array.from(wire);
+  copy[copy.length - 1] = (copy.at(-1) ?? 0) ^ 1;
+  return copy;
+}
+
 const digest = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
 if (skip === false && ciphers !== null) {
@@ -129,19 +140,154 @@ if (skip === false && ciphers !== null) {
     });
   }
 
-  void t.test('altered bytes end both sides with a reset, never with a FIN', async (t) => {
+  const AES: CodecSpec = { kind: 'aead', method: 'aes-256-gcm', key: Buffer.alloc(32, 7) };
+  const server2022 = (over: { readonly clockOffset?: number } = {}): CodecSpec => ({
+    kind: '2022',
+    role: 'server',
+    method: '2022-blake3-aes-256-gcm',
+    keys: [Buffer.alloc(32, 7)],
+    ...over,
+  });
+  const client2022: CodecSpec = { ...server2022(), role: 'client', header: HEADER } as CodecSpec;
+  const reset = async (peer: Stream): Promise<void> => peer.abort(new NetError('aborted', 'enough'));
+  const sealedAs =
+    (spec: CodecSpec, bytes = Buffer.from('hello')) =>
+    (): Uint8Array =>
+      fallbackCiphers().createCodec(spec).seal(bytes);
+  const whole = sealedAs({ ...AES, header: HEADER });
+  /** What a peer does to a connection whose other end has the codec `own`, and what that end then says. */
+  interface Ending {
+    readonly name: string;
+    readonly own: CodecSpec;
+    readonly wire: () => Uint8Array;
+    /** After it has written that. */
+    readonly end: (peer: Stream) => Promise<void>;
+    /** Null: a clean end. */
+    readonly error: { readonly code: string; readonly failure: string; readonly message: RegExp } | null;
+  }
+  const none = (): Uint8Array => new Uint8Array(0);
+  const stay = async (): Promise<void> => undefined;
+  const fin = (peer: Stream): Promise<void> => peer.closeWrite();
+  const truncated = { code: 'CIPHER_TRUNCATED', failure: 'aborted', message: /^the sealed connection ended in the middle of a record$/ };
+  const noReply = { code: 'SEALED_NO_REPLY', failure: 'aborted', message: /^the other end of the sealed connection reset it before .* a target that refused$/ };
+  const plainReset = { code: 'ECONNRESET', failure: 'aborted', message: /^the peer reset the connection$/ };
+  const auth = { code: 'CIPHER_AUTH', failure: 'auth', message: /^authentication failed: wrong password or cipher, or altered bytes$/ };
+  const ENDINGS: readonly Ending[] = [
+    { name: 'noise', own: AES, wire: () => randomBytes(500), end: stay, error: auth },
+    { name: 'an altered last byte', own: AES, wire: () => altered(whole()), end: stay, error: auth },
+    {
+      name: 'altered bulk, on the relay thread',
+      own: AES,
+      wire: () => altered(sealedAs({ ...AES, header: HEADER }, Buffer.alloc(1_000_000))()),
+      end: stay,
+      error: auth,
+    },
+    {
+      name: 'a clock that differs',
+      own: server2022({ clockOffset: -43 }),
+      wire: sealedAs(client2022),
+      end: stay,
+      error: { code: 'CIPHER_CLOCK', failure: 'protocol', message: /^the peer's clock differs by 4[23] s$/ },
+    },
+    { name: 'a reset before anything', own: AES, wire: none, end: reset, error: noReply },
+    { name: 'a reset behind half a record', own: AES, wire: () => whole().subarray(0, 40), end: reset, error: noReply },
+    { name: 'a reset after a record', own: AES, wire: whole, end: reset, error: plainReset },
+    { name: 'FIN before anything', own: AES, wire: none, end: fin, error: null },
+    { name: 'FIN in the salt', own: AES, wire: () => whole().subarray(0, 31), end: fin, error: truncated },
+    { name: 'FIN behind the salt', own: AES, wire: () => whole().subarray(0, 32), end: fin, error: null },
+    { name: 'FIN in a length', own: AES, wire: () => whole().subarray(0, 40), end: fin, error: truncated },
+    { name: 'FIN behind a length', own: AES, wire: () => whole().subarray(0, 50), end: fin, error: truncated },
+    { name: 'FIN in a payload', own: AES, wire: () => whole().subarray(0, -1), end: fin, error: truncated },
+    { name: 'FIN behind a record', own: AES, wire: whole, end: fin, error: null },
+    { name: 'FIN behind the salt of SIP022', own: server2022(), wire: () => sealedAs(client2022)().subarray(0, 32), end: fin, error: truncated },
+    { name: 'FIN behind a request of SIP022', own: server2022(), wire: sealedAs(client2022), end: fin, error: null },
+  ];
+
+  for (const { name, own, wire, end, error } of ENDINGS) {
+    const check = (found: NetError | null): void => {
+      if (error === null) assert.equal(found, null);
+      else {
+        assert.equal(found?.code, error.code);
+        assert.equal(found.failure, error.failure);
+        assert.match(found.message, error.message);
+      }
+    };
+
+    void t.test(`why a sealed relay ended: ${name}`, async (t) => {
+      const sockets = openSockets(addon);
+      t.teardown(() => sockets.close());
+      for (const through of ['engine', 'JavaScript'] as const) {
+        const [outside, inside] = [await connectedPair(sockets), await connectedPair(sockets)];
+        const [sealedEnd, plainEnd] = [await detach(outside.b), await detach(inside.a)];
+        assert.equal(sealedEnd.useCodec?.(ciphers.createCodec(own)), true);
+        const done =
+          through === 'engine'
+            ? (sealedEnd.relay(plainEnd, options()) ?? assert.fail('no relay'))
+            : relay(streamFromConn(sealedEnd), streamFromConn(plainEnd), options(), new TimerWheel(systemClock));
+        const bytes = wire();
+        const writing = bytes.length > 0 ? outside.a.write([bytes]).catch(() => undefined) : Promise.resolve();
+        await Promise.all([writing, end(outside.a)]);
+        if (error === null) {
+          await within(collect(inside.b));
+          await inside.b.closeWrite();
+          await within(collect(outside.a));
+          check((await within(done)).error);
+        } else {
+          check((await within(done)).error);
+          await assert.rejects(within(collect(inside.b)), isNetError, 'what is truncated looks truncated');
+          if (end !== reset) await assert.rejects(within(collect(outside.a)), isNetError);
+        }
+      }
+    });
+
+    void t.test(`why a conn with a codec failed: ${name}`, async (t) => {
+      const sockets = openSockets(addon);
+      t.teardown(() => sockets.close());
+      const { a, b } = await connectedPair(sockets);
+      const conn = await detach(b);
+      assert.equal(conn.useCodec?.(ciphers.createCodec(own)), true);
+      const bytes = wire();
+      const writing = bytes.length > 0 ? a.write([bytes]).catch(() => undefined) : Promise.resolve();
+      const failed = new Promise<NetError | null>((resolve) => (conn.onClose = resolve));
+      const ended = new Promise<null>((resolve) => {
+        const into = Buffer.alloc(64 * 1024);
+        conn.onReadable = () => {
+          for (;;) {
+            const count = conn.receive(into, 0, into.length);
+            if (count < 0) resolve(null);
+            if (count <= 0) return;
+          }
+        };
+        conn.onReadable();
+      });
+      await Promise.all([writing, end(a)]);
+      check(await within(Promise.race([failed, ended])));
+      conn.abort(new NetError('aborted', 'enough'));
+    });
+  }
+
+  void t.test('its own salt played back', async (t) => {
     const sockets = openSockets(addon);
     t.teardown(() => sockets.close());
     const [outside, inside] = [await connectedPair(sockets), await connectedPair(sockets)];
     const [sealedEnd, plainEnd] = [await detach(outside.b), await detach(inside.a)];
-    assert.equal(sealedEnd.useCodec?.(ciphers.createCodec({ kind: 'aead', method: 'aes-256-gcm', key: Buffer.alloc(32, 7) })), true);
+    assert.equal(sealedEnd.useCodec?.(ciphers.createCodec({ ...AES, header: HEADER })), true);
     const done = sealedEnd.relay(plainEnd, options()) ?? assert.fail('no relay');
-    await outside.a.write([randomBytes(500)]);
-    assert.equal((await within(done)).error?.code, 'CIPHER_FAILED');
-    await assert.rejects(within(inside.b.read()), isNetError);
-    await assert.rejects(async () => {
-      while ((await within(outside.a.read())) !== null);
-    }, isNetError);
+    await outside.a.write((await within(outside.a.read())) ?? []);
+    const { error } = await within(done);
+    assert.deepEqual([error?.code, error?.failure, error?.message], ['CIPHER_PROTOCOL', 'protocol', 'the peer sent our own salt back']);
+  });
+
+  void t.test('the plain end of a sealed relay is reset', async (t) => {
+    const sockets = openSockets(addon);
+    t.teardown(() => sockets.close());
+    const [outside, inside] = [await connectedPair(sockets), await connectedPair(sockets)];
+    const [sealedEnd, plainEnd] = [await detach(outside.b), await detach(inside.a)];
+    assert.equal(sealedEnd.useCodec?.(ciphers.createCodec(AES)), true);
+    const done = sealedEnd.relay(plainEnd, options()) ?? assert.fail('no relay');
+    await reset(inside.b);
+    assert.equal((await within(done)).error?.code, 'ECONNRESET');
+    await assert.rejects(within(collect(outside.a)), isNetError);
   });
 
   void t.test('send and receive of a conn with a codec speak plain bytes', async (t) => {

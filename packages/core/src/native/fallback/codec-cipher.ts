@@ -48,9 +48,9 @@ export class RecordBuffer {
     return null;
   }
 
-  /** Bytes kept of a record that is not whole. */
-  get pending(): number {
-    return this.#filled;
+  /** Part of a record is kept. */
+  get pending(): boolean {
+    return this.#filled > 0;
   }
 
   /** All that is left of the wire bytes. */
@@ -94,14 +94,14 @@ export class SessionCipher {
     return out;
   }
 
-  /** The length of a chunk is known, its payload is to come. */
-  get inChunk(): boolean {
-    return this.#size >= 0;
-  }
-
   /** The next record is a payload of this length (the first chunk of SIP022). */
   expectPayload(size: number): void {
     this.#size = size;
+  }
+
+  /** A length was opened, and its payload has not come yet. */
+  get midChunk(): boolean {
+    return this.#size >= 0;
   }
 
   /** Opens what is whole in `records`. */
@@ -148,12 +148,12 @@ export abstract class FallbackCodec implements Codec {
     return this.#error === null && this.header.length > 0;
   }
 
-  get peerSalt(): Uint8Array {
-    return Uint8Array.from(this.#peerSalt ?? NOTHING);
+  get midRecord(): boolean {
+    return this.#error === null && (this.records.pending || (this.#peerSalt !== null && this.midChunk()));
   }
 
-  get midRecord(): boolean {
-    return this.records.pending > 0 || (this.#peerSalt !== null && this.inRecord());
+  get peerSalt(): Uint8Array {
+    return Uint8Array.from(this.#peerSalt ?? NOTHING);
   }
 
   sealPrologue(): Uint8Array {
@@ -194,8 +194,6 @@ export abstract class FallbackCodec implements Codec {
     });
   }
 
-  /** The salt has come, and more must follow. */
-  protected abstract inRecord(): boolean;
   /** Throws if it is not yet our turn to speak. */
   protected requireTurn(): void {}
   /** Derives the key for `salt` and seals the first records with the first bytes of `plain`; how many of them is the result. */
@@ -203,6 +201,8 @@ export abstract class FallbackCodec implements Codec {
   protected abstract sealRest(plain: Uint8Array, parts: Uint8Array[]): void;
   protected abstract startOpening(peerSalt: Uint8Array): void;
   protected abstract openRest(plain: Uint8Array[]): void;
+  /** After the salt: something that was opened announces more. */
+  protected abstract midChunk(): boolean;
 
   /** The first error stays. A stranger's (thrown by `check`) ends the codec too. */
   #guard(run: () => Uint8Array): Uint8Array {

@@ -110,10 +110,6 @@ export class Codec2022 extends FallbackCodec {
     if (this.#stage === 'fixed') this.#opener = this.#session(this.#key, peerSalt);
   }
 
-  protected override inRecord(): boolean {
-    return this.#stage !== 'chunks' || this.#opener?.inChunk === true;
-  }
-
   protected override openRest(plain: Uint8Array[]): void {
     while (this.#stage !== 'chunks') {
       const record = this.records.take(this.#recordLength(this.#stage));
@@ -123,6 +119,10 @@ export class Codec2022 extends FallbackCodec {
       else this.#openVariable(this.#opened(record), plain);
     }
     this.#opener?.openChunks(this.records, MAX_PAYLOAD_2022, plain);
+  }
+
+  protected override midChunk(): boolean {
+    return this.#stage !== 'chunks' || (this.#opener?.midChunk ?? false);
   }
 
   #recordLength(stage: Exclude<Stage, 'chunks'>): number {

@@ -44,8 +44,8 @@ export class AeadCodec extends FallbackCodec {
     this.#opener?.openChunks(this.records, MAX_PAYLOAD, plain);
   }
 
-  protected override inRecord(): boolean {
-    return this.#opener?.inChunk === true;
+  protected override midChunk(): boolean {
+    return this.#opener?.midChunk ?? false;
   }
 }
 
@@ -79,13 +79,13 @@ export class StreamCodec extends FallbackCodec {
     this.#opener = this.#cipher(peerSalt, 'decrypt');
   }
 
-  protected override inRecord(): boolean {
-    return false;
-  }
-
   protected override openRest(plain: Uint8Array[]): void {
     const rest = this.records.rest();
     if (this.#opener !== null && rest.length > 0) plain.push(processed(this.#opener, rest));
+  }
+
+  protected override midChunk(): boolean {
+    return false;
   }
 }
 
