@@ -23,7 +23,7 @@ export function acknowledge(c: Connection, s: Segment, now: number): boolean {
   const { log } = c;
   const inFlight = log.inFlight;
   if (advance <= 0 && s.sackCount === 0 && log.count === 0) {
-    updateWindow(c, s, window);
+    updateWindow(c, s, window, advance > 0);
     answered(c);
     return true;
   }
@@ -33,7 +33,7 @@ export function acknowledge(c: Connection, s: Segment, now: number): boolean {
   if (advance > 0) advanceTo(c, ack);
   if (s.sackCount > 0 && c.hasSack) sawDuplicateSack = applySack(c, s);
   if (isDuplicate) c.dupAcks++;
-  updateWindow(c, s, window);
+  updateWindow(c, s, window, advance > 0);
   answered(c);
   if (sawDuplicateSack && c.isReordering) c.reorderSteps = Math.min(16, c.reorderSteps + 1);
   const { delivered } = log;
@@ -63,13 +63,16 @@ function answered(c: Connection): void {
   c.keepAliveTries = 0;
 }
 
-/** RFC 9293: only from a segment that is not older than the last one it was taken from. */
-function updateWindow(c: Connection, s: Segment, window: number): void {
+/**
+ * RFC 9293: only from a segment that is not older than the last one it was taken from. One that acknowledges something new is newer, even if it is text sent again: the window counts
+ * from what it acknowledges, and the old one would reach too far.
+ */
+function updateWindow(c: Connection, s: Segment, window: number, isNew: boolean): void {
   if (before(s.acknowledgment, c.sndUna)) return;
-  if (!before(c.sndWl1, s.sequence) && (c.sndWl1 !== s.sequence || before(s.acknowledgment, c.sndWl2))) return;
+  if (!isNew && !before(c.sndWl1, s.sequence) && (c.sndWl1 !== s.sequence || before(s.acknowledgment, c.sndWl2))) return;
   if (c.sndWnd !== window && c.rtxKind === RTX.persist) c.isRearmDue = true;
   c.sndWnd = window;
-  c.sndWl1 = s.sequence;
+  c.sndWl1 = isNew ? later(c.sndWl1, s.sequence) : s.sequence;
   c.sndWl2 = s.acknowledgment;
   if (window > c.maxSndWnd) c.maxSndWnd = window;
   if (window > 0) c.persistBackoff = 0;

@@ -117,7 +117,7 @@ export async function simulate(scenario: Scenario): Promise<Outcome> {
     device: ours,
     clock,
     seed,
-    settings: { congestion, acceptFirst, initialWindow, windowBudget: 4 << 20, timeWaitMs: 1_000 },
+    settings: { congestion, acceptFirst, initialWindow, windowBudget: 4 << 20, timeWaitMs: 1_000, giveUpMs: 7_200_000 },
     handleStream: (request) => server.handle(request),
   });
   const peer = new ModelPeer({

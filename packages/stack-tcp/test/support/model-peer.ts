@@ -167,7 +167,6 @@ export class ModelPeer {
     if (ack > this.#nxt) this.faults.push(`an ACK of ${ack}; ${this.#nxt} was sent`);
     if (ack < 0) this.faults.push('a segment without ACK');
     // One byte beyond is a probe; with the scale the edge is known to 2^scale - 1 bytes only.
-    if (process.env.SIMTRACE) console.log(this.#o.clock.now(), 'got', from, packet.payload.length, 'ack', ack, 'wnd', packet.window, 'offered', this.#offered, 'rcvNxt', this.#rcvNxt);
     if (from + packet.payload.length > this.#offered + 1) this.faults.push(`bytes up to ${from + packet.payload.length}; ${this.#offered} was offered`);
     const edge = ack + (packet.window << this.#scale);
     if (this.#o.isOrdered && from >= this.#newest && ack >= this.#una && edge + (1 << this.#scale) <= this.#edge)
@@ -366,7 +365,6 @@ export class ModelPeer {
       this.#stopAck = null;
       this.#unacked = 0;
     }
-    if (process.env.SIMTRACE) console.log(this.#o.clock.now(), 'emit', from, payload.length, 'ack', this.#rcvNxt, 'offered', this.#offered);
     this.#o.send(
       buildPacket({
         kind: 'tcp',
