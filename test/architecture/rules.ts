@@ -56,9 +56,9 @@ function layerOf(file: string): string | null {
   return first.replace(/\.ts$/, '');
 }
 
-/** `index.ts` and `testing.ts` at the top of a package's `src`: what its exports map points to. */
+/** `index.ts`, `ip.ts` and `testing.ts` at the top of a package's `src`: what its exports map points to. */
 function isDoor(file: string): boolean {
-  return /^(?:packages|examples)\/[^/]+\/src\/(?:index|testing)\.ts$/.test(file);
+  return /^(?:packages|examples)\/[^/]+\/src\/(?:index|ip|testing)\.ts$/.test(file);
 }
 
 /** A public door only re-exports, and nothing inside its own package comes in through it. */
@@ -96,9 +96,9 @@ export const packages: ArchitectureRule = (files) =>
       if (ours === undefined) return [];
       if (own === 'packages/core') return isTest || isTestSupport ? [] : violation('core imports another package of ours, or itself by name');
       if (ours !== '@nekit/core') return violation('a package imports another package than @nekit/core');
-      if (specifier === '@nekit/core') return [];
+      if (specifier === '@nekit/core' || specifier === '@nekit/core/ip') return [];
       if (specifier === '@nekit/core/testing') return isTest ? [] : violation('only tests import the testing door');
-      return violation('only "." and "./testing" of core are public');
+      return violation('only ".", "./ip" and "./testing" of core are public');
     });
   });
 

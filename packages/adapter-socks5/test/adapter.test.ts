@@ -399,6 +399,7 @@ t.test('what the plugin registers', async (t) => {
     protocol: ({ name }) => registered.push(`protocol ${name}`),
     inbound: no,
     rule: no,
+    stack: no,
     provide: no,
     get: no,
   });

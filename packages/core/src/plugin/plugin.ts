@@ -1,5 +1,7 @@
 import type { Adapter, AdapterContext } from '../adapter/adapter.js';
 import type { Inbound, InboundContext, InboundProtocol } from '../inbound/inbound.js';
+import type { StackContext } from '../inbound/stack-context.js';
+import type { IpStack } from '../ip/ip-stack.js';
 import type { Cancel } from '../net/cancel.js';
 import type { Token } from '../net/token.js';
 import type { RuleDefinition } from '../rule/definition.js';
@@ -36,6 +38,7 @@ export interface PluginContext {
   inbound<C>(definition: InboundDefinition<C>): void;
   protocol(protocol: InboundProtocol): void;
   rule(definition: RuleDefinition): void;
+  stack<C>(definition: StackDefinition<C>): void;
   /** A value for others to `get`; made at most once per kernel, when first asked for. */
   provide<T>(token: Token<T>, factory: (get: <D>(token: Token<D>) => D) => T): void;
   get<T>(token: Token<T>): T;
@@ -70,4 +73,12 @@ export interface InboundDefinition<C> {
   readonly type: string;
   readonly config: ConfigSchema<C>;
   create(config: C, context: InboundContext): Inbound;
+}
+
+/** An IP stack that `tun.stack` can name. */
+export interface StackDefinition<C> {
+  readonly type: string;
+  /** Of what the config says of it; everything may be left out. */
+  readonly config: ConfigSchema<C>;
+  create(config: C, context: StackContext): IpStack;
 }

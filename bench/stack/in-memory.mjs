@@ -1,0 +1,254 @@
+// What one packet costs in the TCP stack, without a kernel: a stack and a very simple client on one slab in memory.
+//
+//   node bench/stack/in-memory.mjs [--seconds 2]
+//
+// sink: the stack receives and its reader takes the bytes away at once. source: it sends. relay: it receives on one connection what it sends on another, by splice and a socket in
+// memory. Each with segments of the MTU and with super-packets of 64 KiB. `copy` is what moving the bytes alone costs.
+import { parseArgs } from 'node:util';
+import { CancelSource } from '../../packages/core/dist/index.js';
+import { Arena, BatchParser, buildPacket, FLAG, PacketSlab, read32 } from '../../packages/core/dist/ip.js';
+import { DEFAULT_SETTINGS } from '../../packages/stack-tcp/dist/settings.js';
+import { TcpStack } from '../../packages/stack-tcp/dist/stack.js';
+
+const { values } = parseArgs({ options: { seconds: { type: 'string', default: '2' }, only: { type: 'string' } } });
+const seconds = Number(values.seconds);
+
+const TX = 8 << 20;
+const RX = 8 << 20;
+const bytes = new Uint8Array(TX + RX + (64 << 20));
+
+/** A stack, its slab and the packets that come and go. */
+class Stage {
+  constructor(mtu, largest) {
+    this.sink = new PacketSlab(bytes, 0, TX, 256, mtu, largest);
+    this.arena = new Arena(bytes, TX + RX);
+    this.parser = new BatchParser(bytes, 256, Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8));
+    this.time = 1000;
+    this.requests = [];
+    this.remotes = [];
+    const output = { sink: this.sink, arena: this.arena, wake: () => {}, now: () => this.time };
+    let ids = 0;
+    const context = {
+      output,
+      handleStream: async (request) => {
+        this.requests.push(request);
+      },
+      handlePackets: async () => {},
+      openSession: (network, source, requested, signal) => ({
+        id: ++ids,
+        network,
+        inbound: 'tun',
+        inboundType: 'TUN',
+        inboundPort: 0,
+        source,
+        requested,
+        destination: requested,
+        signal,
+      }),
+      random: (length) => new Uint8Array(length).fill(7),
+      get: () => undefined,
+    };
+    this.stack = new TcpStack({ ...DEFAULT_SETTINGS, maxWindow: 1 << 20, initialWindow: 1 << 20 }, context);
+  }
+
+  /** One packet in, as the device parses it. */
+  put(packet) {
+    bytes.set(packet, TX);
+    this.parser.clear();
+    if (!this.parser.add(TX, TX + packet.length, 0, true)) throw new Error('not taken');
+    this.stack.input(this.parser, 0);
+    this.stack.flush(this.time);
+  }
+
+  async connect(port) {
+    const client = { port, next: 1, isn: 1000 };
+    const base = {
+      kind: 'tcp',
+      source: '10.0.0.2',
+      destination: '192.0.2.1',
+      sourcePort: port,
+      destinationPort: 80,
+      window: 65535,
+      payload: new Uint8Array(0),
+    };
+    this.put(buildPacket({ ...base, sequence: 1000, acknowledgment: 0, flags: FLAG.syn, options: { mss: 1460, windowScale: 8, sackPermitted: true } }));
+    const opened = this.requests.shift().accept();
+    this.stack.flush(this.time);
+    client.ack = (read32(bytes, this.sink.start[0] + 24) + 1) >>> 0;
+    client.seq = 1001;
+    this.sink.clear();
+    this.put(buildPacket({ ...base, sequence: client.seq, acknowledgment: client.ack, flags: FLAG.ack }));
+    client.stream = await opened;
+    return client;
+  }
+}
+
+/** A socket in memory: takes everything, and has always something to give when asked to. */
+class MemoryConn {
+  taken = 0;
+  given = 0;
+  isSource = false;
+  pending = 0;
+  onReadable = null;
+  onWritable = null;
+  onClose = null;
+  send(_bytes, start, end) {
+    this.taken += end - start;
+    return end - start;
+  }
+  receive(_bytes, start, end) {
+    if (!this.isSource) return 0;
+    this.given += end - start;
+    return end - start;
+  }
+  closeWrite() {}
+  abort() {}
+  relay() {
+    return null;
+  }
+}
+
+const options = () => ({ signal: new CancelSource(), idleMs: 1e9, halfCloseMs: 1e9, counters: new Float64Array(2), slot: 0 });
+
+/** A packet of the client's, laid out once; sequence and ACK are written into it each time. */
+function template(client, payload) {
+  return buildPacket({
+    kind: 'tcp',
+    source: '10.0.0.2',
+    destination: '192.0.2.1',
+    sourcePort: client.port,
+    destinationPort: 80,
+    sequence: client.seq,
+    acknowledgment: client.ack,
+    flags: FLAG.ack,
+    window: 65535,
+    payload: new Uint8Array(payload),
+  });
+}
+
+/** Fills the batch with one packet several times over, as a burst of one flow. */
+function burst(stage, packet, count, client, step) {
+  const { parser } = stage;
+  parser.clear();
+  for (let i = 0, at = TX; i < count; i++, at += (packet.length + 7) & ~7) {
+    bytes.set(packet, at);
+    parser.add(at, at + packet.length, 0, true);
+    parser.sequence[i] = client.seq >>> 0;
+    parser.acknowledgment[i] = client.ack >>> 0;
+    client.seq = (client.seq + step) >>> 0;
+  }
+}
+
+async function sink(payload, perBatch, kind) {
+  const stage = new Stage(1500, 65535);
+  const client = await stage.connect(1000);
+  const remote = new MemoryConn();
+  if (kind === 'relay' || kind === 'sink') void client.stream.splice(remote, options());
+  stage.stack.flush(stage.time);
+  const packet = template(client, payload);
+  const { parser } = stage;
+  burst(stage, packet, perBatch, client, 0);
+  return measure(
+    kind,
+    payload,
+    () => {
+      stage.time += 0.05;
+      for (let i = 0; i < perBatch; i++) {
+        parser.sequence[i] = client.seq;
+        client.seq = (client.seq + payload) >>> 0;
+        stage.stack.input(parser, i);
+      }
+      stage.stack.flush(stage.time);
+      stage.sink.clear();
+      return perBatch;
+    },
+    () => {
+      if (remote.taken === 0) throw new Error('nothing arrived');
+    },
+  );
+}
+
+async function source(largest, name) {
+  const stage = new Stage(1500, largest);
+  const client = await stage.connect(1000);
+  const remote = new MemoryConn();
+  remote.isSource = true;
+  void client.stream.splice(remote, options());
+  stage.stack.flush(stage.time);
+  stage.sink.clear();
+  const ack = template(client, 0);
+  burst(stage, ack, 1, client, 0);
+  const { parser } = stage;
+  let sent = 0;
+  return measure(
+    'source',
+    name,
+    () => {
+      stage.time += 0.05;
+      parser.acknowledgment[0] = client.ack;
+      stage.stack.input(parser, 0);
+      stage.stack.flush(stage.time);
+      let packets = 0;
+      for (let i = 0; i < stage.sink.count; i++) {
+        const start = stage.sink.start[i];
+        const payload = stage.sink.end[i] - start - 40;
+        if (payload > 0) {
+          packets++;
+          sent += payload;
+          client.ack = (client.ack + payload) >>> 0;
+        }
+      }
+      stage.sink.clear();
+      return packets;
+    },
+    () => {
+      if (sent === 0) throw new Error('nothing was sent');
+    },
+  );
+}
+
+function measure(kind, name, round, check) {
+  const warm = performance.now();
+  while (performance.now() - warm < 500) round();
+  globalThis.gc?.();
+  const heap = process.memoryUsage().heapUsed;
+  const started = performance.now();
+  let packets = 0;
+  let rounds = 0;
+  while (performance.now() - started < seconds * 1000) {
+    for (let i = 0; i < 64; i++) {
+      packets += round();
+      rounds++;
+    }
+  }
+  const elapsed = performance.now() - started;
+  const before = process.memoryUsage().heapUsed;
+  globalThis.gc?.();
+  const grown = process.memoryUsage().heapUsed - heap;
+  check();
+  return {
+    kind,
+    payload: name,
+    'ns/packet': Math.round((elapsed * 1e6) / packets),
+    'ns/flush': Math.round((elapsed * 1e6) / rounds),
+    'packets/flush': +(packets / rounds).toFixed(1),
+    packets,
+    'garbage B/packet': +((before - heap) / packets).toFixed(2),
+    'heap growth B': grown,
+  };
+}
+
+function copyCost(length) {
+  const rounds = 200_000;
+  const started = performance.now();
+  for (let i = 0; i < rounds; i++) bytes.copyWithin(TX + ((i & 7) << 16), i & 63, length + (i & 63));
+  return Math.round(((performance.now() - started) * 1e6) / rounds);
+}
+
+const rows = [];
+rows.push(await sink(1460, 32, 'sink'));
+rows.push(await sink(64240, 4, 'sink'));
+rows.push(await source(0, 1460));
+rows.push(await source(65535, 64240));
+console.table(rows);
+console.log(`copy inside the slab: 1460 B ${copyCost(1460)} ns, 64240 B ${copyCost(64240)} ns`);

@@ -1,0 +1,28 @@
+import type { Arena } from './arena.js';
+import type { PacketBatch } from './packet-batch.js';
+import type { PacketSink } from './packet-device.js';
+
+/**
+ * What turns packets into something else. Stacks of one device are asked in their order; the first that takes a packet has it.
+ * Nothing of it waits: per packet there is no promise, no event, no closure and no allocation.
+ */
+export interface IpStack {
+  /** Looks at one packet of a batch; true: taken. Writes nothing: that is `flush`'s. */
+  input(batch: PacketBatch, index: number): boolean;
+  /** Once at the end of a batch, after `wake`, and when the deadline has come: does what is due and writes what is to be sent. */
+  flush(now: number): void;
+  /** When `flush` must be called at the latest, on the clock of `now`; Infinity: not by itself. */
+  nextDeadline(): number;
+  /** Ends everything at once. Idempotent. */
+  close(): void;
+}
+
+/** What a stack is given to speak with. */
+export interface StackOutput {
+  readonly sink: PacketSink;
+  readonly arena: Arena;
+  /** Asks for `flush` in this turn, once, however often it is called: a dial has finished, a socket is readable. */
+  wake(): void;
+  /** Monotonic milliseconds. */
+  now(): number;
+}

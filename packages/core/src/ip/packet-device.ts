@@ -1,0 +1,39 @@
+import type { NetError } from '../net/errors.js';
+import type { Arena } from './arena.js';
+import type { PacketBatch } from './packet-batch.js';
+
+/** Where packets are written: room in the device's slab. */
+export interface PacketSink {
+  readonly bytes: Uint8Array;
+  /** The longest IP packet that leaves as it is, in bytes. */
+  readonly mtu: number;
+  /** The longest that may be reserved with a segment size; 0 where the device cannot cut packets. */
+  readonly largest: number;
+  /**
+   * Room for one IP packet, which must be written whole before the next call: the offset in `bytes`, or -1 when it is full (drop it; TCP sends again). `segmentSize` 0: it leaves as
+   * it is. Else it is a TCP or UDP packet that may be longer than the MTU, and is cut into packets with so much payload each, or handed on whole where the other side can take it.
+   * The IPv4 header's checksum and those of ICMP are the writer's, those of TCP and UDP the sink's.
+   */
+  reserve(length: number, segmentSize: number): number;
+}
+
+export interface DeviceHandlers {
+  /** Packets, lent until it returns. Never called from inside of `flush`. */
+  packets(batch: PacketBatch): void;
+  /** The device is gone; nothing comes any more. */
+  failed(error: NetError): void;
+}
+
+/** Something that carries IP packets: a TUN, a pair in memory, a capture. */
+export interface PacketDevice {
+  readonly name: string;
+  readonly sink: PacketSink;
+  /** Memory for buffers, in the same slab as the packets where the device can: copies then allocate nothing. */
+  readonly arena: Arena;
+  /** Packets come from here on. Once. */
+  start(handlers: DeviceHandlers): void;
+  /** Sends what has been reserved since the last time, in one go. */
+  flush(): void;
+  /** Idempotent. */
+  close(): void;
+}

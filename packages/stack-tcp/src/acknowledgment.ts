@@ -1,0 +1,145 @@
+/** The ACK field of a segment. Read first: RFC 9293 section 3.10.7.4 (fifth), RFC 5961 section 5, RFC 2018, RFC 7323 section 4. */
+import { type Connection, MODE, RTX, STATE } from './connection.js';
+import { COUNT } from './counters.js';
+import { detectLoss, detectLossByCount, enterRecovery, leaveRecovery, noteDelivered } from './recovery.js';
+import type { Segment } from './segment.js';
+import { before, distance, later, upTo } from './sequence.js';
+
+/** Takes in what the ACK says. false: it is nobody's, and the rest of the segment is not to be looked at. */
+export function acknowledge(c: Connection, s: Segment, now: number): boolean {
+  const ack = s.acknowledgment;
+  if (before(c.sndMax, ack)) {
+    c.env.count(COUNT.dropAckOfUnsent);
+    if (s.length > 0 || c.mayChallenge(now)) c.isAckDue = true;
+    return false;
+  }
+  if (before(ack, (c.sndUna - c.maxSndWnd) | 0)) {
+    c.env.count(COUNT.dropOldAck);
+    if (c.mayChallenge(now)) c.isAckDue = true;
+    return false;
+  }
+  const advance = distance(c.sndUna, ack);
+  const window = s.window << c.sndScale;
+  const { log } = c;
+  const inFlight = log.inFlight;
+  if (advance <= 0 && s.sackCount === 0 && log.count === 0) {
+    updateWindow(c, s, window, advance > 0);
+    answered(c);
+    return true;
+  }
+  const isDuplicate = advance === 0 && s.length === 0 && log.count > 0 && window === c.sndWnd;
+  let sawDuplicateSack = false;
+  log.begin();
+  if (advance > 0) advanceTo(c, ack);
+  if (s.sackCount > 0 && c.hasSack) sawDuplicateSack = applySack(c, s);
+  if (isDuplicate) c.dupAcks++;
+  updateWindow(c, s, window, advance > 0);
+  answered(c);
+  if (sawDuplicateSack && c.isReordering) c.reorderSteps = Math.min(16, c.reorderSteps + 1);
+  const { delivered } = log;
+  if (delivered > 0) measure(c, s, advance, now);
+  settleTailProbe(c, sawDuplicateSack, now);
+  recover(c, advance > 0, now);
+  if (advance > 0 && delivered > 0 && c.mode !== MODE.recovery && isLimited(c, inFlight)) {
+    c.congestion.acknowledged(delivered, now, c.rtt.smoothed);
+  }
+  return true;
+}
+
+function advanceTo(c: Connection, ack: number): void {
+  c.sndUna = ack;
+  c.sndNxt = later(c.sndNxt, ack); // a window probe got through
+  c.log.acknowledge(ack);
+  c.send.acknowledge(ack);
+  c.dupAcks = 0;
+  c.rtt.progress();
+  c.isRearmDue = true;
+  c.isStalled = false;
+}
+
+/** The peer is alive: what waits for it does not give up, however long the window stays closed. */
+function answered(c: Connection): void {
+  if (c.sndWnd === 0 || c.rtxKind === RTX.persist) c.isStalled = false;
+  c.keepAliveTries = 0;
+}
+
+/**
+ * RFC 9293: only from a segment that is not older than the last one it was taken from. One that acknowledges something new is newer, even if it is text sent again: the window counts
+ * from what it acknowledges, and the old one would reach too far.
+ */
+function updateWindow(c: Connection, s: Segment, window: number, isNew: boolean): void {
+  if (before(s.acknowledgment, c.sndUna)) return;
+  if (!isNew && !before(c.sndWl1, s.sequence) && (c.sndWl1 !== s.sequence || before(s.acknowledgment, c.sndWl2))) return;
+  if (c.sndWnd !== window && c.rtxKind === RTX.persist) c.isRearmDue = true;
+  c.sndWnd = window;
+  c.sndWl1 = isNew ? later(c.sndWl1, s.sequence) : s.sequence;
+  c.sndWl2 = s.acknowledgment;
+  if (window > c.maxSndWnd) c.maxSndWnd = window;
+  if (window > 0) c.persistBackoff = 0;
+}
+
+/** Whether one of the blocks says that something arrived twice (RFC 2883). What lies outside of what is in flight is nobody's. */
+function applySack(c: Connection, s: Segment): boolean {
+  let sawDuplicate = false;
+  for (let i = 0; i < s.sackCount; i++) {
+    const left = s.sack[i * 2] ?? 0;
+    const right = s.sack[i * 2 + 1] ?? 0;
+    if (!before(left, right)) continue;
+    const isInside = s.sackCount > 1 && i === 0 && upTo(s.sack[2] ?? 0, left) && upTo(right, s.sack[3] ?? 0);
+    if (upTo(right, c.sndUna) || isInside) {
+      if (i === 0) sawDuplicate = true;
+      continue;
+    }
+    if (before(c.sndNxt, right) || before(left, c.sndUna)) continue;
+    c.log.sack(left, right);
+  }
+  return sawDuplicate;
+}
+
+/** Round trip (RFC 6298 section 3: not of what was sent twice, unless timestamps tell which copy it was), and RACK's note. */
+function measure(c: Connection, s: Segment, advance: number, now: number): void {
+  const { log } = c;
+  const echo = c.hasTimestamps && s.hasTimestamps ? (s.echo - c.timestampOffset) | 0 : -1;
+  if (!log.newestIsRetransmitted) c.rtt.sample(distance(log.newestSentAt, now));
+  else if (echo !== -1 && advance > 0) {
+    const rtt = distance(echo, now);
+    if (rtt >= 0 && rtt < 120_000) c.rtt.sample(rtt);
+  }
+  noteDelivered(c, now, echo);
+}
+
+/** RFC 8985 section 7.4: a probe that repaired the loss of a tail was a loss all the same. */
+function settleTailProbe(c: Connection, sawDuplicate: boolean, now: number): void {
+  if (!c.isTailProbeOut || before(c.sndUna, c.tailProbeEnd)) return;
+  c.isTailProbeOut = false;
+  if (c.isTailProbeRepeat && !sawDuplicate && c.mode === MODE.open) c.congestion.lost(c.log.inFlight, now);
+}
+
+function recover(c: Connection, hasAdvanced: boolean, now: number): void {
+  leaveRecovery(c);
+  if (c.hasSack) {
+    if (c.log.sacked > 0 || c.mode !== MODE.open) {
+      const wait = detectLoss(c, now);
+      if (wait > 0) {
+        c.rtxKind = RTX.reordering;
+        c.rtxAt = (now + wait) | 0;
+        c.isRearmDue = false;
+      } else if (c.rtxKind === RTX.reordering) c.isRearmDue = true;
+    }
+  } else detectLossByCount(c, hasAdvanced);
+  enterRecovery(c, now);
+}
+
+/** Whether the congestion window is what holds us back: one that is not used must not grow (RFC 9438 section 5.8). */
+function isLimited(c: Connection, inFlight: number): boolean {
+  const { window, threshold } = c.congestion;
+  return c.isWindowLimited || (window < threshold && inFlight * 2 >= window);
+}
+
+/** After the ACK of our FIN. */
+export function finAcknowledged(c: Connection): void {
+  if (!c.isFinAcked) return;
+  if (c.state === STATE.finWait1) c.state = STATE.finWait2;
+  else if (c.state === STATE.closing) c.state = STATE.timeWait;
+  else if (c.state === STATE.lastAck) c.state = STATE.closed;
+}

@@ -1,0 +1,282 @@
+/**
+ * What a connection has to say now, in this order: RST, SYN-ACK, an ACK that reports holes, lost bytes, new bytes and the FIN, a probe, an ACK.
+ * Read first: RFC 9293 sections 3.8.6 (windows, probes, silly windows) and 3.10.8, RFC 6675 section 5, RFC 7323 section 3.
+ */
+import { FLAG, type PacketSink, TCP_OPTION, write16, write32 } from '@nekit/core/ip';
+import { type Connection, FAILURE, MODE, RTX, STATE, TIMESTAMP_BYTES } from './connection.js';
+import { COUNT } from './counters.js';
+import { writeHeaders } from './headers.js';
+import { writeTimestamps } from './replies.js';
+import { before, distance, later } from './sequence.js';
+import { LOST, SACKED } from './transmit-log.js';
+
+/** Blocks that fit beside timestamps, and without. */
+const BLOCKS_BESIDE_TIMESTAMPS = 3;
+const BLOCKS_ALONE = 4;
+
+/** Scratch of one stack: no allocation per ACK. */
+export class Departure {
+  readonly #blocks = new Int32Array(BLOCKS_ALONE * 2);
+
+  /** Writes what there is to say. false: the sink is full, and the rest is for the next flush. */
+  dispatch(c: Connection, sink: PacketSink, now: number): boolean {
+    if (c.isResetDue) return this.#reset(c, sink);
+    if (c.state === STATE.closed) return true;
+    if (c.state === STATE.synReceived) return !c.isSynAckDue || this.#synAck(c, sink, now);
+    if (c.isAckDue && (c.receive.islandCount > 0 || c.hasDuplicate) && !this.#ack(c, sink, now)) return false;
+    if (!this.#tailProbe(c, sink, now)) return false;
+    if (c.log.lost > 0 && !this.#lost(c, sink, now)) return false;
+    if (!this.#fresh(c, sink, now)) return false;
+    if (!this.#windowProbe(c, sink, now)) return false;
+    if (c.isKeepAliveDue && !this.#keepAlive(c, sink, now)) return false;
+    return !c.isAckDue || this.#ack(c, sink, now);
+  }
+
+  #reset(c: Connection, sink: PacketSink): boolean {
+    const length = c.headerBytes;
+    const at = sink.reserve(length, 0);
+    if (at === -1) return false;
+    writeHeaders(sink.bytes, at, c, length, 0, c.sndNxt, c.rcvNxt, FLAG.rst | FLAG.ack, 0);
+    c.isResetDue = false;
+    c.env.count(COUNT.resetsSent);
+    c.env.count(COUNT.segmentsOut);
+    return true;
+  }
+
+  /** MSS always; the rest only as an answer to the same in the SYN. */
+  #synAck(c: Connection, sink: PacketSink, now: number): boolean {
+    const options = 4 + (c.hasTimestamps ? TIMESTAMP_BYTES : 0) + (c.rcvScale > 0 || c.sndScale > 0 ? 4 : 0) + (c.hasSack ? 4 : 0);
+    const length = c.headerBytes + options;
+    const at = sink.reserve(length, 0);
+    if (at === -1) return false;
+    const { bytes } = sink;
+    let body = writeHeaders(bytes, at, c, length, options, c.iss, c.rcvNxt, FLAG.syn | FLAG.ack, Math.min(0xffff, distance(c.rcvNxt, c.rcvEdge)));
+    write32(bytes, body, (TCP_OPTION.mss << 24) | (4 << 16));
+    write16(bytes, body + 2, sink.mtu - c.headerBytes);
+    body += 4;
+    if (c.hasSack) {
+      write32(bytes, body, (TCP_OPTION.nop << 24) | (TCP_OPTION.nop << 16) | (TCP_OPTION.sackPermitted << 8) | 2);
+      body += 4;
+    }
+    if (c.hasTimestamps) {
+      writeTimestamps(bytes, body, (now + c.timestampOffset) | 0, c.tsRecent);
+      body += TIMESTAMP_BYTES;
+    }
+    if (c.rcvScale > 0 || c.sndScale > 0) write32(bytes, body, (TCP_OPTION.nop << 24) | (TCP_OPTION.windowScale << 16) | (3 << 8) | c.rcvScale);
+    c.isSynAckDue = false;
+    c.synTries++;
+    c.sentAt = now;
+    c.isRearmDue = c.isRearmDue || c.rtxKind === RTX.none;
+    c.env.count(COUNT.segmentsOut);
+    return true;
+  }
+
+  /** What is lost, as far as congestion and window allow; the first byte always goes when nothing else is under way. */
+  #lost(c: Connection, sink: PacketSink, now: number): boolean {
+    const { log } = c;
+    for (let index = log.firstLost(); index !== -1; index = log.firstLost()) {
+      const start = log.startOf(index);
+      const length = (log.endOf(index) - start) | 0;
+      const room = c.congestion.window - inFlight(c);
+      if (room < c.mss && log.inFlight > 0) break;
+      const allowed = start === c.sndUna ? Math.max(c.mss, c.sndWnd) : distance(start, (c.sndUna + c.sndWnd) | 0);
+      if (allowed <= 0) break;
+      const count = wholeSegments(c, sink, Math.min(length, allowed), Math.max(room, c.mss));
+      if (!this.#send(c, sink, start, count, now)) return false;
+      log.retransmitted(index, count, now);
+      c.isRearmDue = c.isRearmDue || c.rtxKind === RTX.none || c.rtxKind === RTX.tailProbe;
+      c.env.count(COUNT.retransmitted);
+    }
+    return true;
+  }
+
+  /** Bytes for the first time, and behind the last of them the FIN. */
+  #fresh(c: Connection, sink: PacketSink, now: number): boolean {
+    const isProbing = c.isWindowProbeDue;
+    c.isWindowLimited = false;
+    for (;;) {
+      const data = distance(c.sndNxt, c.send.end);
+      const pending = data + (c.isFinQueued && !c.isFinSent ? 1 : 0);
+      if (pending <= 0 || data < 0) return true;
+      const window = c.sndWnd - distance(c.sndUna, c.sndNxt);
+      const room = c.congestion.window - inFlight(c);
+      if (room < Math.min(pending, c.mss)) c.isWindowLimited = true;
+      if (data === 0) {
+        // A FIN takes no buffer, but it does take a number: it needs the window, not the congestion window.
+        if (window <= 0) return true;
+      } else if (!mayGo(c, data, window, room, isProbing)) return true;
+      const wanted = window < data && window > c.mss ? window - (window % c.mss) : Math.min(data, window);
+      const count = data === 0 ? 0 : wholeSegments(c, sink, wanted, Math.max(room, c.mss));
+      const hasFin = c.isFinQueued && count === data && window > count;
+      if (!this.#send(c, sink, c.sndNxt, count + (hasFin ? 1 : 0), now)) return false;
+      c.isWindowProbeDue = false;
+      c.sndNxt = (c.sndNxt + count + (hasFin ? 1 : 0)) | 0;
+      c.sndMax = later(c.sndMax, c.sndNxt);
+      if (hasFin) c.isFinSent = true;
+      c.log.append(c.sndNxt, now);
+      c.isRearmDue = c.isRearmDue || c.rtxKind === RTX.tailProbe;
+    }
+  }
+
+  /** RFC 8985 section 7.3: something new if there is, else the last segment again, so that the answer shows what is missing. */
+  #tailProbe(c: Connection, sink: PacketSink, now: number): boolean {
+    if (!c.isTailProbeDue) return true;
+    c.isTailProbeDue = false;
+    const { log } = c;
+    if (log.count === 0 || c.mode !== MODE.open) return true;
+    c.env.count(COUNT.tailProbes);
+    c.isTailProbeOut = true;
+    c.tailProbeEnd = c.sndNxt;
+    const data = Math.min(distance(c.sndNxt, c.send.end), c.mss, c.sndWnd - distance(c.sndUna, c.sndNxt));
+    if (data > 0) {
+      if (!this.#send(c, sink, c.sndNxt, data, now)) return false;
+      c.sndNxt = (c.sndNxt + data) | 0;
+      c.sndMax = later(c.sndMax, c.sndNxt);
+      c.tailProbeEnd = c.sndNxt;
+      c.isTailProbeRepeat = false;
+      log.append(c.sndNxt, now);
+      return true;
+    }
+    const last = log.isolateTail(c.mss);
+    if (last === -1 || (log.stateOf(last) & (SACKED | LOST)) !== 0) return true;
+    const start = log.startOf(last);
+    const length = (log.endOf(last) - start) | 0;
+    if (!this.#send(c, sink, start, length, now)) return false;
+    log.retransmitted(last, length, now);
+    c.isTailProbeRepeat = true;
+    return true;
+  }
+
+  /** One byte that the window has no room for (RFC 9293 section 3.8.6.1), or the FIN. */
+  #windowProbe(c: Connection, sink: PacketSink, now: number): boolean {
+    if (!c.isWindowProbeDue) return true;
+    c.isWindowProbeDue = false;
+    if (c.log.count > 0 || c.isFinAcked) return true;
+    if (distance(c.sndUna, c.send.end) <= 0 && !c.isFinQueued) return true;
+    if (!this.#send(c, sink, c.sndUna, 1, now)) return false;
+    c.sndMax = later(c.sndMax, (c.sndUna + 1) | 0);
+    c.env.count(COUNT.windowProbes);
+    return true;
+  }
+
+  /** Nothing, one number too early: a peer that lives answers (RFC 9293 section 3.8.4). */
+  #keepAlive(c: Connection, sink: PacketSink, now: number): boolean {
+    const options = c.hasTimestamps ? TIMESTAMP_BYTES : 0;
+    const length = c.headerBytes + options;
+    const at = sink.reserve(length, 0);
+    if (at === -1) return false;
+    const body = writeHeaders(sink.bytes, at, c, length, options, (c.sndNxt - 1) | 0, c.rcvNxt, FLAG.ack, announce(c));
+    if (c.hasTimestamps) writeTimestamps(sink.bytes, body, (now + c.timestampOffset) | 0, c.tsRecent);
+    c.isKeepAliveDue = false;
+    c.env.count(COUNT.segmentsOut);
+    return true;
+  }
+
+  /** Numbers `[sequence, sequence + length)`: bytes, and the FIN if it is among them. */
+  #send(c: Connection, sink: PacketSink, sequence: number, length: number, now: number): boolean {
+    const data = Math.min(length, distance(sequence, c.send.end));
+    const options = c.hasTimestamps ? TIMESTAMP_BYTES : 0;
+    const header = c.headerBytes + options;
+    const at = sink.reserve(header + data, data > c.mss ? c.mss : 0);
+    if (at === -1) {
+      c.env.count(COUNT.sinkFull);
+      return false;
+    }
+    let flags: number = FLAG.ack;
+    if (data < length) flags |= FLAG.fin;
+    if (data > 0 && ((sequence + data) | 0) === c.send.end) flags |= FLAG.psh;
+    const body = writeHeaders(sink.bytes, at, c, header + data, options, sequence, c.rcvNxt, flags, announce(c));
+    if (c.hasTimestamps) writeTimestamps(sink.bytes, body, (now + c.timestampOffset) | 0, c.tsRecent);
+    if (data > 0) c.send.copyTo(sink.bytes, body + options, sequence, data);
+    acknowledged(c);
+    c.sentAt = now;
+    c.env.count(COUNT.segmentsOut);
+    c.env.counters.addBytes(COUNT.bytesOut, data);
+    return true;
+  }
+
+  /** An ACK by itself, with what is missing (RFC 2018) and what came twice (RFC 2883). */
+  #ack(c: Connection, sink: PacketSink, now: number): boolean {
+    const blocks = this.#blocks;
+    const most = c.hasTimestamps ? BLOCKS_BESIDE_TIMESTAMPS : BLOCKS_ALONE;
+    let count = 0;
+    if (c.hasSack && c.receive.islandCount > 0) count = c.receive.sackBlocks(blocks, c.hasDuplicate ? most - 1 : most);
+    const hasDuplicate = c.hasDuplicate && c.hasSack;
+    const all = count + (hasDuplicate ? 1 : 0);
+    const options = (c.hasTimestamps ? TIMESTAMP_BYTES : 0) + (all > 0 ? 4 + 8 * all : 0);
+    const length = c.headerBytes + options;
+    const at = sink.reserve(length, 0);
+    if (at === -1) {
+      c.env.count(COUNT.sinkFull);
+      return false;
+    }
+    const { bytes } = sink;
+    let body = writeHeaders(bytes, at, c, length, options, c.sndNxt, c.rcvNxt, FLAG.ack, announce(c));
+    if (c.hasTimestamps) {
+      writeTimestamps(bytes, body, (now + c.timestampOffset) | 0, c.tsRecent);
+      body += TIMESTAMP_BYTES;
+    }
+    if (all > 0) {
+      write32(bytes, body, (TCP_OPTION.nop << 24) | (TCP_OPTION.nop << 16) | (TCP_OPTION.sack << 8) | (2 + 8 * all));
+      body += 4;
+      if (hasDuplicate) {
+        write32(bytes, body, c.duplicateLeft);
+        write32(bytes, body + 4, c.duplicateRight);
+        body += 8;
+      }
+      for (let i = 0; i < count; i++, body += 8) {
+        write32(bytes, body, blocks[i * 2] ?? 0);
+        write32(bytes, body + 4, blocks[i * 2 + 1] ?? 0);
+      }
+    }
+    c.hasDuplicate = false;
+    acknowledged(c);
+    c.env.count(COUNT.segmentsOut);
+    return true;
+  }
+}
+
+/** Without SACK each duplicate ACK stands for a segment that has left the path (RFC 6582). */
+function inFlight(c: Connection): number {
+  return c.hasSack ? c.log.inFlight : Math.max(0, c.log.inFlight - c.dupAcks * c.mss);
+}
+
+/** As much as fits one packet of the sink: whole segments, unless it is all there is. */
+function wholeSegments(c: Connection, sink: PacketSink, wanted: number, room: number): number {
+  const header = c.headerBytes + (c.hasTimestamps ? TIMESTAMP_BYTES : 0);
+  const most = Math.min(wanted, room, Math.max(c.mss, Math.min(sink.largest, 65_535) - header));
+  if (most <= c.mss) return Math.min(most, c.mss);
+  return most === wanted && wanted <= room ? most : most - (most % c.mss);
+}
+
+/** Silly windows at the sender (RFC 9293 section 3.8.6.2.1) and Nagle: a full segment, all there is, or half of the largest window ever seen. */
+function mayGo(c: Connection, data: number, window: number, room: number, isProbing: boolean): boolean {
+  const usable = Math.min(window, room);
+  if (usable <= 0) return false;
+  if (Math.min(data, usable) >= c.mss) return true;
+  if (room < Math.min(data, c.mss) && c.log.inFlight > 0) return false;
+  if (data <= window) return !c.env.settings.nagle || c.log.count === 0 || c.isFinQueued;
+  return isProbing || window >= c.maxSndWnd >> 1;
+}
+
+/** The window field; the right edge never retreats but for what the shift cuts off, which we go on accepting (RFC 7323 section 2.4). */
+function announce(c: Connection): number {
+  if (c.state === STATE.closed || c.failure !== FAILURE.none) return 0;
+  if (!c.isFinReceived) {
+    const edge = (c.rcvNxt + c.freeWindow) | 0;
+    const gain = distance(c.rcvEdge, edge);
+    if (gain > 0 && (gain >= c.rcvMss || gain >= c.rcvLimit >> 1)) c.rcvEdge = edge;
+  }
+  const window = Math.min(0xffff, distance(c.rcvNxt, c.rcvEdge) >> c.rcvScale);
+  const announced = (c.rcvNxt + (window << c.rcvScale)) | 0;
+  if (before(c.rcvEdge, announced)) c.rcvEdge = announced;
+  return window;
+}
+
+/** Every segment that we send acknowledges. */
+function acknowledged(c: Connection): void {
+  c.lastAckSent = c.rcvNxt;
+  c.isAckDue = false;
+  c.isAckDelayed = false;
+  c.unackedBytes = 0;
+}

@@ -1,0 +1,74 @@
+import type { Arena, PacketSink } from '@nekit/core/ip';
+import { COUNT, Counters } from './counters.js';
+import type { Flow } from './flow.js';
+import type { Replies } from './replies.js';
+import type { TcpSettings } from './settings.js';
+
+/** What all connections of one stack share. */
+export class TcpEnvironment {
+  readonly settings: TcpSettings;
+  readonly arena: Arena;
+  readonly sink: PacketSink;
+  readonly counters = new Counters();
+  readonly replies: Replies;
+  /** How far our windows are shifted, where the peer can. */
+  readonly windowShift: number;
+  /** What one buffer may take, in bytes: less and less as the arena fills up. */
+  bufferCap: number;
+  /** What windows have grown by. */
+  #grown = 0;
+  readonly #touch: (flow: Flow) => void;
+
+  constructor(settings: TcpSettings, arena: Arena, sink: PacketSink, replies: Replies, touch: (flow: Flow) => void) {
+    this.settings = settings;
+    this.arena = arena;
+    this.sink = sink;
+    this.replies = replies;
+    this.bufferCap = settings.maxWindow;
+    this.#touch = touch;
+    let shift = 0;
+    while (0xffff << shift < settings.maxWindow) shift++;
+    this.windowShift = shift;
+  }
+
+  /** `flush` is to look at it. */
+  touch(flow: Flow): void {
+    this.#touch(flow);
+  }
+
+  /** Once per flush. A buffer that is larger than its cap already stays so. */
+  measurePressure(): void {
+    const { used, size } = this.arena;
+    const { maxWindow } = this.settings;
+    if (used < size >> 1) this.bufferCap = maxWindow;
+    else if (used < size * 0.75) this.bufferCap = Math.min(maxWindow, 256 * 1024);
+    else if (used < size * 0.9) this.bufferCap = Math.min(maxWindow, 64 * 1024);
+    else this.bufferCap = Math.min(maxWindow, 8 * 1024);
+  }
+
+  get grownWindows(): number {
+    return this.#grown;
+  }
+
+  /** Whether a window may grow by so much. */
+  growWindow(bytes: number): boolean {
+    if (bytes <= 0 || this.#grown + bytes > this.settings.windowBudget || this.bufferCap < this.settings.maxWindow) return false;
+    this.#grown += bytes;
+    return true;
+  }
+
+  /** A connection that had grown its window does not need it any more. */
+  shrinkWindow(bytes: number): void {
+    this.#grown -= bytes;
+  }
+
+  count(index: number): void {
+    this.counters.add(index);
+  }
+
+  /** A drop, and the segment it was. */
+  received(bytes: number): void {
+    this.counters.add(COUNT.segmentsIn);
+    this.counters.addBytes(COUNT.bytesIn, bytes);
+  }
+}

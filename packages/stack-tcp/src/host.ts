@@ -1,0 +1,13 @@
+import type { Connection } from './connection.js';
+import type { Timers } from './timers.js';
+
+/** What the owner of a connection needs of the stack. */
+export interface ConnectionHost {
+  /** Int32 milliseconds. */
+  readonly now: number;
+  readonly timers: Timers;
+  /** `flush` is to look at the connection, in this turn. */
+  wake(connection: Connection): void;
+  /** It wants to write, has nothing under way, and the arena is full: look at it again when memory has come back. */
+  starve(connection: Connection): void;
+}

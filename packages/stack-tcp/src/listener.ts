@@ -1,0 +1,262 @@
+/**
+ * From a SYN to a connection, in two phases: the SYN becomes a StreamRequest, and is answered when the target was reached (SYN-ACK) or was not (RST, ICMP). So a client sees a
+ * refusal as one, and its Happy Eyeballs works. A flood of SYNs makes dials, and no memory without bound:
+ *
+ *     being dialled   `maxPending`      one more ends the oldest that has not asked again for 1.5 s; else it is dropped, and its client asks again
+ *     half open       `maxHalfOpen`     one more ends the oldest
+ *     open            `maxConnections`  one more is answered with RST
+ */
+import { FAILURES, type HandleStream, type NetError, type Session, type Stream, toNetError } from '@nekit/core';
+import { FLAG, type PacketBatch } from '@nekit/core/ip';
+import { remoteEndpoint } from './addresses.js';
+import { isRefused } from './admission.js';
+import { Connection, FAILURE } from './connection.js';
+import { COUNT } from './counters.js';
+import type { TcpEnvironment } from './environment.js';
+import { errorOf } from './errors.js';
+import { type FlowAddress, type FlowTable, flowOf } from './flow.js';
+import type { ConnectionHost } from './host.js';
+import type { SequenceNumbers } from './isn.js';
+import { Pending, type PendingHost, synFacts } from './pending.js';
+import type { Segment } from './segment.js';
+import { distance } from './sequence.js';
+import { TcpStream } from './stream.js';
+
+/** A client that lives sends its SYN again after one second (RFC 6298). */
+const PATIENCE_MS = 1_500;
+
+export interface ListenerParts {
+  readonly env: TcpEnvironment;
+  readonly host: ConnectionHost;
+  readonly table: FlowTable;
+  readonly numbers: SequenceNumbers;
+  readonly handleStream: HandleStream;
+  /** null: refuse it (an address that stands for no name). */
+  readonly openSession: (flow: FlowAddress, pending: Pending) => Session | null;
+  /** A reply waits. */
+  readonly wake: () => void;
+  /** Milliseconds, with fractions: the clock of initial sequence numbers is finer than the others. */
+  readonly clock: () => number;
+}
+
+export class Listener implements PendingHost {
+  readonly #parts: ListenerParts;
+  /** In the order of their SYNs. */
+  readonly #pending = new Set<Pending>();
+  readonly #halfOpen = new Set<Connection>();
+  readonly #perSource = new Map<string, number>();
+  readonly #requests = new Map<Connection, Pending>();
+  #open = 0;
+
+  constructor(parts: ListenerParts) {
+    this.#parts = parts;
+  }
+
+  get pendingCount(): number {
+    return this.#pending.size;
+  }
+
+  get halfOpenCount(): number {
+    return this.#halfOpen.size;
+  }
+
+  /** Connections, half open ones among them. */
+  get openCount(): number {
+    return this.#open;
+  }
+
+  /** A SYN of no connection. */
+  receiveSyn(batch: PacketBatch, index: number, s: Segment, now: number): void {
+    const { env, table, openSession } = this.#parts;
+    if (isRefused(batch, index)) {
+      env.count(COUNT.dropAddress);
+      return;
+    }
+    if ((batch.sourcePort[index] ?? 0) === 0 || (batch.destinationPort[index] ?? 0) === 0) {
+      env.count(COUNT.dropPort);
+      return;
+    }
+    const flow = flowOf(batch, index);
+    if (this.#open >= env.settings.maxConnections) {
+      env.count(COUNT.dropConnections);
+      this.#sendReset(flow, s.sequence);
+      return;
+    }
+    if (!this.#hasRoom(flow, now)) {
+      env.count(COUNT.dropPending);
+      return;
+    }
+    const pending = new Pending(this, flow, synFacts(s), now);
+    const session = openSession(flow, pending);
+    env.count(COUNT.opened);
+    if (session === null) {
+      env.count(COUNT.refused);
+      this.#sendReset(flow, s.sequence);
+      return;
+    }
+    pending.session = session;
+    this.#pending.add(pending);
+    this.#countSource(flow, 1);
+    table.add(pending);
+    if (env.settings.acceptFirst) void this.#connect(pending);
+    else this.#handle(pending);
+  }
+
+  /** A segment for a SYN that was not answered yet. */
+  receivePending(pending: Pending, s: Segment): void {
+    const { env } = this.#parts;
+    if (s.has(FLAG.rst)) {
+      // The client has given up. It knows no number of ours; its own is the one of its SYN, or one more.
+      const isExact = s.sequence === pending.syn.sequence || s.sequence === ((pending.syn.sequence + 1) | 0);
+      if (!isExact) {
+        env.count(COUNT.dropReset);
+        return;
+      }
+      env.count(COUNT.resetByPeer);
+      this.#drop(pending, 'the client left while its target was dialled', 'ECONNRESET');
+    } else if (s.has(FLAG.syn) && !s.has(FLAG.ack)) pending.ask(s);
+    else env.count(COUNT.dropStray);
+  }
+
+  accept(pending: Pending): Promise<Stream> {
+    if (pending.isSettled) return Promise.reject(toNetError(pending.signal.reason ?? new Error('the request was answered already')));
+    const { env } = this.#parts;
+    if (this.#open >= env.settings.maxConnections) {
+      env.count(COUNT.dropConnections);
+      this.#sendReset(pending, pending.syn.sequence);
+      this.#drop(pending, 'too many connections', 'TOO_MANY_CONNECTIONS');
+      return Promise.reject(toNetError(pending.signal.reason));
+    }
+    return this.#connect(pending);
+  }
+
+  refuse(pending: Pending, error: NetError): void {
+    if (pending.isSettled) return;
+    const { env } = this.#parts;
+    const answer = FAILURES[error.failure].packet;
+    env.count(COUNT.refused);
+    if (answer === 'reset') this.#sendReset(pending, pending.syn.sequence);
+    else {
+      env.count(env.replies.icmp(pending, pending.syn.sequence, answer) ? COUNT.icmpSent : COUNT.dropReply);
+    }
+    pending.isSettled = true;
+    this.#forget(pending);
+    this.#parts.wake();
+  }
+
+  /** The connection stands. */
+  established(c: Connection): void {
+    if (!this.#halfOpen.delete(c)) return;
+    this.#parts.env.count(COUNT.accepted);
+  }
+
+  /** The connection is gone. */
+  closed(c: Connection): void {
+    this.#halfOpen.delete(c);
+    this.#open--;
+    const pending = this.#requests.get(c);
+    this.#requests.delete(c);
+    if (pending !== undefined && c.failure !== FAILURE.none) pending.signal.cancel(errorOf(c));
+  }
+
+  /** Nothing more is answered. */
+  close(): void {
+    for (const pending of [...this.#pending]) {
+      this.#sendReset(pending, pending.syn.sequence);
+      this.#drop(pending, 'the stack was closed', 'STACK_CLOSED');
+    }
+  }
+
+  /** Room for one more dial. */
+  #hasRoom(flow: FlowAddress, now: number): boolean {
+    const { settings } = this.#parts.env;
+    const { maxPending, maxPendingPerSource } = settings;
+    if (maxPendingPerSource > 0 && (this.#perSource.get(sourceOf(flow)) ?? 0) >= maxPendingPerSource) return false;
+    if (this.#pending.size < maxPending) return true;
+    let looked = 0;
+    for (const oldest of this.#pending) {
+      if (distance(oldest.since, now) < PATIENCE_MS || ++looked > 64) return false;
+      if (oldest.hasAskedAgain) continue;
+      this.#parts.env.count(COUNT.evictedPending);
+      this.#drop(oldest, 'too many targets are being dialled', 'TOO_MANY_PENDING');
+      return true;
+    }
+    return false;
+  }
+
+  /** SYN-ACK. */
+  #connect(pending: Pending): Promise<Stream> {
+    const { env, host, table, numbers, clock } = this.#parts;
+    this.#forget(pending);
+    pending.isSettled = true;
+    for (const oldest of this.#halfOpen) {
+      if (this.#halfOpen.size < env.settings.maxHalfOpen) break;
+      env.count(COUNT.evictedHalfOpen);
+      this.#halfOpen.delete(oldest);
+      oldest.abort(FAILURE.aborted);
+      host.wake(oldest);
+    }
+    numbers.mix(pending);
+    const c = new Connection(env, pending, pending.syn, numbers.initial(clock()), numbers.timestampOffset(), host.now);
+    this.#halfOpen.add(c);
+    this.#open++;
+    this.#requests.set(c, pending);
+    table.add(c);
+    const opening = new Promise<Stream>((resolve, reject) => new TcpStream(host, c, { resolve, reject }));
+    host.wake(c);
+    if (!env.settings.acceptFirst) return opening;
+    opening.then(
+      (stream) => this.#handleAccepted(pending, stream),
+      () => {}, // the client left before there was anything to handle; `closed` counts it
+    );
+    return opening;
+  }
+
+  #handle(pending: Pending): void {
+    this.#run(pending, pending);
+  }
+
+  #handleAccepted(pending: Pending, stream: Stream): void {
+    this.#run(pending, {
+      session: pending.session,
+      accept: () => Promise.resolve(stream),
+      reject: (error) => stream.abort(error),
+    });
+  }
+
+  /** Handlers do not throw; one that does is answered for. */
+  #run(pending: Pending, request: Parameters<HandleStream>[0]): void {
+    this.#parts.handleStream(request).catch((thrown: unknown) => {
+      request.reject(toNetError(thrown));
+      pending.signal.cancel(toNetError(thrown));
+    });
+  }
+
+  #drop(pending: Pending, message: string, code: string): void {
+    this.#forget(pending);
+    pending.giveUp(message, code);
+  }
+
+  #forget(pending: Pending): void {
+    if (!this.#pending.delete(pending)) return;
+    this.#parts.table.delete(pending);
+    this.#countSource(pending, -1);
+  }
+
+  #countSource(flow: FlowAddress, change: number): void {
+    if (this.#parts.env.settings.maxPendingPerSource === 0) return;
+    const source = sourceOf(flow);
+    const count = (this.#perSource.get(source) ?? 0) + change;
+    if (count === 0) this.#perSource.delete(source);
+    else this.#perSource.set(source, count);
+  }
+
+  #sendReset(flow: FlowAddress, sequence: number): void {
+    const { env } = this.#parts;
+    env.count(env.replies.segment(flow, 0, (sequence + 1) | 0, FLAG.rst | FLAG.ack) ? COUNT.resetsSent : COUNT.dropReply);
+  }
+}
+
+function sourceOf(flow: FlowAddress): string {
+  return remoteEndpoint(flow).host;
+}

@@ -1,0 +1,92 @@
+import { type Arena, LARGEST_BLOCK } from '@nekit/core/ip';
+import { Ring } from './ring.js';
+import { before } from './sequence.js';
+
+/**
+ * Bytes from the first that the peer has not acknowledged to the last that was written.
+ *
+ *     start ........... sndNxt ........... end
+ *       | sent, may be lost |  not sent yet  |
+ */
+export class SendBuffer {
+  /** The first byte that may have to be sent again. */
+  start = 0;
+  /** Behind the last byte. */
+  end = 0;
+  readonly #ring: Ring;
+
+  constructor(arena: Arena) {
+    this.#ring = new Ring(arena);
+  }
+
+  reset(sequence: number): void {
+    this.start = sequence;
+    this.end = sequence;
+  }
+
+  get length(): number {
+    return (this.end - this.start) | 0;
+  }
+
+  /** Memory that it holds, in bytes. */
+  get capacity(): number {
+    return this.#ring.capacity;
+  }
+
+  get bytes(): Uint8Array {
+    return this.#ring.arena.bytes;
+  }
+
+  /** Takes what fits below `limit` bytes in all: how many. */
+  write(bytes: Uint8Array, start: number, end: number, limit: number): number {
+    const count = this.#room(end - start, limit);
+    if (count === 0) return 0;
+    this.#ring.put(this.end, bytes, start, start + count);
+    this.end = (this.end + count) | 0;
+    return count;
+  }
+
+  /** Room for up to `wanted` more bytes in one piece, to be filled in place at `tailOffset` and then committed; 0: none. */
+  room(wanted: number, limit: number): number {
+    const count = this.#room(wanted, limit);
+    return count === 0 ? 0 : this.#ring.runOf(this.end, count);
+  }
+
+  get tailOffset(): number {
+    return this.#ring.offsetOf(this.end);
+  }
+
+  commit(count: number): void {
+    this.end = (this.end + count) | 0;
+  }
+
+  /** The peer has everything before `sequence`, which may lie behind the end (a FIN). */
+  acknowledge(sequence: number): void {
+    this.start = before(sequence, this.end) ? sequence : this.end;
+    if (this.start === this.end) this.#ring.release();
+  }
+
+  /** Memory that was asked for and not used in the end. */
+  releaseIfEmpty(): void {
+    if (this.start === this.end) this.#ring.release();
+  }
+
+  copyTo(target: Uint8Array, to: number, sequence: number, length: number): void {
+    this.#ring.copyTo(target, to, sequence, length);
+  }
+
+  clear(): void {
+    this.start = this.end;
+    this.#ring.release();
+  }
+
+  /** Grows the ring for what is wanted; takes what there is where it cannot grow. */
+  #room(wanted: number, limit: number): number {
+    const { length } = this;
+    const most = Math.min(limit, LARGEST_BLOCK);
+    if (length >= most) return 0;
+    const need = Math.min(most, length + wanted);
+    if (!this.#ring.ensure(this.start, length, need)) return Math.min(need, this.#ring.capacity) - length;
+    return need - length;
+  }
+}

@@ -1,0 +1,220 @@
+/**
+ * A client's connection and a kernel socket, joined: bytes go from the packet, or the ring, to the socket by `send`, and from the socket to the ring by `receive`. No promise and
+ * no copy in between; a full socket closes the client's window, a full ring leaves the rest in the socket.
+ */
+import { type CancelListener, type Chunks, type NativeConn, NetError, type RelayOptions, type Totals, toNetError } from '@nekit/core';
+import { type Connection, FAILURE, type Owner, STATE } from './connection.js';
+import { errorOf } from './errors.js';
+import type { ConnectionHost } from './host.js';
+import { distance } from './sequence.js';
+import type { Timed } from './timers.js';
+
+/** What one flush takes from one socket, in bytes: others have their turn, and the event loop, too. */
+const MOST_PER_FLUSH = 256 * 1024;
+
+export class Splice implements Owner, CancelListener, Timed {
+  timerAt = 0;
+  timerSlot = -1;
+  readonly #stack: ConnectionHost;
+  readonly #connection: Connection;
+  readonly #remote: NativeConn;
+  readonly #options: RelayOptions;
+  readonly #resolve: (totals: Totals) => void;
+  /** Goes to the remote first. */
+  #unread: Chunks | null;
+  /** The socket has taken less than it was offered. */
+  #isFull = false;
+  #isReadable = true;
+  #isUpDone = false;
+  #isDownDone = false;
+  #isOver = false;
+  #silenceMs: number;
+  /** Int32 ms: when a byte last moved. */
+  #movedAt: number;
+
+  constructor(
+    stack: ConnectionHost,
+    connection: Connection,
+    remote: NativeConn,
+    options: RelayOptions,
+    unread: Chunks | null,
+    resolve: (totals: Totals) => void,
+  ) {
+    this.#stack = stack;
+    this.#connection = connection;
+    this.#remote = remote;
+    this.#options = options;
+    this.#unread = unread;
+    this.#resolve = resolve;
+    this.#silenceMs = options.idleMs;
+    this.#movedAt = stack.now;
+  }
+
+  get takesAtOnce(): boolean {
+    return !this.#isFull && this.#unread === null && !this.#isOver;
+  }
+
+  begin(): void {
+    const { signal } = this.#options;
+    this.#connection.owner = this;
+    this.#stack.timers.set(this, (this.#movedAt + this.#silenceMs) | 0);
+    this.#remote.onReadable = this.#onReadable;
+    this.#remote.onWritable = this.#onWritable;
+    this.#remote.onClose = this.#onClose;
+    signal.add(this);
+    this.#stack.wake(this.#connection);
+  }
+
+  take(bytes: Uint8Array, start: number, end: number): number {
+    const taken = this.#remote.send(bytes, start, end);
+    if (taken < end - start) this.#isFull = true;
+    if (taken > 0) this.#moved(this.#options.slot, taken, this.#stack.now);
+    return taken;
+  }
+
+  serve(now: number): void {
+    const c = this.#connection;
+    if (this.#isOver) return;
+    if (c.failure !== FAILURE.none) {
+      this.#end(errorOf(c));
+      return;
+    }
+    this.#up(c, now);
+    if (!this.#hasEnded()) this.#down(c, now);
+    if (!this.#hasEnded() && this.#isUpDone && this.#isDownDone) this.#end(null);
+  }
+
+  /** The relay's signal. */
+  cancelled(reason: Error): void {
+    this.#end(toNetError(reason));
+  }
+
+  /** The time of silence may be up. */
+  due(now: number): void {
+    if (this.#isOver) return;
+    if (distance(this.#movedAt, now) < this.#silenceMs) {
+      this.#stack.timers.set(this, (this.#movedAt + this.#silenceMs) | 0);
+      return;
+    }
+    this.#end(new NetError('timeout', `no byte for ${this.#silenceMs / 1_000} s`, { code: 'IDLE_TIMEOUT' }));
+  }
+
+  readonly #onReadable = (): void => {
+    this.#isReadable = true;
+    this.#stack.wake(this.#connection);
+  };
+
+  readonly #onWritable = (): void => {
+    this.#isFull = false;
+    this.#stack.wake(this.#connection);
+  };
+
+  readonly #onClose = (error: NetError | null): void => {
+    if (error !== null) this.#end(error);
+  };
+
+  /** A call, because a call of the socket may have ended it. */
+  #hasEnded(): boolean {
+    return this.#isOver;
+  }
+
+  #up(c: Connection, now: number): void {
+    const { receive } = c;
+    if (this.#unread !== null && !this.#sendUnread(now)) return;
+    while (!this.#isFull && receive.readable > 0) {
+      const { offset, run } = receive;
+      const taken = this.#remote.send(receive.bytes, offset, offset + run);
+      if (taken < run) this.#isFull = true;
+      if (this.#hasEnded()) return;
+      if (taken > 0) {
+        c.consumed(taken, now);
+        this.#moved(this.#options.slot, taken, now);
+      }
+    }
+    if (c.isFinReceived && receive.readable === 0 && !this.#isUpDone) {
+      this.#isUpDone = true;
+      this.#remote.closeWrite();
+      this.#halfClosed(now);
+    }
+  }
+
+  #sendUnread(now: number): boolean {
+    while (this.#unread !== null && !this.#isFull) {
+      const [first, ...rest] = this.#unread;
+      if (first === undefined) {
+        this.#unread = null;
+        break;
+      }
+      const taken = this.#remote.send(first, 0, first.length);
+      if (this.#hasEnded()) return false;
+      this.#moved(this.#options.slot, taken, now);
+      if (taken < first.length) this.#isFull = true;
+      this.#unread = taken < first.length ? [first.subarray(taken), ...rest] : rest;
+    }
+    return this.#unread === null;
+  }
+
+  #down(c: Connection, now: number): void {
+    const { send } = c;
+    for (let left = MOST_PER_FLUSH; this.#isReadable && !this.#isDownDone; ) {
+      if (left <= 0) {
+        this.#stack.wake(c);
+        break;
+      }
+      const room = c.sendRoom === 0 ? 0 : send.room(Math.min(left, c.sendRoom), c.sendLimit);
+      if (room === 0) {
+        if (send.length === 0) this.#stack.starve(c);
+        break;
+      }
+      const offset = send.tailOffset;
+      const got = this.#remote.receive(send.bytes, offset, offset + room);
+      if (this.#hasEnded()) return;
+      if (got > 0) {
+        send.commit(got);
+        this.#moved(this.#options.slot + 1, got, now);
+        left -= got;
+      } else {
+        this.#isReadable = false;
+        if (got < 0) {
+          this.#isDownDone = true;
+          c.finish();
+          this.#halfClosed(now);
+        }
+      }
+    }
+    send.releaseIfEmpty();
+  }
+
+  #moved(slot: number, bytes: number, now: number): void {
+    const { counters } = this.#options;
+    counters[slot] = (counters[slot] ?? 0) + bytes;
+    this.#movedAt = now;
+  }
+
+  #halfClosed(now: number): void {
+    this.#silenceMs = this.#options.halfCloseMs;
+    this.#movedAt = now;
+    this.#stack.timers.delete(this);
+    this.#stack.timers.set(this, (now + this.#silenceMs) | 0);
+  }
+
+  /** With an error both ends are cut off. */
+  #end(error: NetError | null): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    const { signal, counters, slot } = this.#options;
+    const c = this.#connection;
+    this.#stack.timers.delete(this);
+    signal.remove(this);
+    this.#remote.onReadable = null;
+    this.#remote.onWritable = null;
+    this.#remote.onClose = null;
+    if (c.owner === this) c.owner = null;
+    if (error !== null) {
+      this.#remote.abort(error);
+      if (c.state !== STATE.closed) c.abort(FAILURE.aborted);
+      this.#stack.wake(c);
+    }
+    this.#resolve({ up: counters[slot] ?? 0, down: counters[slot + 1] ?? 0, error });
+  }
+}

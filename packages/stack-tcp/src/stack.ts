@@ -1,0 +1,247 @@
+import type { StackContext } from '@nekit/core';
+import { FLAG, type IpStack, type PacketBatch, PROTOCOL } from '@nekit/core/ip';
+import { localEndpoint, remoteEndpoint } from './addresses.js';
+import { arrive } from './arrival.js';
+import { Connection, FAILURE, STATE } from './connection.js';
+import { COUNT, type Counters } from './counters.js';
+import { hasDeadline, nextDeadline, rearm, runTimers } from './deadline.js';
+import { Departure } from './departure.js';
+import { TcpEnvironment } from './environment.js';
+import { type Flow, FlowTable, flowOf } from './flow.js';
+import type { ConnectionHost } from './host.js';
+import { receiveIcmp } from './icmp.js';
+import { SequenceNumbers } from './isn.js';
+import { Listener } from './listener.js';
+import { Pending } from './pending.js';
+import { Replies } from './replies.js';
+import { Segment } from './segment.js';
+import { before, distance } from './sequence.js';
+import type { TcpSettings } from './settings.js';
+import { Resting, TimeWait } from './time-wait.js';
+import { Timers } from './timers.js';
+
+/** The sink was full, or memory was: try again after so long, in ms. */
+const RETRY_MS = 1;
+const STARVED_MS = 20;
+
+/** What can be seen of a stack from outside. */
+export interface StackInfo {
+  readonly connections: number;
+  readonly halfOpen: number;
+  readonly pending: number;
+  readonly timeWait: number;
+  readonly timers: number;
+  /** Bytes of the arena that are in use. */
+  readonly memory: number;
+  readonly counters: Record<string, number>;
+}
+
+/**
+ * All TCP flows of one device. `input` finds the connection of a packet and lets it take in the segment; at the end of the batch `flush` lets each connection that has changed move
+ * its bytes, say what it has to, and set its timer. What happens on a packet's way is a call forward with numbers in it.
+ */
+export class TcpStack implements IpStack, ConnectionHost {
+  readonly timers = new Timers();
+  readonly #context: StackContext;
+  readonly #env: TcpEnvironment;
+  readonly #table = new FlowTable();
+  readonly #segment = new Segment();
+  readonly #departure = new Departure();
+  readonly #listener: Listener;
+  readonly #timeWait: TimeWait;
+  /** Those that the next flush looks at, and the list that it had before. */
+  #dirty: Connection[] = [];
+  #served: Connection[] = [];
+  readonly #starved = new Set<Connection>();
+  #now = 0;
+  #isTimeKnown = false;
+  #isClosed = false;
+  /** Int32 ms, while `#hasRetry`: what was left over waits for it. */
+  #retryAt = 0;
+  #hasRetry = false;
+
+  constructor(settings: TcpSettings, context: StackContext) {
+    const { output } = context;
+    this.#context = context;
+    this.#env = new TcpEnvironment(settings, output.arena, output.sink, new Replies(), (flow) => this.#touchFlow(flow));
+    this.#timeWait = new TimeWait(this.#env, this.#table);
+    this.#listener = new Listener({
+      env: this.#env,
+      host: this,
+      table: this.#table,
+      numbers: new SequenceNumbers((length) => context.random(length)),
+      handleStream: (request) => context.handleStream(request),
+      openSession: (flow, pending) => context.openSession('tcp', remoteEndpoint(flow), localEndpoint(flow), pending.signal),
+      wake: () => output.wake(),
+      clock: () => output.now(),
+    });
+  }
+
+  get now(): number {
+    if (!this.#isTimeKnown) this.#setTime(this.#context.output.now());
+    return this.#now;
+  }
+
+  get counters(): Counters {
+    return this.#env.counters;
+  }
+
+  get info(): StackInfo {
+    return {
+      connections: this.#listener.openCount,
+      halfOpen: this.#listener.halfOpenCount,
+      pending: this.#listener.pendingCount,
+      timeWait: this.#timeWait.size,
+      timers: this.timers.size,
+      memory: this.#env.arena.used,
+      counters: this.#env.counters.snapshot(),
+    };
+  }
+
+  input(batch: PacketBatch, index: number): boolean {
+    const protocol = batch.protocol[index];
+    if (protocol !== PROTOCOL.tcp)
+      return (protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6) && receiveIcmp(batch, index, this.#table, this.#env, this);
+    if (this.#isClosed) return true;
+    const segment = this.#segment;
+    const flow = this.#table.find(batch, index);
+    segment.read(batch, index);
+    if (flow instanceof Connection) {
+      arrive(flow, segment, this.now);
+      this.#touch(flow);
+    } else if (flow instanceof Pending) this.#listener.receivePending(flow, segment);
+    else if (flow === null || (flow instanceof Resting && this.#timeWait.arrive(flow, segment, this.now))) this.#receiveStray(batch, index);
+    return true;
+  }
+
+  flush(now: number): void {
+    this.#setTime(now);
+    this.#env.measurePressure();
+    this.timers.run(this.#now);
+    if (this.#timeWait.size > 0) this.#timeWait.expire(this.#now);
+    this.#retry();
+    const dirty = this.#dirty;
+    this.#dirty = this.#served;
+    this.#served = dirty;
+    this.#env.replies.flush(this.#env.sink);
+    for (const connection of dirty) {
+      connection.isDirty = false;
+      this.#serve(connection);
+    }
+    dirty.length = 0;
+    if (this.#env.replies.count > 0) {
+      this.#env.replies.flush(this.#env.sink);
+      if (this.#env.replies.count > 0) this.#tryAgain(RETRY_MS);
+    }
+    this.#isTimeKnown = false;
+  }
+
+  nextDeadline(): number {
+    let wait = Number.POSITIVE_INFINITY;
+    if (this.timers.size > 0) wait = distance(this.#now, this.timers.first);
+    if (this.#hasRetry) wait = Math.min(wait, distance(this.#now, this.#retryAt));
+    if (this.#timeWait.size > 0) wait = Math.min(wait, distance(this.#now, this.#timeWait.nextExpiry));
+    return wait === Number.POSITIVE_INFINITY ? wait : Math.floor(this.#flushedAt) + Math.max(0, wait);
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#listener.close();
+    for (const flow of this.#table) {
+      if (!(flow instanceof Connection)) continue;
+      flow.abort(FAILURE.aborted);
+      this.#touch(flow);
+    }
+    this.#timeWait.clear();
+    this.#isClosed = true;
+    this.#context.output.wake();
+  }
+
+  wake(connection: Connection): void {
+    this.#touch(connection);
+    this.#context.output.wake();
+  }
+
+  starve(connection: Connection): void {
+    this.#starved.add(connection);
+    this.#tryAgain(STARVED_MS);
+  }
+
+  #flushedAt = 0;
+
+  #setTime(now: number): void {
+    this.#flushedAt = now;
+    this.#now = Math.floor(now) | 0;
+    this.#isTimeKnown = true;
+  }
+
+  #touch(connection: Connection): void {
+    if (connection.isDirty) return;
+    connection.isDirty = true;
+    this.#dirty.push(connection);
+  }
+
+  #touchFlow(flow: Flow): void {
+    if (flow instanceof Connection) this.#touch(flow);
+  }
+
+  /** What a connection has to do at the end of a batch. */
+  #serve(c: Connection): void {
+    const now = this.#now;
+    runTimers(c, now);
+    if (c.isSynchronized) this.#listener.established(c);
+    c.owner?.serve(now);
+    if (!this.#departure.dispatch(c, this.#env.sink, now)) {
+      this.#touch(c);
+      this.#tryAgain(RETRY_MS);
+    }
+    rearm(c, now);
+    if (c.state === STATE.closed ? !c.isResetDue : c.state === STATE.timeWait && !c.isAckDue) this.#remove(c);
+    else if (hasDeadline(c)) this.timers.set(c, nextDeadline(c));
+    else this.timers.delete(c);
+  }
+
+  /** Nothing more is to be said; a tuple that we closed first rests. */
+  #remove(c: Connection): void {
+    if (c.isRemoved) return;
+    c.isRemoved = true;
+    this.timers.delete(c);
+    this.#table.delete(c);
+    this.#starved.delete(c);
+    this.#env.shrinkWindow(c.rcvLimit - c.firstLimit);
+    this.#env.count(COUNT.closed);
+    this.#listener.closed(c);
+    if (c.state === STATE.timeWait && !this.#isClosed) this.#timeWait.add(c, this.#now);
+  }
+
+  #tryAgain(wait: number): void {
+    const at = (this.#now + wait) | 0;
+    if (this.#hasRetry && !before(at, this.#retryAt)) return;
+    this.#retryAt = at;
+    this.#hasRetry = true;
+  }
+
+  #retry(): void {
+    if (!this.#hasRetry || before(this.#now, this.#retryAt)) return;
+    this.#hasRetry = false;
+    for (const connection of this.#starved) this.#touch(connection);
+    this.#starved.clear();
+  }
+
+  /** RFC 9293 sections 3.10.7.1 and 3.10.7.2: every port listens. */
+  #receiveStray(batch: PacketBatch, index: number): void {
+    const s = this.#segment;
+    const env = this.#env;
+    env.received(s.length);
+    if (s.has(FLAG.rst)) {
+      env.count(COUNT.dropStray);
+      return;
+    }
+    if (s.has(FLAG.ack)) {
+      env.count(COUNT.dropStray);
+      env.count(env.replies.segment(flowOf(batch, index), s.acknowledgment, 0, FLAG.rst) ? COUNT.resetsSent : COUNT.dropReply);
+    } else if (!s.has(FLAG.syn)) env.count(COUNT.dropStray);
+    else if (s.has(FLAG.fin)) env.count(COUNT.dropFlags);
+    else this.#listener.receiveSyn(batch, index, s, this.now);
+  }
+}

@@ -1,0 +1,103 @@
+/** The bytes of a segment and its FIN. Read first: RFC 9293 section 3.10.7.4 (seventh, eighth), RFC 5681 section 4.2 (when to answer), RFC 2883. */
+import { FLAG } from '@nekit/core/ip';
+import { type Connection, STATE } from './connection.js';
+import { COUNT } from './counters.js';
+import type { Segment } from './segment.js';
+import { before, distance } from './sequence.js';
+
+/** A delayed ACK, in ms: 500 at most (RFC 9293, MUST-40); Linux has 40. */
+const DELAYED_ACK_MS = 40;
+
+/** Payloads of this size go straight from the packet to who takes them; smaller ones are gathered until the end of the batch. */
+const TAKE_AT_ONCE = 8_192;
+
+/** Takes in the text, cut to the window, and the FIN if it is in order. */
+export function receiveText(c: Connection, s: Segment, now: number): void {
+  if (c.state !== STATE.established && c.state !== STATE.finWait1 && c.state !== STATE.finWait2) {
+    if (s.length > 0 || s.has(FLAG.fin)) c.isAckDue = true; // behind its FIN: sent again, or nonsense
+    return;
+  }
+  let { sequence, payload: start, end } = s;
+  let hasFin = s.has(FLAG.fin);
+  if (s.unit > c.rcvMss) c.rcvMss = Math.min(s.unit, c.env.sink.mtu);
+  const old = distance(sequence, c.rcvNxt);
+  if (old > 0) {
+    const cut = Math.min(old, end - start);
+    if (cut > 0) noteDuplicate(c, sequence, (sequence + cut) | 0);
+    start += cut;
+    sequence = (sequence + cut) | 0;
+    c.isAckDue = true;
+  }
+  const beyond = distance(c.rcvEdge, (sequence + end - start) | 0);
+  if (beyond > 0) {
+    end = Math.max(start, end - beyond);
+    hasFin = false;
+    c.isAckDue = true;
+  }
+  if (hasFin) noteFin(c, (sequence + end - start) | 0);
+  if (c.hasFinSequence) end = Math.min(end, start + Math.max(0, distance(sequence, c.finSequence)));
+  if (start < end) {
+    if (sequence === c.rcvNxt) inOrder(c, s, sequence, start, end, now);
+    else outOfOrder(c, s, sequence, start, end);
+  } else if (hasFin && c.rcvNxt !== c.finSequence) c.isAckDue = true;
+  if (c.hasFinSequence && c.rcvNxt === c.finSequence) receiveFin(c);
+}
+
+function inOrder(c: Connection, s: Segment, sequence: number, from: number, end: number, now: number): void {
+  const { receive, owner } = c;
+  const hadGap = receive.islandCount > 0;
+  let start = from;
+  if (end - start >= TAKE_AT_ONCE && owner?.takesAtOnce === true && receive.readable === 0) {
+    const taken = owner.take(s.bytes, start, end);
+    start += taken;
+    receive.pass(taken);
+    c.rcvNxt = receive.tail;
+    c.taken(taken, now);
+  }
+  if (start < end) {
+    const stored = distance(receive.tail, (sequence + end - from) | 0); // what was taken may have reached an island
+    if (stored > 0 && !receive.store(receive.tail, s.bytes, end - stored, end)) {
+      c.env.count(COUNT.dropMemory);
+      c.isAckDue = true;
+    }
+  }
+  c.unackedBytes += distance(c.rcvNxt, receive.tail) + (start - from);
+  c.rcvNxt = receive.tail;
+  if (hadGap || c.unackedBytes >= 2 * c.rcvMss) c.isAckDue = true;
+  else if (!c.isAckDelayed && !c.isAckDue) {
+    c.isAckDelayed = true;
+    c.ackAt = (now + DELAYED_ACK_MS) | 0;
+  }
+}
+
+/** At once, so that three duplicates can make the peer send again what is missing. */
+function outOfOrder(c: Connection, s: Segment, sequence: number, start: number, end: number): void {
+  c.env.count(COUNT.outOfOrder);
+  c.isAckDue = true;
+  if (c.receive.holds(sequence, (sequence + end - start) | 0)) noteDuplicate(c, sequence, (sequence + end - start) | 0);
+  else if (!c.receive.store(sequence, s.bytes, start, end)) c.env.count(COUNT.dropMemory);
+}
+
+function noteDuplicate(c: Connection, left: number, right: number): void {
+  if (!c.hasSack) return;
+  c.hasDuplicate = true;
+  c.duplicateLeft = left;
+  c.duplicateRight = right;
+}
+
+/** The first FIN says where the end is; a second one that says something else is not believed. */
+function noteFin(c: Connection, sequence: number): void {
+  if (c.hasFinSequence || before(sequence, c.rcvNxt)) return;
+  c.hasFinSequence = true;
+  c.finSequence = sequence;
+}
+
+function receiveFin(c: Connection): void {
+  c.isFinReceived = true;
+  c.rcvNxt = (c.rcvNxt + 1) | 0;
+  if (before(c.rcvEdge, c.rcvNxt)) c.rcvEdge = c.rcvNxt;
+  c.isAckDue = true;
+  if (c.state === STATE.established) c.state = STATE.closeWait;
+  else if (c.state === STATE.finWait1) c.state = c.isFinAcked ? STATE.timeWait : STATE.closing;
+  else if (c.state === STATE.finWait2) c.state = STATE.timeWait;
+}

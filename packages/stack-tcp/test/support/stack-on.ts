@@ -1,0 +1,50 @@
+import type { Clock } from '@nekit/core';
+import { type CancelSource, type HandleStream, NetError, type StackContext } from '@nekit/core';
+import { type PacketDevice, SeededRandom, StackDriver } from '@nekit/core/ip';
+import { DEFAULT_SETTINGS, type TcpSettings } from '../../dist/settings.js';
+import { TcpStack } from '../../dist/stack.js';
+
+export interface StackUnderTest {
+  readonly stack: TcpStack;
+  readonly driver: StackDriver;
+}
+
+export interface StackTestOptions {
+  readonly device: PacketDevice;
+  readonly clock: Clock;
+  readonly seed?: number;
+  readonly settings?: Partial<TcpSettings>;
+  readonly handleStream: HandleStream;
+}
+
+/** A stack on a device, in a simulation: everything happens on its clock. */
+export function stackOn(options: StackTestOptions): StackUnderTest {
+  const { device, clock, handleStream, seed = 1 } = options;
+  const random = new SeededRandom(seed);
+  const soon = (run: () => void): void => void clock.after(0, run);
+  const driver = new StackDriver({ device, clock, defer: soon, later: soon });
+  let ids = 0;
+  const context: StackContext = {
+    output: driver.output,
+    handleStream,
+    handlePackets: () => Promise.reject(new NetError('denied', 'not in this test')),
+    openSession: (network, source, requested, signal: CancelSource) => ({
+      id: ++ids,
+      network,
+      inbound: 'tun',
+      inboundType: 'TUN',
+      inboundPort: 0,
+      source,
+      requested,
+      destination: requested,
+      signal,
+    }),
+    random: (length) => random.bytes(length),
+    get: () => {
+      throw new Error('not in this test');
+    },
+  };
+  const stack = new TcpStack({ ...DEFAULT_SETTINGS, ...options.settings }, context);
+  driver.start([stack]);
+  return { stack, driver };
+}
