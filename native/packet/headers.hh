@@ -14,7 +14,6 @@ inline constexpr uint8_t kUdp = 17;
 inline constexpr uint8_t kRouting = 43;
 /// Of IPv6; in a batch it stands for a fragment of either version.
 inline constexpr uint8_t kFragment = 44;
-inline constexpr uint8_t kAuthentication = 51;
 inline constexpr uint8_t kIcmp6 = 58;
 inline constexpr uint8_t kDestinationOptions = 60;
 }  // namespace protocol

@@ -1,5 +1,6 @@
 #include "packet/parse.hh"
 
+#include <algorithm>
 #include <cstring>
 
 #include "cipher/bytes.hh"
@@ -61,8 +62,8 @@ bool hasSourceRoute(const uint8_t* options, size_t length) {
       continue;
     }
     if (kind == kOptionLsrr || kind == kOptionSsrr) return true;
-    if (at + 1 >= length || options[at + 1] < 2) return false;  // what a list like this means is nobody's business but its sender's
-    at += options[at + 1];
+    if (at + 1 >= length) return false;
+    at += std::max<size_t>(2, options[at + 1]);
   }
   return false;
 }
@@ -70,11 +71,11 @@ bool hasSourceRoute(const uint8_t* options, size_t length) {
 Drop parseIp4(const uint8_t* slab, uint32_t start, uint32_t end, Inner& inner) {
   const uint8_t* header = slab + start;
   const size_t there = end - start;
-  if (there < kMinIp4Header) return Drop::kShort;
   const size_t headerLength = static_cast<size_t>(header[0] & 0x0f) * 4;
   const size_t total = load16be(header + 2);
-  if (headerLength < kMinIp4Header || total < headerLength || total > there) return Drop::kHeaderLength;
-  if (checksumFold(checksumAdd(header, headerLength)) != 0xffff) return Drop::kHeaderChecksum;
+  if (headerLength < kMinIp4Header || total < headerLength) return Drop::kHeader;
+  if (total > there) return Drop::kLength;
+  if (checksumFold(checksumAdd(header, headerLength)) != 0xffff) return Drop::kChecksum;
   if (headerLength > kMinIp4Header && hasSourceRoute(header + kMinIp4Header, headerLength - kMinIp4Header)) return Drop::kSourceRoute;
   const size_t fragment = load16be(header + 6);
   inner.transport = start + static_cast<uint32_t>(headerLength);
@@ -87,25 +88,24 @@ Drop parseIp6(const uint8_t* slab, uint32_t start, uint32_t end, Inner& inner) {
   const uint8_t* header = slab + start;
   if (end - start < kIp6Header) return Drop::kShort;
   const size_t payload = load16be(header + 4);
-  if (payload > end - start - kIp6Header) return Drop::kHeaderLength;
+  if (payload > end - start - kIp6Header) return Drop::kLength;
   uint32_t at = start + static_cast<uint32_t>(kIp6Header);
   const uint32_t stop = at + static_cast<uint32_t>(payload);
   uint8_t next = header[6];
   for (int count = 0;; ++count) {
-    const bool known = next == protocol::kHopByHop || next == protocol::kRouting || next == protocol::kDestinationOptions ||
-                       next == protocol::kAuthentication || next == protocol::kFragment;
+    const bool known = next == protocol::kHopByHop || next == protocol::kRouting || next == protocol::kDestinationOptions || next == protocol::kFragment;
     if (!known) break;
-    if (count == kMostExtensionHeaders || stop - at < 8) return Drop::kExtensionHeaders;
-    if (next == protocol::kHopByHop && count > 0) return Drop::kExtensionHeaders;
+    if (count == kMostExtensionHeaders || stop - at < 8) return Drop::kExtension;
+    if (next == protocol::kHopByHop && count > 0) return Drop::kExtension;
     const uint8_t* extension = slab + at;
+    // A route that is not at its end yet is not ours to follow, and type 0 nobody's (RFC 5095).
+    if (next == protocol::kRouting && (extension[2] == 0 || extension[3] != 0)) return Drop::kSourceRoute;
     size_t length = (static_cast<size_t>(extension[1]) + 1) * 8;
-    if (next == protocol::kAuthentication) length = (static_cast<size_t>(extension[1]) + 2) * 4;
     if (next == protocol::kFragment) {
       length = 8;
       if ((load16be(extension + 2) & 0xfff9) != 0) break;  // else an atomic fragment, which is whole (RFC 6946)
     }
-    if (length > stop - at) return Drop::kExtensionHeaders;
-    if (next == protocol::kRouting && extension[2] == 0) return Drop::kSourceRoute;
+    if (length > stop - at) return Drop::kExtension;
     next = extension[0];
     at += static_cast<uint32_t>(length);
   }
@@ -125,7 +125,7 @@ bool checksumGood(const uint8_t* slab, const Inner& inner, const uint8_t* addres
 
 Drop parsePacket(const uint8_t* slab, uint32_t start, uint32_t end, Vouch vouch, uint16_t segmentSize, const FlowSeed& seed, const PacketFields& fields,
                  size_t index) {
-  if (end <= start) return Drop::kShort;
+  if (end < start + kMinIp4Header) return Drop::kShort;
   const uint8_t version = slab[start] >> 4;
   Inner inner{};
   const Drop drop = version == 4 ? parseIp4(slab, start, end, inner) : version == 6 ? parseIp6(slab, start, end, inner) : Drop::kVersion;
@@ -143,10 +143,10 @@ Drop parsePacket(const uint8_t* slab, uint32_t start, uint32_t end, Vouch vouch,
   const bool verify = vouch == Vouch::kNothing;
   switch (inner.protocol) {
     case protocol::kTcp: {
-      if (length < kMinTcpHeader) return Drop::kTransportHeader;
+      if (length < kMinTcpHeader) return Drop::kTransport;
       const size_t headerLength = static_cast<size_t>(transport[12] >> 4) * 4;
-      if (headerLength < kMinTcpHeader || headerLength > length) return Drop::kTransportHeader;
-      if (verify && !checksumGood(slab, inner, addresses, addressLength, true)) return Drop::kTransportChecksum;
+      if (headerLength < kMinTcpHeader || headerLength > length) return Drop::kTransport;
+      if (verify && !checksumGood(slab, inner, addresses, addressLength, true)) return Drop::kChecksum;
       ports = load32be(transport);
       payload += static_cast<uint32_t>(headerLength);
       flags = transport[13];
@@ -156,15 +156,15 @@ Drop parsePacket(const uint8_t* slab, uint32_t start, uint32_t end, Vouch vouch,
       break;
     }
     case protocol::kUdp: {
-      if (length < kUdpHeader) return Drop::kTransportHeader;
+      if (length < kUdpHeader) return Drop::kTransport;
       const size_t said = load16be(transport + 4);
       if (segmentSize == 0) {
-        if (said < kUdpHeader || said > length) return Drop::kTransportHeader;
+        if (said < kUdpHeader || said > length) return Drop::kTransport;
         inner.end = inner.transport + static_cast<uint32_t>(said);
       }
       const bool none = load16be(transport + kUdpChecksum) == 0;
-      if (verify && none && version == 6) return Drop::kTransportChecksum;
-      if (verify && !none && !checksumGood(slab, inner, addresses, addressLength, true)) return Drop::kTransportChecksum;
+      if (verify && none && version == 6) return Drop::kChecksum;
+      if (verify && !none && !checksumGood(slab, inner, addresses, addressLength, true)) return Drop::kChecksum;
       ports = load32be(transport);
       payload += static_cast<uint32_t>(kUdpHeader);
       break;
@@ -173,8 +173,9 @@ Drop parsePacket(const uint8_t* slab, uint32_t start, uint32_t end, Vouch vouch,
     case protocol::kIcmp6:
       // Of the other version it is just a protocol that nobody speaks.
       if ((inner.protocol == protocol::kIcmp) != (version == 4)) break;
-      if (length < kMinIcmp) return Drop::kTransportHeader;
-      if (verify && !checksumGood(slab, inner, addresses, addressLength, version == 6)) return Drop::kTransportChecksum;
+      if (length < kMinIcmp) return Drop::kTransport;
+      payload += static_cast<uint32_t>(kMinIcmp);
+      if (verify && !checksumGood(slab, inner, addresses, addressLength, version == 6)) return Drop::kChecksum;
       break;
     default:
       break;

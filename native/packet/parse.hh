@@ -7,19 +7,19 @@
 
 namespace nekit {
 
-/// Why a packet is dropped. The numbers are known to JavaScript (core/src/ip).
+/// Why a packet is dropped. The numbers are PARSE_DROP of core/src/ip/batch-parser.ts, whose twin in C++ this is.
 enum class Drop : uint8_t {
-  kNone = 0,
-  kShort = 1,              // no whole IP header
-  kVersion = 2,            // neither 4 nor 6
-  kHeaderLength = 3,       // IHL, total length or payload length contradict what is there
-  kHeaderChecksum = 4,
-  kSourceRoute = 5,        // LSRR, SSRR (RFC 7126), type 0 routing header (RFC 5095)
-  kExtensionHeaders = 6,   // too many, cut off, or in an order that RFC 8200 section 4.1 forbids
-  kTransportHeader = 7,    // TCP, UDP or ICMP header cut off, or lengths that contradict
-  kTransportChecksum = 8,
-  kOutput = 9,             // ours, to be sent: malformed, or the device did not take it
+  kVersion = 0,      // neither 4 nor 6
+  kShort = 1,        // no whole IP header
+  kLength = 2,       // longer than what is there
+  kHeader = 3,       // IHL contradicts
+  kChecksum = 4,     // of the IP header or of the transport
+  kExtension = 5,    // extension headers: too many, cut off, or in an order that RFC 8200 section 4.1 forbids
+  kSourceRoute = 6,  // LSRR, SSRR (RFC 7126), routing headers that are type 0 (RFC 5095) or not at their end
+  kTransport = 7,    // TCP, UDP or ICMP header cut off, or lengths that contradict
+  kOutput = 9,       // ours, to be sent: malformed, or the device did not take it
   kCount = 10,
+  kNone = 255,
 };
 
 /// One array for each field, index = packet. Offsets are from the slab's begin.

@@ -184,22 +184,22 @@ void badPackets() {
     Packet packet = tcp(six, 40);
     packet[at + 12] = 0x40;
     headerSum(packet);
-    CHECK(one.parse(packet, Vouch::kGood) == Drop::kTransportHeader);
+    CHECK(one.parse(packet, Vouch::kGood) == Drop::kTransport);
     packet[at + 12] = 0xf0;
     headerSum(packet);
     CHECK(one.parse(packet, Vouch::kGood) == Drop::kNone);
     packet = finished(tcp(six, 3));
     packet[at + 12] = 0xf0;
-    CHECK(one.parse(packet, Vouch::kGood) == Drop::kTransportHeader);
+    CHECK(one.parse(packet, Vouch::kGood) == Drop::kTransport);
 
     packet = finished(udp(six, 10));
     put16(packet, at + 4, 7);
-    CHECK(one.parse(packet, Vouch::kGood) == Drop::kTransportHeader);
+    CHECK(one.parse(packet, Vouch::kGood) == Drop::kTransport);
     put16(packet, at + 4, 19);
-    CHECK(one.parse(packet, Vouch::kGood) == Drop::kTransportHeader);
+    CHECK(one.parse(packet, Vouch::kGood) == Drop::kTransport);
     packet = udp(six, 10);
     headerSum(packet);
-    CHECK(one.parse(packet) == (six ? Drop::kTransportChecksum : Drop::kNone));  // no checksum: only IPv4 may
+    CHECK(one.parse(packet) == (six ? Drop::kChecksum : Drop::kNone));  // no checksum: only IPv4 may
   }
   Packet options = ip4(6, 20, 8);
   options[20] = 131;
@@ -231,17 +231,17 @@ void extensionHeaders() {
   const std::vector<uint8_t> padded = {0, 1, 4, 0, 0, 0, 0};
   CHECK(one.parse(extended({0, 60, 6}, {padded, padded}), Vouch::kGood) == Drop::kNone);
   CHECK(one.protocol == 6 && one.transport == 56 && one.payload == 76);
-  CHECK(one.parse(extended({60, 0, 6}, {padded, padded}), Vouch::kGood) == Drop::kExtensionHeaders);  // hop-by-hop comes first
+  CHECK(one.parse(extended({60, 0, 6}, {padded, padded}), Vouch::kGood) == Drop::kExtension);  // hop-by-hop comes first
   CHECK(one.parse(extended({43, 6}, {{0, 0, 0, 0, 0, 0, 0}}), Vouch::kGood) == Drop::kSourceRoute);
   CHECK(one.parse(extended({43, 6}, {{0, 4, 0, 0, 0, 0, 0}}), Vouch::kGood) == Drop::kNone);
-  CHECK(one.parse(extended({60, 6}, {{9, 0, 0, 0, 0, 0, 0}}), Vouch::kGood) == Drop::kExtensionHeaders);
+  CHECK(one.parse(extended({60, 6}, {{9, 0, 0, 0, 0, 0, 0}}), Vouch::kGood) == Drop::kExtension);
   CHECK(one.parse(extended({44, 6}, {{0, 0, 0, 0, 0, 0, 1}}), Vouch::kGood) == Drop::kNone);
   CHECK(one.protocol == 6);  // an atomic fragment
   CHECK(one.parse(extended({44, 6}, {{0, 0, 1, 0, 0, 0, 1}}), Vouch::kGood) == Drop::kNone);
   CHECK(one.protocol == 44 && one.transport == 40);
   std::vector<uint8_t> chain(9, 60);
   chain.push_back(6);
-  CHECK(one.parse(extended(chain, std::vector<std::vector<uint8_t>>(9, padded)), Vouch::kGood) == Drop::kExtensionHeaders);
+  CHECK(one.parse(extended(chain, std::vector<std::vector<uint8_t>>(9, padded)), Vouch::kGood) == Drop::kExtension);
   chain.erase(chain.begin());
   CHECK(one.parse(extended(chain, std::vector<std::vector<uint8_t>>(8, padded)), Vouch::kGood) == Drop::kNone);
 

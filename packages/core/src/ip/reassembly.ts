@@ -5,16 +5,9 @@
  * not fit any more makes the oldest datagram go (CVE-2018-5391 is what happens without bounds).
  */
 
-/** A datagram that has come in parts. */
-export interface Reassembled {
-  readonly version: 4 | 6;
-  readonly protocol: number;
-  /** 4 or 16 bytes each. */
-  readonly source: Uint8Array;
-  readonly destination: Uint8Array;
-  /** From the transport header on. */
-  readonly payload: Uint8Array;
-}
+import { write16 } from './bytes.js';
+import { writeIPv4Checksum } from './checksum.js';
+import { IPV4_HEADER, IPV6_HEADER, LONGEST_PACKET } from './protocol.js';
 
 export interface ReassemblyLimits {
   /** Datagrams under way. */
@@ -30,9 +23,10 @@ export interface ReassemblyLimits {
 /** The time is that of Linux; RFC 1122 section 3.3.2 asks for 60 to 120 s, at a time when networks were slow. */
 export const DEFAULT_LIMITS: ReassemblyLimits = { datagrams: 64, bytes: 1024 * 1024, fragments: 256, timeout: 30_000 };
 
-const MAX_PAYLOAD = 65_535;
 const FRAGMENT_HEADER = 8;
-const IPV6_HEADER = 40;
+
+/** Of packets put together; nobody forwards them. */
+const TTL = 64;
 
 interface Part {
   readonly offset: number;
@@ -81,10 +75,10 @@ export class Reassembly {
   }
 
   /**
-   * Takes one fragment, copying what it keeps: an IP packet at `[start, end)` whose fragment header (IPv6) or payload (IPv4) begins at `transport`. The datagram when it
-   * is whole with this one, else null. `now` in ms.
+   * Takes one fragment, copying what it keeps: an IP packet at `[start, end)` whose fragment header (IPv6) or payload (IPv4) begins at `transport`. The whole IP packet,
+   * if this was what it lacked, without options and extension headers; its transport checksum has not been looked at. `now` in ms.
    */
-  add(bytes: Uint8Array, start: number, end: number, transport: number, version: number, now: number): Reassembled | null {
+  add(bytes: Uint8Array, start: number, end: number, transport: number, version: number, now: number): Uint8Array | null {
     this.expire(now);
     const fragment = version === 4 ? readFragment4(bytes, start) : readFragment6(bytes, start, transport);
     const from = version === 4 ? transport : transport + FRAGMENT_HEADER;
@@ -92,7 +86,7 @@ export class Reassembly {
     if (length <= 0) return null;
     const datagram = this.#datagrams.get(fragment.key) ?? this.#begin(fragment, bytes, start, version === 4 ? 4 : 6, now);
     const { offset, more } = fragment;
-    if ((more && length % 8 !== 0) || offset + length > MAX_PAYLOAD || !fits(datagram, offset, length, more) || datagram.parts.length === this.#limits.fragments) {
+    if ((more && length % 8 !== 0) || offset + length > LONGEST_PACKET - (version === 4 ? IPV4_HEADER : 0) || !fits(datagram, offset, length, more) || datagram.parts.length === this.#limits.fragments) {
       this.#drop(datagram);
       return null;
     }
@@ -178,8 +172,22 @@ function fits({ parts, whole }: Datagram, offset: number, length: number, more: 
   return true;
 }
 
-function put({ version, protocol, source, destination, parts, whole }: Datagram): Reassembled {
-  const payload = new Uint8Array(whole);
-  for (const { offset, bytes } of parts) payload.set(bytes, offset);
-  return { version, protocol, source, destination, payload };
+function put({ version, protocol, source, destination, parts, whole }: Datagram): Uint8Array {
+  const head = version === 4 ? IPV4_HEADER : IPV6_HEADER;
+  const packet = new Uint8Array(head + whole);
+  for (const { offset, bytes } of parts) packet.set(bytes, head + offset);
+  packet.set(source, version === 4 ? 12 : 8);
+  packet.set(destination, version === 4 ? 16 : 24);
+  packet[0] = version === 4 ? 0x45 : 0x60;
+  if (version === 4) {
+    write16(packet, 2, packet.length);
+    packet[8] = TTL;
+    packet[9] = protocol;
+    writeIPv4Checksum(packet, 0);
+  } else {
+    write16(packet, 4, whole);
+    packet[6] = protocol;
+    packet[7] = TTL;
+  }
+  return packet;
 }
