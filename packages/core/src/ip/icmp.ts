@@ -1,8 +1,8 @@
 /**
- * ICMP messages about packets of a batch, as bytes.
+ * ICMP messages about packets, as bytes.
  * Read first: RFC 792, RFC 4443, RFC 1812 section 4.3.2 (how much to quote, and what is never answered).
  */
-import { write16, write32 } from './bytes.js';
+import { write16 } from './bytes.js';
 import { writeIPv4Checksum, writeTransportChecksum } from './checksum.js';
 import type { PacketBatch } from './packet-batch.js';
 import { IPV4_HEADER, IPV6_HEADER, PROTOCOL } from './protocol.js';
@@ -31,44 +31,39 @@ export const UNREACHABLE_CODES = {
 
 export type UnreachableReason = keyof typeof UNREACHABLE_CODES;
 
-/** The answer to an echo request. */
+/** The answer to an echo request of a batch. */
 export function echoReply(batch: PacketBatch, index: number): Uint8Array {
   const isIPv4 = batch.version[index] === 4;
-  const reply = answerTo(batch, index, batch.bytes.subarray(batch.transport[index] ?? 0, batch.end[index] ?? 0));
-  const transport = isIPv4 ? IPV4_HEADER : IPV6_HEADER;
-  reply[transport] = isIPv4 ? ECHO_REPLY : ECHO_REPLY_6;
-  writeTransportChecksum(reply, 0, isIPv4 ? PROTOCOL.icmp : PROTOCOL.icmpv6, transport, reply.length);
-  return reply;
+  const message = batch.bytes.slice(batch.transport[index] ?? 0, batch.end[index] ?? 0);
+  message[0] = isIPv4 ? ECHO_REPLY : ECHO_REPLY_6;
+  return answerTo(batch.bytes, batch.start[index] ?? 0, message);
 }
 
-/** "Destination unreachable", quoting the packet. It must not be sent for an error message, a fragment other than the first, or what went to or came from many. */
-export function unreachable(batch: PacketBatch, index: number, reason: UnreachableReason): Uint8Array {
-  const isIPv4 = batch.version[index] === 4;
-  const start = batch.start[index] ?? 0;
+/**
+ * "Destination unreachable" about the IP packet `bytes[start, end)`, which it quotes. It must not be sent for an error message, for a fragment other than the first, or for
+ * what went to or came from many.
+ */
+export function unreachable(bytes: Uint8Array, start: number, end: number, reason: UnreachableReason): Uint8Array {
+  const isIPv4 = (bytes[start] ?? 0) >>> 4 === 4;
   const most = isIPv4 ? LONGEST_ERROR - IPV4_HEADER - ICMP_HEADER : LONGEST_ERROR_6 - IPV6_HEADER - ICMP_HEADER;
-  const quoted = batch.bytes.subarray(start, Math.min(batch.end[index] ?? 0, start + most));
+  const quoted = bytes.subarray(start, Math.min(end, start + most));
   const message = new Uint8Array(ICMP_HEADER + quoted.length);
   message[0] = isIPv4 ? UNREACHABLE : UNREACHABLE_6;
   message[1] = UNREACHABLE_CODES[reason][isIPv4 ? 'v4' : 'v6'];
-  write32(message, 4, 0);
   message.set(quoted, ICMP_HEADER);
-  const packet = answerTo(batch, index, message);
-  const transport = isIPv4 ? IPV4_HEADER : IPV6_HEADER;
-  writeTransportChecksum(packet, 0, isIPv4 ? PROTOCOL.icmp : PROTOCOL.icmpv6, transport, packet.length);
-  return packet;
+  return answerTo(bytes, start, message);
 }
 
-/** A packet from where that one went to, to where it came from. */
-function answerTo(batch: PacketBatch, index: number, message: Uint8Array): Uint8Array {
-  const isIPv4 = batch.version[index] === 4;
-  const start = batch.start[index] ?? 0;
+/** An ICMP packet from where that one went to, to where it came from. */
+function answerTo(bytes: Uint8Array, start: number, message: Uint8Array): Uint8Array {
+  const isIPv4 = (bytes[start] ?? 0) >>> 4 === 4;
   const head = isIPv4 ? IPV4_HEADER : IPV6_HEADER;
   const size = isIPv4 ? 4 : 16;
   const at = isIPv4 ? 12 : 8;
   const packet = new Uint8Array(head + message.length);
   packet.set(message, head);
-  packet.set(batch.bytes.subarray(start + at + size, start + at + 2 * size), at);
-  packet.set(batch.bytes.subarray(start + at, start + at + size), at + size);
+  packet.set(bytes.subarray(start + at + size, start + at + 2 * size), at);
+  packet.set(bytes.subarray(start + at, start + at + size), at + size);
   if (isIPv4) {
     packet[0] = 0x45;
     write16(packet, 2, packet.length);
@@ -81,5 +76,6 @@ function answerTo(batch: PacketBatch, index: number, message: Uint8Array): Uint8
     packet[6] = PROTOCOL.icmpv6;
     packet[7] = TTL;
   }
+  writeTransportChecksum(packet, 0, isIPv4 ? PROTOCOL.icmp : PROTOCOL.icmpv6, head, packet.length);
   return packet;
 }

@@ -80,6 +80,6 @@ export class LeftoverStack implements IpStack {
     this.#refilledAt = now;
     if (this.#errors < 1) return null;
     this.#errors--;
-    return unreachable(batch, index, 'port');
+    return unreachable(batch.bytes, batch.start[index] ?? 0, batch.end[index] ?? 0, 'port');
   }
 }
