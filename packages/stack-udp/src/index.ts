@@ -1,1 +1,2 @@
-export {};
+/** UDP over IP packets. */
+export * from './udp-stack.js';

@@ -2,7 +2,7 @@
 
 /** Top-level keys. */
 export const LATER_KEYS: ReadonlySet<string> = new Set([
-  ...['dns', 'tun', 'sniffer', 'profile', 'proxy-providers', 'external-controller', 'secret'],
+  ...['dns', 'sniffer', 'profile', 'proxy-providers', 'external-controller', 'secret'],
   ...[
     'external-controller-tls',
     'external-controller-unix',

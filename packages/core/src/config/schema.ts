@@ -92,6 +92,7 @@ export const TOP = z.object({
   'sub-rules': z.record(z.string(), z.array(z.unknown())).describe('Lists of rules, by name, that SUB-RULE leads to.').optional(),
   'rule-providers': z.record(z.string(), z.unknown()).describe('Lists of rules in files and on servers, by name, for RULE-SET.').optional(),
   geodata: geodata.describe('Data files of rules, relative to the folder of the config.').optional(),
+  tun: z.record(z.string(), z.unknown()).describe('A TUN device, whose packets become sessions.').optional(),
   'max-connections': z
     .int()
     .min(1)

@@ -1,5 +1,7 @@
 import type { Adapter, AdapterContext } from '../adapter/adapter.js';
 import type { Inbound, InboundContext, InboundProtocol } from '../inbound/inbound.js';
+import type { StackContext } from '../inbound/tun/stack-context.js';
+import type { IpStack } from '../ip/ip-stack.js';
 import type { Cancel } from '../net/cancel.js';
 import type { Token } from '../net/token.js';
 import type { RuleDefinition } from '../rule/definition.js';
@@ -36,6 +38,7 @@ export interface PluginContext {
   inbound<C>(definition: InboundDefinition<C>): void;
   protocol(protocol: InboundProtocol): void;
   rule(definition: RuleDefinition): void;
+  stack<C>(definition: StackDefinition<C>): void;
   /** A value for others to `get`; made at most once per kernel, when first asked for. */
   provide<T>(token: Token<T>, factory: (get: <D>(token: Token<D>) => D) => T): void;
   get<T>(token: Token<T>): T;
@@ -66,5 +69,18 @@ export interface AdapterDefinition<C> {
 export interface InboundDefinition<C> {
   readonly type: string;
   readonly config: ConfigSchema<C>;
+  /** false: its entry is checked and then left out. */
+  enabled?(config: C): boolean;
   create(config: C, context: InboundContext): Inbound;
+}
+
+/** What takes packets of a TUN and makes sessions of them. */
+export interface StackDefinition<C> {
+  /** As `tun.stack` names it. */
+  readonly type: string;
+  /** Stacks are asked in this order, the lowest first, unless the config says otherwise. `dns` has 10, `tcp` 20, `udp` 30. */
+  readonly order: number;
+  /** Of its own keys among those of `tun:`. It is given the whole section and must not mind the others'. */
+  readonly config: ConfigSchema<C>;
+  create(config: C, context: StackContext): IpStack;
 }

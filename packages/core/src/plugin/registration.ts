@@ -1,7 +1,7 @@
 import { NekitError } from '../net/errors.js';
 import type { Token } from '../net/token.js';
 import { CORE, isRecord } from './check.js';
-import type { AdapterDefinition, InboundDefinition, PluginContext } from './plugin.js';
+import type { AdapterDefinition, InboundDefinition, PluginContext, StackDefinition } from './plugin.js';
 import { PluginError } from './plugin-error.js';
 import type { Kinds, Registry } from './registry.js';
 
@@ -55,6 +55,13 @@ export class Registration implements PluginContext {
     this.#expect(definition, 'rule', 'kind', ['create']);
     if (!/^[A-Z][A-Z0-9-]*$/.test(definition.kind)) throw this.#bad(`rule kind "${definition.kind}" should be upper case, with dashes`);
     this.#add(this.#registry.rules, definition.kind, definition);
+  }
+
+  stack<C>(definition: StackDefinition<C>): void {
+    this.#expect(definition, 'stack', 'type', ['create']);
+    if (!Number.isFinite(definition.order)) throw this.#bad(`the stack "${definition.type}" has no "order" (a number)`);
+    this.#expectSchema(definition.type, definition.config);
+    this.#add(this.#registry.stacks, definition.type, definition);
   }
 
   provide<T>(token: Token<T>, factory: (get: <D>(token: Token<D>) => D) => T): void {
