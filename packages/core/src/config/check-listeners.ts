@@ -76,7 +76,7 @@ class ListenerChecker {
   tun(top: Top): Placed[] {
     const definition = this.#registry.inbounds.get('tun')?.definition;
     if (top.tun === undefined || definition === undefined) return [];
-    return this.#inbound({ enable: false, ...top.tun, name: 'tun', type: 'tun' }, definition, ['tun']) ?? [];
+    return [this.#inbound({ enable: false, ...top.tun, name: 'tun', type: 'tun' }, definition, ['tun']) ?? []].flat();
   }
 
   entry(entry: unknown, path: Path): Placed | [] | null {
