@@ -73,7 +73,7 @@ void t.test('names keep their number without any memory, as long as it is free',
   let same = 0;
   for (let i = 0; i < 2_000; i++) if (assign(one, `host${i}.example`) === assign(other, `host${1_999 - i}.example`)) same++;
   for (let i = 0; i < 2_000; i++) if (find(one, `host${i}.example`) === find(other, `host${i}.example`)) same++;
-  assert.ok(same > 1_950, `${same} of 2,000`);
+  assert.ok(same > 1_900, `${same} of 2,000`);
 });
 
 void t.test('a /15 full of names: memory, and both ways right', async () => {
