@@ -13,7 +13,7 @@ export * from './config/problem.js';
 export * from './config/report.js';
 export { type ConfigSource, configFromObject, withOverrides } from './config/source.js';
 export * from './inbound/inbound.js';
-export type { StackContext } from './inbound/tun/stack-context.js';
+export * from './inbound/stack-context.js';
 export * from './kernel/api.js';
 export type { ListenerInfo } from './kernel/listener-set.js';
 export * from './kernel.js';

@@ -6,8 +6,8 @@
  *
  * A mapping ends when nothing has moved for long, when the least recently used has to make room, or with the kernel's own end of it.
  */
-import { type InboundContext, type NetError, type PacketConn, type PacketRequest, type Session, never } from '@nekit/core';
-import { type IpStack, isHostPair, type PacketBatch, PROTOCOL, type StackOutput, unreachable, writeFragments } from '@nekit/core/ip';
+import { CancelSource, type NetError, type PacketConn, type PacketRequest, type Session, type StackContext } from '@nekit/core';
+import { type IpStack, isHostPair, type PacketBatch, PROTOCOL, unreachable, writeFragments } from '@nekit/core/ip';
 import { Mapping } from './mapping.js';
 import { type AddressKey, keyAt, sourceOf } from './nat-table.js';
 import { UdpWriter } from './udp-writer.js';
@@ -31,8 +31,7 @@ const MOST_ERRORS = 32;
 const ERRORS_PER_SECOND = 100;
 
 export interface UdpStackOptions {
-  readonly output: StackOutput;
-  readonly context: Pick<InboundContext, 'name' | 'handlePackets' | 'nextId'>;
+  readonly context: Pick<StackContext, 'output' | 'handlePackets' | 'openSession'>;
   /** Random 32 bits, for fragments. */
   readonly identification: number;
   readonly limits?: UdpLimits;
@@ -57,7 +56,7 @@ export class UdpStack implements IpStack {
   constructor(options: UdpStackOptions) {
     this.#options = options;
     this.#limits = options.limits ?? DEFAULT_UDP_LIMITS;
-    this.#writer = new UdpWriter(options.output, options.identification);
+    this.#writer = new UdpWriter(options.context.output, options.identification);
     this.#identification = options.identification;
   }
 
@@ -73,7 +72,7 @@ export class UdpStack implements IpStack {
       this.dropped.addresses++;
       return true;
     }
-    const now = this.#options.output.now();
+    const now = this.#options.context.output.now();
     const key = keyAt(batch.bytes, batch.version[index] ?? 0, sourceOf(batch, index), batch.transport[index] ?? 0);
     const known = this.#mappings.get(key);
     const mapping = known ?? this.#begin(key, batch, index, now);
@@ -84,7 +83,7 @@ export class UdpStack implements IpStack {
 
   flush(now: number): void {
     if (this.#errors.length > 0) {
-      for (const packet of this.#errors) writeFragments(this.#options.output.sink, packet, 0, packet.length, this.#identification++);
+      for (const packet of this.#errors) writeFragments(this.#options.context.output.sink, packet, 0, packet.length, this.#identification++);
       this.#errors = [];
     }
     if (now < this.#sweepAt) return;
@@ -118,18 +117,12 @@ export class UdpStack implements IpStack {
 
   #hand(mapping: Mapping, batch: PacketBatch, index: number): void {
     const { context } = this.#options;
-    const requested = mapping.peerOf(batch, index);
-    const session: Session = {
-      id: context.nextId(),
-      network: 'udp',
-      inbound: context.name,
-      inboundType: 'TUN',
-      inboundPort: 0,
-      source: mapping.source,
-      requested,
-      destination: requested,
-      signal: never,
-    };
+    const session = context.openSession('udp', mapping.source, mapping.peerOf(batch, index), new CancelSource());
+    if (session === null) {
+      this.#refused(mapping);
+      mapping.close();
+      return;
+    }
     void context.handlePackets(new MappingRequest(session, mapping, () => this.#refused(mapping))).finally(() => mapping.close());
   }
 
@@ -137,7 +130,7 @@ export class UdpStack implements IpStack {
     const { first } = mapping;
     mapping.first = null;
     if (first === null || this.#closed || this.#errors.length >= MOST_ERRORS) return;
-    const now = this.#options.output.now();
+    const now = this.#options.context.output.now();
     if (now - this.#errorsSince >= 1_000) {
       this.#errorsSince = now;
       this.#errorsLeft = ERRORS_PER_SECOND;
@@ -145,7 +138,7 @@ export class UdpStack implements IpStack {
     if (this.#errorsLeft === 0) return;
     this.#errorsLeft--;
     this.#errors.push(unreachable(first, 0, first.length, 'port'));
-    this.#options.output.wake();
+    this.#options.context.output.wake();
   }
 
   #sweep(now: number): void {

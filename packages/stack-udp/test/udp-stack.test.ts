@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type Datagram, NetError, type PacketConn, type PacketRequest } from '@nekit/core';
 import { buildPacket, PacketSlab, type Packet, parsePacket, pipeDevice, type PipeEnd, Reassembly, BatchParser, StackDriver } from '@nekit/core/ip';
-import { FakeClock, settle } from '@nekit/core/testing';
+import { FakeClock, settle, testSession } from '@nekit/core/testing';
 import t from 'tap';
 import { DEFAULT_UDP_LIMITS, UdpStack, type UdpLimits } from '../dist/udp-stack.js';
 
@@ -35,10 +35,13 @@ class Bench {
     });
     this.driver = new StackDriver({ device: near, clock: this.clock, defer: (run) => this.#run.push(run) });
     this.stack = new UdpStack({
-      output: this.driver.output,
       identification: 7,
       limits: { ...DEFAULT_UDP_LIMITS, ...limits },
-      context: { name: 'tun', nextId: () => this.associations.length + 1, handlePackets: (request) => this.#handle(request) },
+      context: {
+        output: this.driver.output,
+        openSession: (network, source, requested, signal) => testSession({ network, source, requested, signal, inbound: 'tun', inboundType: 'TUN' }),
+        handlePackets: (request) => this.#handle(request),
+      },
     });
     this.driver.start([this.stack]);
   }

@@ -1,7 +1,7 @@
 /** The listener type `tun`, and the section `tun:` of the config: core's own keys and those of the stacks that are loaded. */
 import { z } from 'zod';
 import { checkNetwork } from '../config/networks.js';
-import { isRecord } from '../config/record.js';
+import { isRecord, own } from '../config/record.js';
 import { propertiesOf, type SchemaNode } from '../config/schema-node.js';
 import { TunInbound } from '../inbound/tun/tun-inbound.js';
 import type { LinkAddress } from '../native/link-config.js';
@@ -13,6 +13,8 @@ import type { Registry } from '../plugin/registry.js';
 
 /** Clash's words for its own stacks; they all mean ours. */
 const CLASH_STACKS = ['system', 'gvisor', 'mixed'];
+
+const OUR_STACKS = ['dns', 'tcp', 'udp'];
 
 const DEFAULT_INET4 = ['198.18.0.1/30'];
 const DEFAULT_INET6 = ['fdfe:dcba:9876::1/126'];
@@ -68,12 +70,10 @@ class TunSchema implements ConfigSchema<TunConfig> {
 
   toJSONSchema(): object {
     const schema: SchemaNode = z.toJSONSchema(KEYS, { io: 'input' });
-    const properties: Record<string, unknown> = {};
-    for (const [, { definition }] of this.#registry().stacks.entries()) {
-      const own = definition.config.toJSONSchema();
-      if (isRecord(own)) Object.assign(properties, propertiesOf(own));
-    }
-    return { ...schema, properties: { ...properties, ...propertiesOf(schema) } };
+    const stacks = this.#registry()
+      .stacks.entries()
+      .map(([type, { definition }]) => [type, definition.config.toJSONSchema()]);
+    return { ...schema, properties: { ...Object.fromEntries(stacks), ...propertiesOf(schema) } };
   }
 
   /** Throws an error with `issues`, as zod does. */
@@ -94,7 +94,7 @@ class TunSchema implements ConfigSchema<TunConfig> {
     const loaded = this.#registry()
       .stacks.entries()
       .map(([, { definition }]) => definition)
-      .sort((one, other) => one.order - other.order);
+      .sort((one, other) => rankOf(one) - rankOf(other));
     if (wanted === undefined || (typeof wanted === 'string' && CLASH_STACKS.includes(wanted.toLowerCase()))) {
       if (loaded.length === 0) issues.push(issue([], 'no IP stack is loaded: npm install @nekit/stack-tcp, and add "tcp" to plugins'));
       return loaded;
@@ -105,7 +105,7 @@ class TunSchema implements ConfigSchema<TunConfig> {
       if (found !== undefined) return found;
       const known = loaded.map(({ type }) => type);
       const guess = closest(name, [...known, ...CLASH_STACKS]);
-      const install = ['tcp', 'udp', 'dns'].includes(name) ? `: npm install @nekit/stack-${name}, and add "${name}" to plugins` : guess === null ? '' : `. Did you mean "${guess}"?`;
+      const install = OUR_STACKS.includes(name) ? `: npm install @nekit/stack-${name}, and add "${name}" to plugins` : guess === null ? '' : `. Did you mean "${guess}"?`;
       issues.push(issue(typeof wanted === 'string' ? ['stack'] : ['stack', index], `there is no IP stack "${name}"${install}`));
       return [];
     });
@@ -129,12 +129,19 @@ function addressesOf(texts: readonly string[], family: 4 | 6, key: string, issue
 }
 
 function optionsOf(definition: StackDefinition<unknown>, input: unknown, issues: Issue[]): unknown {
+  const section = isRecord(input) ? (own(input, definition.type) ?? {}) : {};
   try {
-    return definition.config.parse(input);
+    return definition.config.parse(section);
   } catch (error) {
-    const own: unknown = isRecord(error) ? error.issues : undefined;
-    if (Array.isArray(own)) issues.push(...own.filter(isRecord));
-    else issues.push(issue([], error instanceof Error ? error.message : String(error)));
+    const found: unknown = isRecord(error) ? error.issues : undefined;
+    if (Array.isArray(found)) issues.push(...found.filter(isRecord).map((one) => ({ ...one, path: [definition.type, ...(Array.isArray(one.path) ? one.path : [])] })));
+    else issues.push(issue([definition.type], error instanceof Error ? error.message : String(error)));
     return undefined;
   }
+}
+
+/** dns, tcp, udp, then what plugins of others have brought. */
+function rankOf({ type }: StackDefinition<unknown>): number {
+  const rank = OUR_STACKS.indexOf(type);
+  return rank === -1 ? OUR_STACKS.length : rank;
 }

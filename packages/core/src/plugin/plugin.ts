@@ -1,6 +1,6 @@
 import type { Adapter, AdapterContext } from '../adapter/adapter.js';
 import type { Inbound, InboundContext, InboundProtocol } from '../inbound/inbound.js';
-import type { StackContext } from '../inbound/tun/stack-context.js';
+import type { StackContext } from '../inbound/stack-context.js';
 import type { IpStack } from '../ip/ip-stack.js';
 import type { Cancel } from '../net/cancel.js';
 import type { Token } from '../net/token.js';
@@ -74,13 +74,10 @@ export interface InboundDefinition<C> {
   create(config: C, context: InboundContext): Inbound;
 }
 
-/** What takes packets of a TUN and makes sessions of them. */
+/** An IP stack that `tun.stack` can name. */
 export interface StackDefinition<C> {
-  /** As `tun.stack` names it. */
   readonly type: string;
-  /** Stacks are asked in this order, the lowest first, unless the config says otherwise. `dns` has 10, `tcp` 20, `udp` 30. */
-  readonly order: number;
-  /** Of its own keys among those of `tun:`. It is given the whole section and must not mind the others'. */
+  /** Of what the config says of it, in `tun:` under its type; everything may be left out. */
   readonly config: ConfigSchema<C>;
   create(config: C, context: StackContext): IpStack;
 }

@@ -59,7 +59,6 @@ export class Registration implements PluginContext {
 
   stack<C>(definition: StackDefinition<C>): void {
     this.#expect(definition, 'stack', 'type', ['create']);
-    if (!Number.isFinite(definition.order)) throw this.#bad(`the stack "${definition.type}" has no "order" (a number)`);
     this.#expectSchema(definition.type, definition.config);
     this.#add(this.#registry.stacks, definition.type, definition);
   }

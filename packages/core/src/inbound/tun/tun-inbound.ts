@@ -8,7 +8,7 @@ import { CLOCK, EVENTS } from '../../net/tokens.js';
 import type { Inbound, InboundContext } from '../inbound.js';
 import { FragmentStack } from './fragment-stack.js';
 import { LeftoverStack } from './leftover-stack.js';
-import type { StackContext } from './stack-context.js';
+import type { StackContext } from '../stack-context.js';
 
 export interface TunInboundOptions {
   /** Throws NekitError `TUN_UNAVAILABLE`, with what to do. */
@@ -38,6 +38,7 @@ export class TunInbound implements Inbound {
 
   start(_signal: Cancel): Promise<void> {
     const { name, handleStream, handlePackets, nextId, get } = this.#context;
+    const identity = { inbound: name, inboundType: 'TUN', inboundPort: 0 };
     const events = get(EVENTS);
     const warn = (message: string): void => events.emit('kernel.warning', { code: 'TUN', message: `${name}: ${message}` });
     let device: PacketDevice;
@@ -53,7 +54,14 @@ export class TunInbound implements Inbound {
       onFailed: ({ code, message }) => events.emit('listener.failed', { listener: name, code, message }),
     });
     const { output } = driver;
-    const context: StackContext = { name, handleStream, handlePackets, nextId, get, output, random: (length) => randomBytes(length) };
+    const context: StackContext = {
+      output,
+      handleStream,
+      handlePackets,
+      openSession: (network, source, requested, signal) => ({ id: nextId(), network, ...identity, source, requested, destination: requested, signal }),
+      random: (length) => randomBytes(length),
+      get,
+    };
     const stacks = this.#options.stacks.map((create) => create(context));
     const leftover = new LeftoverStack({
       output,
