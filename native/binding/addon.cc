@@ -4,6 +4,7 @@
 
 #include "binding/cipher-binding.hh"
 #include "binding/engine-binding.hh"
+#include "binding/tun-binding.hh"
 
 namespace nekit {
 
@@ -20,6 +21,7 @@ class Addon : public Napi::Addon<Addon> {
     DefineAddon(exports, {InstanceValue("abi", Napi::Number::New(exports.Env(), 2), napi_enumerable)});
     exportEngine(exports.Env(), exports);
     exportCiphers(exports.Env(), exports);
+    exportTun(exports.Env(), exports);
     exports.Set("trim", Napi::Function::New<trim>(exports.Env(), "trim"));
   }
 };

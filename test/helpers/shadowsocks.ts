@@ -163,8 +163,9 @@ export const rust: Peer = {
   server: (folder, { cipher, password, server }) =>
     startProgram(ssserver.path, (port) => {
       const users = server === undefined ? {} : { users: server.users.map((user) => ({ name: user.username, password: user.password })) };
-      const config = { server: host, server_port: port, method: cipher, password: server?.password ?? password, mode: 'tcp_and_udp', ...users };
-      return ['-c', write(folder, 'ssserver', config)];
+      // It knows users only in this form of its config.
+      const one = { server: host, server_port: port, method: cipher, password: server?.password ?? password, mode: 'tcp_and_udp', ...users };
+      return ['-c', write(folder, 'ssserver', { servers: [one] })];
     }),
   client: (folder, { cipher, password }, serverPort) =>
     startProgram(sslocal.path, (port) => {

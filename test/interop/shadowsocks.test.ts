@@ -46,7 +46,8 @@ t.test('UDP over TCP with sing-box', { skip: singBox.skip }, async (t) => {
       const options = { udp: true, whole: true };
       const keys = { 'udp-over-tcp': true, 'udp-over-tcp-version': version };
       await t.test(`version ${version}, ${cipher}: our client, their server`, async (t) =>
-        checkTunnel(t, await toTheirServer(t, singBox, folder.path, sharedFor(cipher), keys), options),
+        // sing-box resolves no names of version 1: its own client fails in the same way.
+        checkTunnel(t, { ...(await toTheirServer(t, singBox, folder.path, sharedFor(cipher), keys)), datagramsByName: version === 2 }, options),
       );
       await t.test(`version ${version}, ${cipher}: their client, our server`, async (t) =>
         checkTunnel(t, await fromTheirClient(t, singBox, folder.path, sharedFor(cipher), { udpOverTcp: version }), options),

@@ -320,6 +320,7 @@ const setup: PluginContext = {
   inbound: nothing,
   protocol: nothing,
   rule: nothing,
+  stack: nothing,
   provide: nothing,
   get: () => {
     throw new Error('nothing is needed at setup');

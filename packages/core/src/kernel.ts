@@ -13,10 +13,12 @@ import type { Kernel, KernelOptions } from './kernel/api.js';
 import { builtinTypes } from './kernel/builtin-types.js';
 import { type ListenerInfo, ListenerSet } from './kernel/listener-set.js';
 import { checkInput, Setup, type Surroundings } from './kernel/setup.js';
+import { tunType } from './kernel/tun-type.js';
 import { CIPHERS } from './native/cipher.js';
 import { findAddon } from './native/load.js';
 import { openCiphers } from './native/open-ciphers.js';
 import { openSockets } from './native/open-sockets.js';
+import { OPEN_TUN, openTunBy } from './native/open-tun.js';
 import { CancelSource } from './net/cancel.js';
 import { type Clock, systemClock } from './net/clock.js';
 import { NekitError, NetError } from './net/errors.js';
@@ -91,6 +93,7 @@ class RunningKernel implements Kernel {
       builtin: (context) => {
         builtinTypes(context);
         for (const rule of builtinRules) context.rule(rule);
+        context.inbound(tunType(() => kernel.#host.registry));
       },
       values: [
         provided(CLOCK, () => this.#clock),
@@ -99,6 +102,7 @@ class RunningKernel implements Kernel {
         provided(TIMEOUTS, timeouts),
         provided(RESOLVER, () => resolver),
         provided(SOCKETS, () => this.#sockets),
+        provided(OPEN_TUN, () => options.openTun ?? openTunBy(addon)),
         provided(CIPHERS, () => openCiphers(addon)),
         provided(OWN_ENDPOINTS, () => new OwnEndpoints(this.#clock)),
         provided(INSTANCE_ID, () => randomBytes(8).toString('hex')),

@@ -1,6 +1,7 @@
 // Read first: SIP004 and SIP022 (requests), SIP023 (whose request it is).
 import { type Chunks, type Ciphers, type Codec, type Endpoint, errorCode, NetError, readSocksAddress } from '@nekit/core';
 import { type Secret, serverCodec } from '../method.js';
+import { uotVersionOf } from '../udp-over-tcp/wire.js';
 import type { ReplayFilter, Verdict } from './replay-filter.js';
 
 /** A user of a listener: its name in sessions, and its key. */
@@ -62,7 +63,9 @@ export class RequestOpener {
     if (address === null)
       throw new NetError('protocol', `unknown address type ${this.#plain[0]}: a wrong password, or no Shadowsocks`, { code: 'SS_PROTOCOL' });
     const { host, port, end } = address;
-    if (host === null || port === 0) throw new NetError('protocol', 'the request is for no host or for port 0', { code: 'SS_PROTOCOL' });
+    // Of the names of UDP-over-TCP the port means nothing; sing-box sends 0.
+    if (host === null || (port === 0 && uotVersionOf(host) === null))
+      throw new NetError('protocol', 'the request is for no host or for port 0', { code: 'SS_PROTOCOL' });
     this.#askFilter();
     const user = this.#keyring.users[this.#codec.user]?.username ?? null;
     return { destination: { host, port }, user, codec: this.#codec, rest: this.#plain.subarray(end) };

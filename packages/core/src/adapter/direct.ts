@@ -5,7 +5,7 @@ import { NetError, toNetError } from '../net/errors.js';
 import type { PacketConn } from '../net/packet-conn.js';
 import type { SocketOptions } from '../net/sockets.js';
 import type { Stream } from '../net/stream.js';
-import { CLOCK, OWN_ENDPOINTS, RESOLVER, SOCKETS, TIMEOUTS, TIMERS } from '../net/tokens.js';
+import { CLOCK, OUTBOUND, OWN_ENDPOINTS, RESOLVER, SOCKETS, TIMEOUTS, TIMERS } from '../net/tokens.js';
 import type { Adapter, AdapterContext } from './adapter.js';
 import { connectToAny, type IpVersion, sortAddresses } from './connect.js';
 import { UdpConn } from './udp-conn.js';
@@ -28,7 +28,7 @@ export class DirectAdapter implements Adapter {
     this.tag = context.tag;
     this.#context = context;
     this.#version = options.ipVersion;
-    this.#sockets = options.sockets ?? {};
+    this.#sockets = { ...context.get(OUTBOUND), ...options.sockets };
     const { mark, device } = this.#sockets;
     this.#udpFrom = { ...(mark === undefined ? {} : { mark }), ...(device === undefined ? {} : { device }) };
     if (options.udp) this.packet = { dialPacket: (dial) => this.#dialPacket(dial) };

@@ -13,7 +13,7 @@ import type { SchemaNode } from './schema-node.js';
 import { propertiesOf } from './schema-node.js';
 import { shape } from './shape.js';
 import type { ConfigSource, Path } from './source.js';
-import type { AdapterConfig } from './types.js';
+import type { AdapterConfig, Outbound } from './types.js';
 
 export type Section = 'proxies' | 'proxy-groups';
 
@@ -29,6 +29,8 @@ interface Core {
   readonly name: string;
   readonly type: string;
   readonly 'dialer-proxy'?: string | undefined;
+  readonly 'interface-name'?: string | undefined;
+  readonly 'routing-mark'?: number | undefined;
 }
 
 const ENTRY_SCHEMA: SchemaNode = z.toJSONSchema(ENTRY, { io: 'input' });
@@ -65,7 +67,14 @@ export class EntryChecker {
     if (core === null) return null;
     if (section === 'proxies') this.#proxies.push(core.name);
     const kinds = section === 'proxies' ? this.#registry.adapters : this.#registry.groups;
-    const common = { name: core.name, type: core.type, dialerProxy: core['dialer-proxy'] ?? null, where: this.#problems.where(path), path, section };
+    const dialerProxy = core['dialer-proxy'] ?? null;
+    const outbound = outboundOf(core);
+    for (const key of ['interface-name', 'routing-mark'] as const) {
+      if (core[key] === undefined || (section === 'proxies' && dialerProxy === null)) continue;
+      const why = section === 'proxies' ? 'the connection is made by dialer-proxy' : 'a group connects to nothing itself';
+      this.#problems.warning('NO_EFFECT', `"${key}" has no effect here: ${why}`, [...path, key], 'key');
+    }
+    const common = { name: core.name, type: core.type, dialerProxy, outbound, where: this.#problems.where(path), path, section };
     const chain = core['dialer-proxy'] === undefined ? [] : [{ name: core['dialer-proxy'], path: [...path, 'dialer-proxy'] }];
     const definition = kinds.get(core.type)?.definition;
     if (definition === undefined) {
@@ -156,6 +165,12 @@ export class EntryChecker {
       return null;
     }
   }
+}
+
+/** The settings of sockets, as `interface-name` and `routing-mark` say them. */
+export function outboundOf(keys: { readonly 'interface-name'?: string | undefined; readonly 'routing-mark'?: number | undefined }): Outbound {
+  const { 'interface-name': device, 'routing-mark': mark } = keys;
+  return { ...(device === undefined ? {} : { device }), ...(mark === undefined ? {} : { mark }) };
 }
 
 /** A plugin's schema as JSON Schema; an empty one, which takes anything, if it cannot say it. */

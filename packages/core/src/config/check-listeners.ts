@@ -41,7 +41,11 @@ export function checkListeners(top: Top, source: ConfigSource, problems: Problem
     disallowedIps: checkNetworks('lan-disallowed-ips', top['lan-disallowed-ips'], problems),
   };
   const checker = new ListenerChecker(source, problems, registry, shared, top.ipv6 ?? true);
-  const placed = [...checker.clash(top), ...(top.listeners ?? []).flatMap((entry, index) => checker.entry(entry, ['listeners', index]) ?? [])];
+  const placed = [
+    ...checker.clash(top),
+    ...checker.tun(top),
+    ...(top.listeners ?? []).flatMap((entry, index) => checker.entry(entry, ['listeners', index]) ?? []),
+  ];
   reportCollisions(placed, problems);
   return placed.map(({ config }) => config);
 }
@@ -72,7 +76,14 @@ class ListenerChecker {
     });
   }
 
-  entry(entry: unknown, path: Path): Placed | null {
+  /** The section `tun:`, which is off unless it says otherwise, as in Clash. */
+  tun(top: Top): Placed[] {
+    const definition = this.#registry.inbounds.get('tun')?.definition;
+    if (top.tun === undefined || definition === undefined) return [];
+    return [this.#inbound({ enable: false, ...top.tun, name: 'tun', type: 'tun' }, definition, ['tun']) ?? []].flat();
+  }
+
+  entry(entry: unknown, path: Path): Placed | [] | null {
     if (!isRecord(entry)) {
       this.#problems.error('BAD_VALUE', 'a listener is a set of keys, as { name: lan, type: mixed, listen: 0.0.0.0, port: 7891 }', path);
       return null;
@@ -100,7 +111,7 @@ class ListenerChecker {
   }
 
   /** A plugin's inbound: its own schema says what stands in the entry. */
-  #inbound(entry: Readonly<Record<string, unknown>>, definition: InboundDefinition<unknown>, path: Path): Placed | null {
+  #inbound(entry: Readonly<Record<string, unknown>>, definition: InboundDefinition<unknown>, path: Path): Placed | [] | null {
     const { name, type } = entry;
     if (typeof name !== 'string' || name === '') {
       this.#problems.error('BAD_VALUE', '"name" is missing', path);
@@ -112,6 +123,7 @@ class ListenerChecker {
     const shaped = this.#shape(Object.fromEntries(own), schema, path);
     try {
       const options = definition.config.parse(shaped);
+      if (definition.enabled?.(options) === false) return [];
       const port = isRecord(shaped) && typeof shaped.port === 'number' ? shaped.port : 0;
       const host = isRecord(shaped) && typeof shaped.listen === 'string' ? shaped.listen : '127.0.0.1';
       return { config: { ...this.#shared, name, type: String(type), host, port, options, where: this.#problems.where(path) }, path };

@@ -6,7 +6,7 @@ import { DEFAULT_TIMEOUTS, type Timeouts } from '../net/timeouts.js';
 import { knownRules } from '../plugin/known-rules.js';
 import type { Registry } from '../plugin/registry.js';
 import { ConfigRuleTools } from '../rule/tools.js';
-import { EntryChecker } from './check-entries.js';
+import { EntryChecker, outboundOf } from './check-entries.js';
 import { checkGeodata } from './check-geodata.js';
 import { checkGraph } from './check-graph.js';
 import { checkHosts } from './check-hosts.js';
@@ -87,6 +87,7 @@ function check(source: ConfigSource, registry: Registry, problems: ProblemList):
     mode,
     logLevel: top['log-level'] ?? 'info',
     ipv6: top.ipv6 ?? true,
+    outbound: outboundOf(top),
     listeners,
     proxies: proxies.map(plain),
     groups: groups.map(plain),

@@ -27,6 +27,7 @@ export function jsonSchema(registry: Registry): SchemaNode {
     'proxy-groups': list(top, 'proxy-groups', byType('proxy-groups', ENTRY, types(registry.groups), [], defs)),
     listeners: list(top, 'listeners', byType('listeners', LISTENER, types(registry.inbounds), protocols, defs)),
     rules: list(top, 'rules', ruleSchema(registry)),
+    ...tunSchema(top, registry),
     'rule-providers': { ...(descriptionOf(top, 'rule-providers') ?? {}), type: ['object', 'null'], additionalProperties: providerSchema() },
   };
   const later = Object.fromEntries([...LATER_KEYS].map((key) => [key, { description: 'Not supported yet; has no effect.' }]));
@@ -39,6 +40,14 @@ export function jsonSchema(registry: Registry): SchemaNode {
     additionalProperties: false,
     $defs: defs,
   };
+}
+
+/** The section has the keys of the listener type of that name. */
+function tunSchema(top: SchemaNode, registry: Registry): SchemaNode {
+  const definition = registry.inbounds.get('tun')?.definition;
+  if (definition === undefined) return {};
+  const schema = jsonSchemaOf(definition, () => undefined);
+  return { tun: { ...(descriptionOf(top, 'tun') ?? {}), type: ['object', 'null'], properties: propertiesOf(schema), additionalProperties: false } };
 }
 
 function inputSchema(schema: z.ZodType): SchemaNode {

@@ -2,7 +2,7 @@
 
 /** Top-level keys. */
 export const LATER_KEYS: ReadonlySet<string> = new Set([
-  ...['dns', 'tun', 'sniffer', 'profile', 'proxy-providers', 'external-controller', 'secret', 'interface-name', 'routing-mark'],
+  ...['dns', 'sniffer', 'profile', 'proxy-providers', 'external-controller', 'secret'],
   ...[
     'external-controller-tls',
     'external-controller-unix',
@@ -53,21 +53,7 @@ export const LATER_KEYS: ReadonlySet<string> = new Set([
 
 /** Keys of any proxy. */
 export const LATER_PROXY_KEYS: ReadonlySet<string> = new Set([
-  ...[
-    'udp',
-    'ip-version',
-    'interface-name',
-    'routing-mark',
-    'tfo',
-    'mptcp',
-    'smux',
-    'udp-over-tcp',
-    'udp-over-tcp-version',
-    'client-fingerprint',
-    'plugin',
-    'plugin-opts',
-    'ech-opts',
-  ],
+  ...['udp', 'ip-version', 'tfo', 'mptcp', 'smux', 'udp-over-tcp', 'udp-over-tcp-version', 'client-fingerprint', 'plugin', 'plugin-opts', 'ech-opts'],
   ...['fingerprint', 'alpn', 'headers', 'sni', 'skip-cert-verify'],
 ]);
 
@@ -91,7 +77,7 @@ export const LATER_GROUP_KEYS: ReadonlySet<string> = new Set([
     'exclude-type',
     'expected-status',
   ],
-  ...['include-all', 'include-all-proxies', 'include-all-providers', 'interface-name', 'routing-mark', 'default-selected', 'empty-fallback'],
+  ...['include-all', 'include-all-proxies', 'include-all-providers', 'default-selected', 'empty-fallback'],
 ]);
 
 export const LATER_LISTENER_KEYS: ReadonlySet<string> = new Set(['udp', 'proxy', 'rule', 'tls', 'certificate', 'private-key', 'network', 'target']);

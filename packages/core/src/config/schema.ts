@@ -43,6 +43,10 @@ const cidrs = z.array(z.string());
 const name = z.string().min(1).max(256);
 const users = z.array(z.object({ username: z.string().min(1), password: z.string() }));
 
+/** IFNAMSIZ of Linux, less its zero. */
+const interfaceName = z.string().min(1).max(15);
+const routingMark = z.int().min(1).max(0xffffffff);
+
 /** Upper and lower case mean the same here (Clash's loader folds them). */
 function word<const T extends readonly string[]>(words: T): z.ZodType<T[number]> {
   return z.string().toLowerCase().pipe(z.enum(words));
@@ -76,6 +80,10 @@ export const TOP = z.object({
   mode: word(MODES).describe('rule (default), global (everything goes through GLOBAL) or direct.').optional(),
   'log-level': word(LOG_LEVELS).describe('Default info.').optional(),
   ipv6: z.boolean().describe('false: names have no IPv6 addresses. Default true.').optional(),
+  'interface-name': interfaceName.describe('Interface that our own connections leave by; a proxy may name another. Needs the native addon.').optional(),
+  'routing-mark': routingMark
+    .describe('Mark of our own connections, for policy routing; a proxy may name another. Needs the native addon and CAP_NET_ADMIN.')
+    .optional(),
   hosts: z
     .record(z.string(), z.union([z.string(), z.array(z.string())]))
     .describe('Names to an address, a list of them, or another name.')
@@ -86,6 +94,7 @@ export const TOP = z.object({
   'sub-rules': z.record(z.string(), z.array(z.unknown())).describe('Lists of rules, by name, that SUB-RULE leads to.').optional(),
   'rule-providers': z.record(z.string(), z.unknown()).describe('Lists of rules in files and on servers, by name, for RULE-SET.').optional(),
   geodata: geodata.describe('Data files of rules, relative to the folder of the config.').optional(),
+  tun: z.record(z.string(), z.unknown()).describe('A TUN device, whose packets become sessions.').optional(),
   'max-connections': z
     .int()
     .min(1)
@@ -102,6 +111,8 @@ export const ENTRY = z.object({
   name: name.describe('What rules and groups call it.'),
   type: z.string().min(1).describe('What it is.'),
   'dialer-proxy': z.string().min(1).describe('The adapter to dial through; default direct.').optional(),
+  'interface-name': interfaceName.describe('Interface to send from (needs the native addon)').optional(),
+  'routing-mark': routingMark.describe('Mark for policy routing (needs the native addon, and CAP_NET_ADMIN)').optional(),
 });
 
 /** The keys of a listener that are core's. */

@@ -2,6 +2,7 @@
  * A config after it was checked: typed, complete, with every default filled in. What it still holds as `unknown` (an adapter's own keys)
  * has gone through the schema of the plugin that owns it.
  */
+import type { SocketOptions } from '../net/sockets.js';
 import type { Timeouts } from '../net/timeouts.js';
 import type { ProviderConfig } from '../provider/provider-config.js';
 import type { Geodata } from '../rule/tools.js';
@@ -23,6 +24,8 @@ export interface KernelConfig {
   readonly subRules: ReadonlyMap<string, readonly RouteConfig[]>;
   /** Lists that RULE-SET asks, by name. */
   readonly ruleProviders: ReadonlyMap<string, ProviderConfig>;
+  /** Of all sockets that go out. */
+  readonly outbound: Outbound;
   /** Lower-case names (plain; wildcards come later) to addresses, or to another name. */
   readonly hosts: ReadonlyMap<string, readonly string[]>;
   /** Files that are there; absolute. */
@@ -30,6 +33,9 @@ export interface KernelConfig {
   readonly maxConnections: number;
   readonly timeouts: Timeouts;
 }
+
+/** What sockets that go out have. */
+export type Outbound = Pick<SocketOptions, 'mark' | 'device'>;
 
 export type Mode = 'rule' | 'global' | 'direct';
 export type LogLevel = 'silent' | 'error' | 'warning' | 'info' | 'debug';
@@ -64,6 +70,8 @@ export interface AdapterConfig {
   readonly name: string;
   readonly type: string;
   readonly dialerProxy: string | null;
+  /** Of the connection to the server, where nothing is dialled through. */
+  readonly outbound: Outbound;
   /** Parsed by the schema of its type; null when the type is not supported (then `unavailable` says why). */
   readonly options: unknown;
   readonly unavailable: string | null;

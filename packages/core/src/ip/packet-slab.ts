@@ -1,4 +1,4 @@
-import { copyBytes } from './bytes.js';
+import { copyBytes, read16 } from './bytes.js';
 import { finishPiece, pieceCount, writeTransportChecksum } from './checksum.js';
 import type { PacketSink } from './packet-device.js';
 import { IPV4_HEADER, IPV6_HEADER, PROTOCOL } from './protocol.js';
@@ -65,6 +65,8 @@ export function protocolOf(bytes: Uint8Array, start: number): number {
 
 /** Fills in the checksum of TCP or UDP of a packet that was written to a sink. */
 export function finishPacket(bytes: Uint8Array, start: number, end: number): void {
+  // A fragment carries a part of what its checksum is about.
+  if ((bytes[start] ?? 0) >>> 4 === 4 && (read16(bytes, start + 6) & 0x3fff) !== 0) return;
   const protocol = protocolOf(bytes, start);
   if (protocol === PROTOCOL.tcp || protocol === PROTOCOL.udp) writeTransportChecksum(bytes, start, protocol, transportOf(bytes, start), end);
 }

@@ -3,9 +3,10 @@ import { DirectAdapter } from '../adapter/direct.js';
 import { REJECT_DELAY, RejectAdapter, RejectDropAdapter } from '../adapter/reject.js';
 import { SelectAdapter } from '../adapter/select.js';
 import { ConfigError } from '../config/config-error.js';
-import type { AdapterConfig, KernelConfig } from '../config/types.js';
+import type { AdapterConfig, KernelConfig, Outbound } from '../config/types.js';
 import { NekitError, NetError } from '../net/errors.js';
 import type { Token } from '../net/token.js';
+import { OUTBOUND } from '../net/tokens.js';
 import type { Registry } from '../plugin/registry.js';
 
 type Get = <T>(token: Token<T>) => T;
@@ -20,7 +21,10 @@ export class AdapterSet {
   readonly #get: Get;
 
   /** Throws NekitError: `ADAPTER_CYCLE`, `UNKNOWN_ADAPTER`, or ConfigError for what an adapter's `create` throws. */
-  constructor(config: Pick<KernelConfig, 'proxies' | 'groups'>, registry: Registry, get: Get) {
+  constructor(config: Pick<KernelConfig, 'proxies' | 'groups' | 'outbound'>, registry: Registry, given: Get) {
+    const { outbound } = config;
+    // Of this config; all else is the kernel's.
+    const get: Get = <T>(token: Token<T>) => (token === (OUTBOUND as symbol) ? (outbound as T) : given(token));
     this.#registry = registry;
     this.#get = get;
     for (const entry of [...config.proxies, ...config.groups]) this.#configs.set(entry.name, entry);
@@ -75,7 +79,7 @@ export class AdapterSet {
     const known = this.#registry.adapters.get(config.type) ?? this.#registry.groups.get(config.type);
     if (config.unavailable !== null || known === undefined)
       return new UnavailableAdapter(config.name, config.type, config.unavailable ?? `type "${config.type}" is not known`);
-    const context = this.#context(config.name, config.dialerProxy);
+    const context = this.#context(config.name, config.dialerProxy, config.outbound);
     try {
       return known.definition.create(config.options, context);
     } catch (error) {
@@ -84,8 +88,12 @@ export class AdapterSet {
     }
   }
 
-  #context(tag: string, dialerProxy: string | null): AdapterContext {
-    return { tag, base: this.#adapter(dialerProxy ?? 'DIRECT'), adapter: (other) => this.#adapter(other), get: this.#get };
+  #context(tag: string, dialerProxy: string | null, outbound: Outbound = {}): AdapterContext {
+    const isOwn = dialerProxy === null && Object.keys(outbound).length > 0;
+    const base = isOwn
+      ? new DirectAdapter({ ipVersion: 'dual', udp: true, sockets: outbound }, { tag: 'DIRECT', get: this.#get })
+      : this.#adapter(dialerProxy ?? 'DIRECT');
+    return { tag, base, adapter: (other) => this.#adapter(other), get: this.#get };
   }
 }
 

@@ -2,6 +2,7 @@ import type { Adapter } from '../adapter/adapter.js';
 import type { KernelInput } from '../config/define-config.js';
 import type { Problem } from '../config/problem.js';
 import type { ConfigSource } from '../config/source.js';
+import type { OpenTun } from '../native/open-tun.js';
 import type { Clock } from '../net/clock.js';
 import type { EventSource } from '../net/events.js';
 import type { Timeouts } from '../net/timeouts.js';
@@ -23,6 +24,8 @@ export interface KernelOptions {
   readonly native?: boolean;
   /** Where lists of rules from the network are kept; null: nowhere. By default the user's cache folder ($XDG_CACHE_HOME or ~/.cache, in it nekit-kernel). */
   readonly cacheFolder?: string | null;
+  /** Where TUN devices come from; by default they are the system's. For who brings packets of their own: see @nekit/core/ip. */
+  readonly openTun?: OpenTun;
   /** For tests. */
   readonly clock?: Clock;
 }

@@ -10,7 +10,34 @@ import type { Deadline, TimerWheel } from './timer-wheel.js';
  * `a` is the client's side: bytes from a to b count as up.
  */
 export function relay(a: Stream, b: Stream, options: RelayOptions, timers: TimerWheel): Promise<Totals> {
-  return a.native === undefined || b.native === undefined ? pump(a, b, options, timers) : relayNative(a, b, a.native, b.native, options, timers);
+  if (b.native !== undefined) {
+    if (a.native !== undefined) return relayNative(a, b, a.native, b.native, options, timers);
+    if (a.splice !== undefined) return spliceInto(a, b, b.native, options);
+  }
+  return pump(a, b, options, timers);
+}
+
+/** A flow of an IP stack on the client's side, and a kernel socket: the stack moves the bytes itself. */
+async function spliceInto(a: Stream, b: Stream, end: NativeEnd, options: RelayOptions): Promise<Totals> {
+  const forget = options.signal.onCancel((reason) => {
+    a.abort(reason);
+    b.abort(reason);
+  });
+  try {
+    const conn = await end.detach([]);
+    if (a.splice !== undefined && options.signal.reason === null) return await a.splice(conn, options);
+    const error = toNetError(options.signal.reason);
+    conn.abort(error);
+    a.abort(error);
+    return { up: 0, down: 0, error };
+  } catch (thrown) {
+    const error = toNetError(thrown);
+    a.abort(error);
+    b.abort(error);
+    return { up: 0, down: 0, error };
+  } finally {
+    forget();
+  }
 }
 
 /** Kernel sockets on both sides: their bytes stay out of JavaScript, where the engine has both. Nothing waits here while they move. */

@@ -3,7 +3,7 @@ import type { Clock } from './clock.js';
 import type { Events } from './events.js';
 import type { OwnEndpoints } from './own-endpoints.js';
 import type { Resolver } from './resolver.js';
-import type { Sockets } from './sockets.js';
+import type { SocketOptions, Sockets } from './sockets.js';
 import type { Timeouts } from './timeouts.js';
 import type { TimerWheel } from './timer-wheel.js';
 import { token } from './token.js';
@@ -15,6 +15,8 @@ export const EVENTS = token<Events>('Events');
 export const RESOLVER = token<Resolver>('Resolver');
 /** The kernel's sockets. */
 export const SOCKETS = token<Sockets>('Sockets');
+/** What every socket that goes out has (`interface-name`, `routing-mark` of the config); an adapter's own settings go over it. */
+export const OUTBOUND = token<Pick<SocketOptions, 'mark' | 'device'>>('Outbound');
 /** Which endpoints are our own listeners: nothing may dial them. */
 export const OWN_ENDPOINTS = token<OwnEndpoints>('OwnEndpoints');
 /** Random per kernel; marks our HTTP `Via` so that a loop through an upstream is seen. */

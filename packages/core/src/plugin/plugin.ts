@@ -72,13 +72,15 @@ export interface AdapterDefinition<C> {
 export interface InboundDefinition<C> {
   readonly type: string;
   readonly config: ConfigSchema<C>;
+  /** false: its entry is checked and then left out. */
+  enabled?(config: C): boolean;
   create(config: C, context: InboundContext): Inbound;
 }
 
 /** An IP stack that `tun.stack` can name. */
 export interface StackDefinition<C> {
   readonly type: string;
-  /** Of what the config says of it; everything may be left out. */
+  /** Of what the config says of it, in `tun:` under its type; everything may be left out. */
   readonly config: ConfigSchema<C>;
   create(config: C, context: StackContext): IpStack;
 }

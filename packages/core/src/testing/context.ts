@@ -19,7 +19,7 @@ import type { Sockets } from '../net/sockets.js';
 import { DEFAULT_TIMEOUTS, type Timeouts } from '../net/timeouts.js';
 import { TimerWheel } from '../net/timer-wheel.js';
 import type { Token } from '../net/token.js';
-import { CLOCK, EVENTS, INSTANCE_ID, OWN_ENDPOINTS, RESOLVER, SOCKETS, TIMEOUTS, TIMERS } from '../net/tokens.js';
+import { CLOCK, EVENTS, INSTANCE_ID, OUTBOUND, OWN_ENDPOINTS, RESOLVER, SOCKETS, TIMEOUTS, TIMERS } from '../net/tokens.js';
 
 const NOWHERE: Endpoint = { host: '127.0.0.1', port: 9 };
 
@@ -77,6 +77,7 @@ export function testContext(options: TestContextOptions = {}): TestContext {
     [TIMEOUTS, { ...DEFAULT_TIMEOUTS, ...options.timeouts }],
     [EVENTS, events],
     [OWN_ENDPOINTS, own],
+    [OUTBOUND, {}],
     [SOCKETS, options.sockets ?? openSockets(findAddon().addon)],
     [CIPHERS, options.ciphers ?? openCiphers(findAddon().addon)],
     [INSTANCE_ID, 'test-instance'],

@@ -1,0 +1,205 @@
+#include "binding/tun-binding.hh"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "binding/arguments.hh"
+#include "binding/loop-poll.hh"
+#include "tun/netlink.hh"
+#include "tun/tun-device.hh"
+
+namespace nekit {
+
+namespace {
+
+// start, end, segment size
+constexpr size_t kRecord = 3;
+
+// The memory of a typed array of one type, with `least` elements or more; throws otherwise.
+template <typename T>
+T* arrayOf(const Napi::Object& batch, const char* name, napi_typedarray_type wanted, size_t least) {
+  const Napi::Value value = batch.Get(name);
+  napi_typedarray_type type;
+  size_t length = 0;
+  void* data = nullptr;
+  if (napi_get_typedarray_info(batch.Env(), value, &type, &length, &data, nullptr, nullptr) != napi_ok || type != wanted || length < least)
+    throw Napi::TypeError::New(batch.Env(), std::string("Tun: batch.") + name);
+  return static_cast<T*>(data);
+}
+
+class TunBinding : public Napi::ObjectWrap<TunBinding> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "Tun",
+                       {
+                           InstanceMethod<&TunBinding::open>("open"),
+                           InstanceMethod<&TunBinding::adopt>("adopt"),
+                           InstanceMethod<&TunBinding::write>("write"),
+                           InstanceMethod<&TunBinding::close>("close"),
+                           InstanceAccessor<&TunBinding::name>("name"),
+                           InstanceAccessor<&TunBinding::offload>("offload"),
+                       });
+  }
+
+  // batch, drops, onPackets
+  explicit TunBinding(const Napi::CallbackInfo& info) : ObjectWrap(info), context_(info.Env(), "nekit.Tun") {
+    const Napi::Env env = info.Env();
+    if (!info[0].IsObject() || !info[1].IsTypedArray() || !info[2].IsFunction()) throw Napi::TypeError::New(env, "Tun(batch, drops, onPackets)");
+    const auto batch = info[0].As<Napi::Object>();
+    const auto drops = info[1].As<Napi::TypedArray>();
+    if (drops.TypedArrayType() != napi_float64_array || drops.ElementLength() < static_cast<size_t>(Drop::kCount)) throw Napi::TypeError::New(env, "Tun: drops");
+    drops_ = drops.As<Napi::Float64Array>().Data();
+    constexpr size_t most = TunDevice::kMostPackets;
+    slab_ = arrayOf<uint8_t>(batch, "bytes", napi_uint8_array, TunDevice::kSlabBytes);
+    fields_.start = arrayOf<uint32_t>(batch, "start", napi_uint32_array, most);
+    fields_.end = arrayOf<uint32_t>(batch, "end", napi_uint32_array, most);
+    fields_.transport = arrayOf<uint32_t>(batch, "transport", napi_uint32_array, most);
+    fields_.payload = arrayOf<uint32_t>(batch, "payload", napi_uint32_array, most);
+    fields_.version = arrayOf<uint8_t>(batch, "version", napi_uint8_array, most);
+    fields_.protocol = arrayOf<uint8_t>(batch, "protocol", napi_uint8_array, most);
+    fields_.flags = arrayOf<uint8_t>(batch, "flags", napi_uint8_array, most);
+    fields_.sourcePort = arrayOf<uint16_t>(batch, "sourcePort", napi_uint16_array, most);
+    fields_.destinationPort = arrayOf<uint16_t>(batch, "destinationPort", napi_uint16_array, most);
+    fields_.flow = arrayOf<uint32_t>(batch, "flow", napi_uint32_array, most);
+    fields_.sequence = arrayOf<uint32_t>(batch, "sequence", napi_uint32_array, most);
+    fields_.acknowledgment = arrayOf<uint32_t>(batch, "acknowledgment", napi_uint32_array, most);
+    fields_.window = arrayOf<uint16_t>(batch, "window", napi_uint16_array, most);
+    fields_.segmentSize = arrayOf<uint16_t>(batch, "segmentSize", napi_uint16_array, most);
+    // The arrays keep their memory as long as they live, and nobody may replace them: they are held one by one.
+    for (const char* kept : {"bytes", "start", "end", "transport", "payload", "version", "protocol", "flags", "sourcePort", "destinationPort", "flow", "sequence",
+                             "acknowledgment", "window", "segmentSize"})
+      keep_.push_back(Napi::Persistent(batch.Get(kept).As<Napi::Object>()));
+    keep_.push_back(Napi::Persistent(info[1].As<Napi::Object>()));
+    onPackets_ = Napi::Persistent(info[2].As<Napi::Function>());
+    if (getentropy(&seed_, sizeof seed_) != 0) throw Napi::Error::New(env, "Tun: the system gives no random bytes");
+  }
+
+ private:
+  // name, offload, multiQueue: 0 or -errno
+  Napi::Value open(const Napi::CallbackInfo& info) {
+    if (device_ != nullptr) return Napi::Number::New(info.Env(), -EALREADY);
+    TunOptions options;
+    options.name = info[0].ToString().Utf8Value();
+    options.offload = flagOf(info, 1);
+    options.multiQueue = flagOf(info, 2);
+    auto device = std::make_unique<TunDevice>();
+    const int error = device->open(options);
+    return started(info, std::move(device), error);
+  }
+
+  // fd: 0 or -errno. It is ours from here on.
+  Napi::Value adopt(const Napi::CallbackInfo& info) {
+    if (device_ != nullptr) return Napi::Number::New(info.Env(), -EALREADY);
+    auto device = std::make_unique<TunDevice>();
+    const int error = device->adopt(intOf(info, 0));
+    return started(info, std::move(device), error);
+  }
+
+  Napi::Value started(const Napi::CallbackInfo& info, std::unique_ptr<TunDevice> device, int error) {
+    if (error != 0) return Napi::Number::New(info.Env(), -error);
+    device_ = std::move(device);
+    poll_ = LoopPoll::open(info.Env(), device_->fd(), [this] { turn(); }, [this] { gone(); });
+    if (poll_ == nullptr) device_.reset();
+    else Ref();  // until `close` or the environment's end
+    return Napi::Number::New(info.Env(), 0);
+  }
+
+  void turn() {
+    if (device_ == nullptr) return;
+    bool more = false;
+    const int count = device_->read(slab_, fields_, seed_, drops_, more);
+    if (count == 0) return;
+    running_ = true;
+    call(count);
+    running_ = false;
+    if (poll_ == nullptr) finish();
+    else if (count < 0) poll_->close();  // it would be told for ever
+  }
+
+  void call(int32_t count) {
+    const napi_env env = Env();
+    napi_value argument;
+    napi_value result;
+    napi_value error;
+    if (napi_create_int32(env, count, &argument) != napi_ok) return;
+    if (napi_make_callback(env, context_, Value(), onPackets_.Value(), 1, &argument, &result) != napi_pending_exception) return;
+    if (napi_get_and_clear_last_exception(env, &error) == napi_ok) napi_fatal_exception(env, error);
+  }
+
+  // bytes, records, count: how many packets were sent; the others are counted as dropped
+  Napi::Value write(const Napi::CallbackInfo& info) {
+    const Bytes bytes = nekit::bytesOf(info.Env(), info[0]);
+    napi_typedarray_type type;
+    size_t length = 0;
+    void* data = nullptr;
+    if (napi_get_typedarray_info(info.Env(), info[1], &type, &length, &data, nullptr, nullptr) != napi_ok || type != napi_uint32_array) length = 0;
+    const size_t count = std::min<size_t>(static_cast<size_t>(std::max(0, intOf(info, 2))), length / kRecord);
+    const auto* records = static_cast<const uint32_t*>(data);
+    uint32_t sent = 0;
+    for (size_t i = 0; i < count; ++i, records += kRecord) {
+      const bool inside = bytes.data != nullptr && records[0] <= records[1] && records[1] <= bytes.length;
+      if (inside && device_ != nullptr && device_->write(bytes.data + records[0], records[1] - records[0], static_cast<uint16_t>(records[2])) == 0) ++sent;
+      else drops_[static_cast<size_t>(Drop::kOutput)] += 1;
+    }
+    return Napi::Number::New(info.Env(), sent);
+  }
+
+  void close(const Napi::CallbackInfo&) {
+    if (poll_ != nullptr) poll_->close();
+  }
+
+  // No call will come from the loop any more.
+  void gone() {
+    poll_ = nullptr;
+    device_.reset();
+    if (!running_) finish();
+  }
+
+  void finish() {
+    keep_.clear();
+    onPackets_.Reset();
+    if (released_) return;
+    released_ = true;
+    Unref();
+  }
+
+  Napi::Value name(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), device_ == nullptr ? "" : device_->name()); }
+  Napi::Value offload(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), device_ == nullptr ? 0 : device_->offload()); }
+
+  Napi::AsyncContext context_;
+  std::unique_ptr<TunDevice> device_;
+  LoopPoll* poll_ = nullptr;
+  PacketFields fields_{};
+  FlowSeed seed_{};
+  uint8_t* slab_ = nullptr;
+  double* drops_ = nullptr;
+  std::vector<Napi::ObjectReference> keep_;
+  Napi::FunctionReference onPackets_;
+  bool running_ = false;
+  bool released_ = false;
+};
+
+// netlink(request): the answer, or -errno
+Napi::Value netlink(const Napi::CallbackInfo& info) {
+  const Bytes request = bytesOf(info.Env(), info[0]);
+  std::vector<uint8_t> answer;
+  const int error = request.length < 16 ? EINVAL : netlinkRequest(request.data, request.length, answer);
+  if (error != 0) return Napi::Number::New(info.Env(), -error);
+  auto bytes = Napi::Uint8Array::New(info.Env(), answer.size());
+  std::copy(answer.begin(), answer.end(), bytes.Data());
+  return bytes;
+}
+
+}  // namespace
+
+void exportTun(Napi::Env env, Napi::Object exports) {
+  exports.Set("Tun", TunBinding::define(env));
+  exports.Set("netlink", Napi::Function::New<netlink>(env, "netlink"));
+}
+
+}  // namespace nekit

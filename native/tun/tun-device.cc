@@ -1,0 +1,189 @@
+#include "tun/tun-device.hh"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#ifdef __linux__
+
+#include <fcntl.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+
+// Younger than the headers of some build machines.
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+
+namespace nekit {
+
+namespace {
+
+constexpr int kHeaderLength = sizeof(VirtioHeader);
+constexpr unsigned kTcpOffload = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+constexpr unsigned kUdpOffload = TUN_F_USO4 | TUN_F_USO6;
+
+bool gone(int error) { return error == EBADFD || error == EBADF || error == ENODEV || error == ENXIO; }
+
+}  // namespace
+
+TunDevice::~TunDevice() { close(); }
+
+int TunDevice::open(const TunOptions& options) {
+  fd_ = ::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  if (fd_ < 0) return errno;
+  ifreq request{};
+  if (options.name.size() >= sizeof request.ifr_name) {
+    close();
+    return ENAMETOOLONG;
+  }
+  std::memcpy(request.ifr_name, options.name.data(), options.name.size());
+  const int queues = options.multiQueue ? IFF_MULTI_QUEUE : 0;
+  request.ifr_flags = static_cast<short>(IFF_TUN | IFF_NO_PI | queues | (options.offload ? IFF_VNET_HDR : 0));
+  if (ioctl(fd_, TUNSETIFF, &request) != 0) {
+    const int error = errno;
+    close();
+    return error;
+  }
+  name_.assign(request.ifr_name, strnlen(request.ifr_name, sizeof request.ifr_name));
+  header_ = options.offload;
+  return setUp(options.offload ? kOffloadChecksum | kOffloadTcp | kOffloadUdp : 0);
+}
+
+int TunDevice::adopt(int fd) {
+  fd_ = fd;
+  ifreq request{};
+  if (ioctl(fd_, TUNGETIFF, &request) != 0) {
+    const int error = errno == ENOTTY ? EINVAL : errno;
+    close();
+    return error;
+  }
+  const int flags = request.ifr_flags & 0xffff;
+  if ((flags & IFF_TUN) == 0 || (flags & IFF_NO_PI) == 0) {
+    close();
+    return EINVAL;  // TAP, or with a protocol word in front
+  }
+  const int mode = fcntl(fd_, F_GETFL);
+  if (mode < 0 || fcntl(fd_, F_SETFL, mode | O_NONBLOCK) != 0) {
+    const int error = errno;
+    close();
+    return error;
+  }
+  name_.assign(request.ifr_name, strnlen(request.ifr_name, sizeof request.ifr_name));
+  header_ = (flags & IFF_VNET_HDR) != 0;
+  return setUp(header_ ? kOffloadChecksum | kOffloadTcp | kOffloadUdp : 0);
+}
+
+// Agrees on the header's length and on as many offloads as the kernel has.
+int TunDevice::setUp(uint32_t wanted) {
+  scratch_.resize(kLargestPacket);
+  if (!header_) return 0;
+  int length = kHeaderLength;
+  if (ioctl(fd_, TUNSETVNETHDRSZ, &length) != 0) {
+    const int error = errno;
+    close();
+    return error;
+  }
+  if ((wanted & kOffloadUdp) != 0 && ioctl(fd_, TUNSETOFFLOAD, kTcpOffload | kUdpOffload) == 0) offload_ = kOffloadChecksum | kOffloadTcp | kOffloadUdp;
+  else if ((wanted & kOffloadTcp) != 0 && ioctl(fd_, TUNSETOFFLOAD, kTcpOffload) == 0) offload_ = kOffloadChecksum | kOffloadTcp;
+  else if ((wanted & kOffloadChecksum) != 0 && ioctl(fd_, TUNSETOFFLOAD, TUN_F_CSUM) == 0) offload_ = kOffloadChecksum;
+  return 0;
+}
+
+int TunDevice::read(uint8_t* slab, const PacketFields& fields, const FlowSeed& seed, double* drops, bool& more) {
+  size_t at = 0;
+  size_t count = 0;
+  more = false;
+  for (size_t reads = 0;; ++reads) {
+    if (count == kMostPackets || reads == 2 * kMostPackets || at >= kBatchBytes) {
+      more = true;
+      return static_cast<int>(count);
+    }
+    VirtioHeader header;
+    iovec parts[2] = {{&header, kHeaderLength}, {slab + at, kLargestPacket}};
+    const ssize_t got = header_ ? ::readv(fd_, parts, 2) : ::read(fd_, slab + at, kLargestPacket);
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      if (gone(errno) && count == 0) return -errno;
+      return static_cast<int>(count);  // nothing is left, or it will be said again
+    }
+    const size_t length = header_ ? static_cast<size_t>(got) - std::min<size_t>(static_cast<size_t>(got), kHeaderLength) : static_cast<size_t>(got);
+    if (length == 0) continue;
+    const bool good = header_ && (header.flags & (virtio::kNeedsChecksum | virtio::kDataValid)) != 0;
+    const uint16_t segment = header_ && header.gsoType != virtio::kGsoNone ? header.gsoSize : 0;
+    const auto begin = static_cast<uint32_t>(at);
+    const auto end = static_cast<uint32_t>(at + length);
+    const Drop drop = parsePacket(slab, begin, end, good ? Vouch::kGood : Vouch::kNothing, segment, seed, fields, count);
+    if (drop != Drop::kNone) {
+      drops[static_cast<size_t>(drop)] += 1;
+      continue;
+    }
+    ++count;
+    at += (length + 15) & ~size_t{15};
+  }
+}
+
+int TunDevice::put(const VirtioHeader& header, const uint8_t* packet, size_t length) {
+  for (;;) {
+    const iovec parts[2] = {{const_cast<VirtioHeader*>(&header), kHeaderLength}, {const_cast<uint8_t*>(packet), length}};
+    const ssize_t put = header_ ? ::writev(fd_, parts, 2) : ::write(fd_, packet, length);
+    if (put >= 0) return 0;
+    if (errno != EINTR) return errno;
+  }
+}
+
+int TunDevice::write(uint8_t* packet, size_t length, uint16_t segmentSize) {
+  Layout layout;
+  if (fd_ < 0) return EBADF;
+  if (!layoutOf(packet, length, layout)) return EINVAL;
+  const bool super = isSuper(layout, length, segmentSize);
+  const uint32_t cutter = layout.protocol == 17 ? kOffloadUdp : kOffloadTcp;
+  VirtioHeader header;
+  if (super && (offload_ & cutter) == 0) {
+    int error = 0;
+    const bool cut = cutSegments(packet, length, layout, segmentSize, scratch_.data(), scratch_.size(), [&](uint8_t* segment, size_t segmentLength) {
+      error = put(header, segment, segmentLength);
+      return error == 0;
+    });
+    return cut ? error : EINVAL;
+  }
+  if ((offload_ & kOffloadChecksum) != 0) leaveChecksums(packet, length, layout, segmentSize, header);
+  else computeChecksums(packet, length, layout);
+  return put(header, packet, length);
+}
+
+void TunDevice::close() {
+  if (fd_ >= 0) ::close(fd_);
+  fd_ = -1;
+}
+
+}  // namespace nekit
+
+#else
+
+namespace nekit {
+
+TunDevice::~TunDevice() { close(); }
+int TunDevice::open(const TunOptions&) { return ENOSYS; }
+int TunDevice::adopt(int fd) {
+  fd_ = fd;
+  close();
+  return ENOSYS;
+}
+int TunDevice::setUp(uint32_t) { return ENOSYS; }
+int TunDevice::read(uint8_t*, const PacketFields&, const FlowSeed&, double*, bool&) { return -ENOSYS; }
+int TunDevice::put(const VirtioHeader&, const uint8_t*, size_t) { return ENOSYS; }
+int TunDevice::write(uint8_t*, size_t, uint16_t) { return ENOSYS; }
+void TunDevice::close() {
+  if (fd_ >= 0) ::close(fd_);
+  fd_ = -1;
+}
+
+}  // namespace nekit
+
+#endif

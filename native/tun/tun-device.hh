@@ -1,0 +1,72 @@
+// A TUN device: packets in batches, with the kernel's offloads where it has them. Linux; see `open` for others.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "packet/outgoing.hh"
+#include "packet/parse.hh"
+
+namespace nekit {
+
+/// Bit set.
+enum TunOffload : uint32_t {
+  kOffloadChecksum = 1,  // checksums are left to the kernel, and vouched for by it
+  kOffloadTcp = 2,       // TCP super-packets of up to 64 KiB both ways
+  kOffloadUdp = 4,       // the same for UDP (Linux 6.2)
+};
+
+struct TunOptions {
+  std::string name;           // empty, or with a %d: the kernel chooses
+  bool offload = true;        // as much as the kernel has
+  bool multiQueue = false;
+};
+
+/// One queue of a TUN device, non-blocking.
+class TunDevice {
+ public:
+  static constexpr size_t kMostPackets = 256;
+  /// A wake-up reads no more than this, so that the loop gets its turn; the slab must have room for one packet of the largest size beyond it.
+  static constexpr size_t kBatchBytes = 256 * 1024;
+  static constexpr size_t kLargestPacket = 65'535 + 40;
+  static constexpr size_t kSlabBytes = kBatchBytes + kLargestPacket;
+
+  TunDevice() = default;
+  ~TunDevice();
+  TunDevice(const TunDevice&) = delete;
+  TunDevice& operator=(const TunDevice&) = delete;
+
+  /// 0 or an errno: EPERM (no right), ENOENT (no /dev/net/tun), EBUSY (somebody has it), ENOSYS (not on this system).
+  int open(const TunOptions& options);
+  /// Takes a descriptor that is a TUN already, with the flags that it has. It is ours from here on, also after an error.
+  int adopt(int fd);
+
+  int fd() const { return fd_; }
+  const std::string& name() const { return name_; }
+  uint32_t offload() const { return offload_; }
+
+  /**
+   * Reads what is there, up to a batch. How many packets are in `fields`; -errno when the device is gone (EBADFD and the like). `more` tells whether it stopped at the
+   * bound. Dropped ones are counted in `drops[reason]`.
+   */
+  int read(uint8_t* slab, const PacketFields& fields, const FlowSeed& seed, double* drops, bool& more);
+
+  /// Sends one packet, of which checksums and lengths of segments are still to be done. 0, or the errno that it was dropped with.
+  int write(uint8_t* packet, size_t length, uint16_t segmentSize);
+
+  void close();
+
+ private:
+  int setUp(uint32_t wanted);
+  int put(const VirtioHeader& header, const uint8_t* packet, size_t length);
+
+  int fd_ = -1;
+  std::string name_;
+  bool header_ = false;  // a VirtioHeader stands in front of each packet
+  uint32_t offload_ = 0;
+  std::vector<uint8_t> scratch_;
+};
+
+}  // namespace nekit

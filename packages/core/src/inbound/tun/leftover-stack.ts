@@ -1,0 +1,85 @@
+import { writeFragments } from '../../ip/fragment.js';
+import { ECHO_REQUEST, ECHO_REQUEST_6, echoReply, unreachable } from '../../ip/icmp.js';
+import type { IpStack, StackOutput } from '../../ip/ip-stack.js';
+import type { PacketBatch } from '../../ip/packet-batch.js';
+import { PROTOCOL } from '../../ip/protocol.js';
+import { isHostPair } from '../../ip/special-addresses.js';
+
+/** Answers that wait for the next flush; more are dropped. */
+const MOST_WAITING = 64;
+
+/** "Unreachable" messages in a burst, and per second (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 f). */
+const ERROR_BURST = 50;
+const ERRORS_PER_SECOND = 1_000;
+
+export interface LeftoverOptions {
+  readonly output: StackOutput;
+  /** Answer echo requests, whatever their destination: nobody else does. */
+  readonly echo: boolean;
+  /** Random 32 bits, for the fragments of long answers. */
+  readonly identification: number;
+  /** The first datagram that no stack takes. */
+  onUdp(): void;
+}
+
+/** Comes last: answers pings, and tells senders of UDP at once that nobody carries it, so that QUIC falls back to TCP. */
+export class LeftoverStack implements IpStack {
+  /** Packets that nobody took. */
+  unclaimed = 0;
+  readonly #options: LeftoverOptions;
+  #identification: number;
+  #waiting: Uint8Array[] = [];
+  #toldOfUdp = false;
+  #errors = ERROR_BURST;
+  #refilledAt = 0;
+
+  constructor(options: LeftoverOptions) {
+    this.#options = options;
+    this.#identification = options.identification;
+  }
+
+  input(batch: PacketBatch, index: number): boolean {
+    const protocol = batch.protocol[index] ?? 0;
+    // What comes from or goes to many is never answered.
+    const answer = isHostPair(batch, index) ? this.#answer(batch, index, protocol) : null;
+    if (answer === null) this.unclaimed++;
+    else if (this.#waiting.length < MOST_WAITING) this.#waiting.push(answer);
+    return true;
+  }
+
+  flush(): void {
+    if (this.#waiting.length === 0) return;
+    const { sink } = this.#options.output;
+    for (const packet of this.#waiting) writeFragments(sink, packet, 0, packet.length, this.#identification++);
+    this.#waiting = [];
+  }
+
+  nextDeadline(): number {
+    return Number.POSITIVE_INFINITY;
+  }
+
+  close(): void {
+    this.#waiting = [];
+  }
+
+  #answer(batch: PacketBatch, index: number, protocol: number): Uint8Array | null {
+    if (protocol === PROTOCOL.udp) return this.#refuseUdp(batch, index);
+    const isIPv4 = batch.version[index] === 4;
+    if (protocol !== (isIPv4 ? PROTOCOL.icmp : PROTOCOL.icmpv6)) return null;
+    const isEcho = batch.bytes[batch.transport[index] ?? 0] === (isIPv4 ? ECHO_REQUEST : ECHO_REQUEST_6);
+    return isEcho && this.#options.echo ? echoReply(batch, index) : null;
+  }
+
+  #refuseUdp(batch: PacketBatch, index: number): Uint8Array | null {
+    if (!this.#toldOfUdp) {
+      this.#toldOfUdp = true;
+      this.#options.onUdp();
+    }
+    const now = this.#options.output.now();
+    this.#errors = Math.min(ERROR_BURST, this.#errors + ((now - this.#refilledAt) * ERRORS_PER_SECOND) / 1_000);
+    this.#refilledAt = now;
+    if (this.#errors < 1) return null;
+    this.#errors--;
+    return unreachable(batch.bytes, batch.start[index] ?? 0, batch.end[index] ?? 0, 'port');
+  }
+}

@@ -1,0 +1,90 @@
+import { randomBytes } from 'node:crypto';
+import type { IpStack } from '../../ip/ip-stack.js';
+import type { PacketDevice } from '../../ip/packet-device.js';
+import { StackDriver } from '../../ip/stack-driver.js';
+import type { Cancel } from '../../net/cancel.js';
+import { NekitError } from '../../net/errors.js';
+import { CLOCK, EVENTS } from '../../net/tokens.js';
+import type { Inbound, InboundContext } from '../inbound.js';
+import type { StackContext } from '../stack-context.js';
+import { FragmentStack } from './fragment-stack.js';
+import { LeftoverStack } from './leftover-stack.js';
+
+export interface TunInboundOptions {
+  /** Throws NekitError `TUN_UNAVAILABLE`, with what to do. */
+  open(warn: (message: string) => void): PacketDevice;
+  /** In the order in which they are asked. */
+  readonly stacks: readonly ((context: StackContext) => IpStack)[];
+  /** Answer echo requests. */
+  readonly echo: boolean;
+}
+
+/** Sessions out of the IP packets of a device. */
+export class TunInbound implements Inbound {
+  readonly #options: TunInboundOptions;
+  readonly #context: InboundContext;
+  #device: PacketDevice | null = null;
+  #driver: StackDriver | null = null;
+
+  constructor(options: TunInboundOptions, context: InboundContext) {
+    this.#options = options;
+    this.#context = context;
+  }
+
+  /** The device that runs, for `check --tun` and tests. */
+  get device(): PacketDevice | null {
+    return this.#device;
+  }
+
+  start(_signal: Cancel): Promise<void> {
+    const { name, handleStream, handlePackets, nextId, get } = this.#context;
+    const identity = { inbound: name, inboundType: 'TUN', inboundPort: 0 };
+    const events = get(EVENTS);
+    const warn = (message: string): void => events.emit('kernel.warning', { code: 'TUN', message: `${name}: ${message}` });
+    let device: PacketDevice;
+    try {
+      device = this.#options.open(warn);
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      return Promise.reject(new NekitError('LISTEN_FAILED', `listener ${name}: ${message}`, { cause: error }));
+    }
+    const driver = new StackDriver({
+      device,
+      clock: get(CLOCK),
+      onFailed: ({ code, message }) => events.emit('listener.failed', { listener: name, code, message }),
+    });
+    const { output } = driver;
+    const context: StackContext = {
+      output,
+      handleStream,
+      handlePackets,
+      openSession: (network, source, requested, signal) => ({ id: nextId(), network, ...identity, source, requested, destination: requested, signal }),
+      random: (length) => randomBytes(length),
+      get,
+    };
+    const stacks = this.#options.stacks.map((create) => create(context));
+    const leftover = new LeftoverStack({
+      output,
+      echo: this.#options.echo,
+      identification: randomBytes(4).readUInt32LE(),
+      onUdp: () => warn('UDP is not carried; npm install @nekit/stack-udp, and add "udp" to plugins'),
+    });
+    const behind = [...stacks, leftover];
+    this.#device = device;
+    this.#driver = driver;
+    driver.start([new FragmentStack(behind, () => output.now()), ...behind]);
+    events.emit('listener.started', { listener: name, type: this.#context.type, endpoint: { host: device.name, port: 0 } });
+    return Promise.resolve();
+  }
+
+  /** Its sessions end with it: their packets have nowhere to go. */
+  stop(): Promise<void> {
+    if (this.#driver === null) return Promise.resolve();
+    this.#driver.close();
+    this.#device?.close();
+    this.#driver = null;
+    this.#device = null;
+    this.#context.get(EVENTS).emit('listener.stopped', { listener: this.#context.name });
+    return Promise.resolve();
+  }
+}

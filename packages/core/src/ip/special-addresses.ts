@@ -1,0 +1,38 @@
+/** Addresses that no packet of a TUN may come from or go to. Read first: RFC 1122 section 3.2.1.3, RFC 6890, RFC 4291. */
+import { read32 } from './bytes.js';
+import type { PacketBatch } from './packet-batch.js';
+
+/**
+ * Whether both addresses of a packet are hosts': not loopback (127/8, ::1), not "this network" (0/8, ::), not multicast, not broadcast, and not the same.
+ * Private and link-local ones are hosts'. What is IPv4-mapped inside of IPv6 is nobody's on a wire.
+ */
+export function isHostPair(batch: PacketBatch, index: number): boolean {
+  const { bytes } = batch;
+  const start = batch.start[index] ?? 0;
+  if (batch.version[index] === 4) {
+    const source = read32(bytes, start + 12);
+    const destination = read32(bytes, start + 16);
+    return source !== destination && isHost4(source) && isHost4(destination);
+  }
+  return !isSame(bytes, start + 8, start + 24) && isHost6(bytes, start + 8) && isHost6(bytes, start + 24);
+}
+
+function isHost4(address: number): boolean {
+  const first = address >>> 24;
+  // 224/4 is multicast, 240/4 reserved but for 255.255.255.255, which is broadcast.
+  return first !== 0 && first !== 127 && first < 224;
+}
+
+function isHost6(bytes: Uint8Array, at: number): boolean {
+  if (bytes[at] === 0xff) return false;
+  const isLow = read32(bytes, at) === 0 && read32(bytes, at + 4) === 0;
+  if (!isLow) return true;
+  const third = read32(bytes, at + 8);
+  if (third === 0xffff) return false;
+  return third !== 0 || read32(bytes, at + 12) >>> 0 > 1;
+}
+
+function isSame(bytes: Uint8Array, one: number, other: number): boolean {
+  for (let i = 0; i < 16; i += 4) if (read32(bytes, one + i) !== read32(bytes, other + i)) return false;
+  return true;
+}

@@ -1,0 +1,106 @@
+/** A network interface's settings over rtnetlink: up, MTU, queue length, addresses. Synchronous: the kernel answers within the call. */
+import { constants } from 'node:os';
+import { parseAddress } from '../net/address.js';
+import { errorCode } from '../net/errors.js';
+import { attributesOf, FLAG_ACK, FLAG_CREATE, FLAG_REPLACE, type NetlinkCall, NetlinkMessage, netlinkAsk, setUint32, uint32At } from './netlink.js';
+
+const RTM_NEWLINK = 16;
+const RTM_DELLINK = 17;
+const RTM_GETLINK = 18;
+const RTM_NEWADDR = 20;
+
+const IFLA_IFNAME = 3;
+const IFLA_MTU = 4;
+const IFLA_TXQLEN = 13;
+
+const IFA_ADDRESS = 1;
+const IFA_LOCAL = 2;
+const IFA_FLAGS = 8;
+/** IFA_F_NODAD: an address of a point-to-point device of our own has no rival, and is usable at once. */
+const NO_DUPLICATE_DETECTION = 0x02;
+
+const IFF_UP = 0x1;
+
+/** `struct ifinfomsg`, `struct ifaddrmsg`. */
+const LINK_FIXED = 16;
+const ADDRESS_FIXED = 8;
+
+const AF_INET = 2;
+const AF_INET6 = 10;
+
+export interface LinkInfo {
+  readonly index: number;
+  readonly mtu: number;
+  readonly queueLength: number;
+  readonly up: boolean;
+}
+
+export interface LinkSettings {
+  readonly up?: boolean;
+  /** Bytes. */
+  readonly mtu?: number;
+  /** Packets that wait for us in the kernel. */
+  readonly queueLength?: number;
+}
+
+/** An address with the length of its network. */
+export interface LinkAddress {
+  readonly address: string;
+  readonly prefix: number;
+}
+
+/** Throws with the system's code: ENODEV where there is no such interface (in this network namespace). */
+export function linkInfo(call: NetlinkCall, name: string): LinkInfo {
+  const message = new NetlinkMessage(RTM_GETLINK, FLAG_ACK, new Uint8Array(LINK_FIXED)).text(IFLA_IFNAME, name);
+  const reply = netlinkAsk(call, message, `interface ${name}`).find(({ type }) => type === RTM_NEWLINK);
+  const attributes = reply === undefined ? new Map<number, Uint8Array>() : attributesOf(reply.body, LINK_FIXED);
+  return {
+    index: uint32At(reply?.body, 4),
+    mtu: uint32At(attributes.get(IFLA_MTU)),
+    queueLength: uint32At(attributes.get(IFLA_TXQLEN)),
+    up: (uint32At(reply?.body, 8) & IFF_UP) !== 0,
+  };
+}
+
+/** Throws with the system's code. */
+export function setLink(call: NetlinkCall, index: number, settings: LinkSettings): void {
+  const fixed = new Uint8Array(LINK_FIXED);
+  setUint32(fixed, 4, index);
+  if (settings.up !== undefined) {
+    setUint32(fixed, 8, settings.up ? IFF_UP : 0);
+    setUint32(fixed, 12, IFF_UP);
+  }
+  const message = new NetlinkMessage(RTM_NEWLINK, FLAG_ACK, fixed);
+  if (settings.mtu !== undefined) message.uint32(IFLA_MTU, settings.mtu);
+  if (settings.queueLength !== undefined) message.uint32(IFLA_TXQLEN, settings.queueLength);
+  netlinkAsk(call, message, 'interface settings');
+}
+
+/** Throws with the system's code. One that is there already is left as it is. */
+export function addAddress(call: NetlinkCall, index: number, { address, prefix }: LinkAddress): void {
+  const bytes = parseAddress(address);
+  if (bytes === null) throw new TypeError(`${address} is no IP address`);
+  const fixed = new Uint8Array(ADDRESS_FIXED);
+  fixed[0] = bytes.length === 4 ? AF_INET : AF_INET6;
+  fixed[1] = prefix;
+  setUint32(fixed, 4, index);
+  const message = new NetlinkMessage(RTM_NEWADDR, FLAG_ACK | FLAG_CREATE | FLAG_REPLACE, fixed).attribute(IFA_LOCAL, bytes).attribute(IFA_ADDRESS, bytes);
+  if (bytes.length === 16) message.uint32(IFA_FLAGS, NO_DUPLICATE_DETECTION);
+  try {
+    netlinkAsk(call, message, `address ${address}/${prefix}`);
+  } catch (error) {
+    if (errorCode(error) !== 'EEXIST') throw error;
+  }
+}
+
+/** Removes an interface that can be removed, as a persistent TUN that was left behind. Throws with the system's code. */
+export function removeLink(call: NetlinkCall, index: number): void {
+  const fixed = new Uint8Array(LINK_FIXED);
+  setUint32(fixed, 4, index);
+  netlinkAsk(call, new NetlinkMessage(RTM_DELLINK, FLAG_ACK, fixed), 'removing an interface');
+}
+
+/** Whether an error says that the interface is not there (any more), or not in this namespace. */
+export function isGone(error: unknown): boolean {
+  return errorCode(error) === 'ENODEV' || (error instanceof Error && 'errno' in error && error.errno === -constants.errno.ENODEV);
+}

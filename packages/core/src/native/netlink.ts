@@ -1,0 +1,130 @@
+/**
+ * Read first: netlink(7), rtnetlink(7). Messages as bytes: a header, a fixed part of the message's kind, then attributes, each aligned to four bytes.
+ *
+ *   +--------+------+-------+-----+-----+------------+-------------------------+
+ *   | length | type | flags | seq | pid | fixed part | length type value pad … |
+ *   |   4    |  2   |   2   |  4  |  4  |            |   2     2               |
+ *   +--------+------+-------+-----+-----+------------+-------------------------+
+ *
+ * All numbers are in the machine's order, addresses and ports of rules' ranges excepted.
+ */
+import { endianness } from 'node:os';
+import { systemError } from './errno.js';
+
+const LITTLE = endianness() === 'LE';
+
+export const FLAG_REQUEST = 0x1;
+export const FLAG_ACK = 0x4;
+export const FLAG_DUMP = 0x300;
+export const FLAG_REPLACE = 0x100;
+export const FLAG_EXCLUSIVE = 0x200;
+export const FLAG_CREATE = 0x400;
+
+const HEADER = 16;
+const TYPE_ERROR = 2;
+const TYPE_DONE = 3;
+
+/** What the addon gives: the answer of the kernel to one request, or a negative errno. */
+export type NetlinkCall = (request: Uint8Array) => Uint8Array | number;
+
+/** One message on its way. */
+export class NetlinkMessage {
+  #bytes = new Uint8Array(256);
+  #view = new DataView(this.#bytes.buffer);
+  #length = HEADER;
+
+  /** `fixed`: what stands between header and attributes. */
+  constructor(type: number, flags: number, fixed: Uint8Array) {
+    this.#view.setUint16(4, type, LITTLE);
+    this.#view.setUint16(6, flags | FLAG_REQUEST, LITTLE);
+    this.#view.setUint32(8, 1, LITTLE);
+    this.#bytes.set(fixed, HEADER);
+    this.#length += fixed.length;
+  }
+
+  attribute(type: number, value: Uint8Array): this {
+    const end = this.#length + 4 + value.length;
+    if (aligned(end) > this.#bytes.length) this.#grow(aligned(end));
+    this.#view.setUint16(this.#length, 4 + value.length, LITTLE);
+    this.#view.setUint16(this.#length + 2, type, LITTLE);
+    this.#bytes.set(value, this.#length + 4);
+    this.#length = aligned(end);
+    return this;
+  }
+
+  uint32(type: number, value: number): this {
+    const bytes = new Uint8Array(4);
+    new DataView(bytes.buffer).setUint32(0, value, LITTLE);
+    return this.attribute(type, bytes);
+  }
+
+  /** With the zero at the end that the kernel wants. */
+  text(type: number, value: string): this {
+    return this.attribute(type, Buffer.from(`${value}\0`));
+  }
+
+  bytes(): Uint8Array {
+    this.#view.setUint32(0, this.#length, LITTLE);
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  #grow(length: number): void {
+    const bytes = new Uint8Array(2 * length);
+    bytes.set(this.#bytes);
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer);
+  }
+}
+
+/** One message of an answer. */
+export interface NetlinkReply {
+  readonly type: number;
+  /** From behind the header on: the fixed part, then attributes. */
+  readonly body: Uint8Array;
+}
+
+/** Sends one request. Throws an error whose `code` is the system's (`EPERM`, `EEXIST`, `ENODEV` …); `doing` is for its reader. */
+export function netlinkAsk(call: NetlinkCall, message: NetlinkMessage, doing: string): NetlinkReply[] {
+  const answer = call(message.bytes());
+  if (typeof answer === 'number') throw systemError(-answer, `${doing}:`);
+  const replies: NetlinkReply[] = [];
+  const view = new DataView(answer.buffer, answer.byteOffset, answer.length);
+  for (let at = 0; at + HEADER <= answer.length; ) {
+    const length = view.getUint32(at, LITTLE);
+    if (length < HEADER || at + length > answer.length) break;
+    const type = view.getUint16(at + 4, LITTLE);
+    if (type === TYPE_ERROR) {
+      const error = length >= HEADER + 4 ? view.getInt32(at + HEADER, LITTLE) : 0;
+      if (error !== 0) throw systemError(-error, `${doing}:`);
+    } else if (type !== TYPE_DONE) replies.push({ type, body: answer.subarray(at + HEADER, at + length) });
+    at += aligned(length);
+  }
+  return replies;
+}
+
+/** Attributes of a reply by their type; of one that comes twice the last. */
+export function attributesOf(body: Uint8Array, fixedLength: number): Map<number, Uint8Array> {
+  const attributes = new Map<number, Uint8Array>();
+  const view = new DataView(body.buffer, body.byteOffset, body.length);
+  for (let at = fixedLength; at + 4 <= body.length; ) {
+    const length = view.getUint16(at, LITTLE);
+    if (length < 4 || at + length > body.length) break;
+    attributes.set(view.getUint16(at + 2, LITTLE) & 0x3fff, body.subarray(at + 4, at + length));
+    at += aligned(length);
+  }
+  return attributes;
+}
+
+/** A number of an attribute or a fixed part; 0 where there is none. */
+export function uint32At(bytes: Uint8Array | undefined, at = 0): number {
+  if (bytes === undefined || bytes.length < at + 4) return 0;
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getUint32(at, LITTLE);
+}
+
+export function setUint32(bytes: Uint8Array, at: number, value: number): void {
+  new DataView(bytes.buffer, bytes.byteOffset, bytes.length).setUint32(at, value, LITTLE);
+}
+
+function aligned(length: number): number {
+  return (length + 3) & ~3;
+}

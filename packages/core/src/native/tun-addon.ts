@@ -1,0 +1,40 @@
+import type { PacketBatch } from '../ip/packet-batch.js';
+import type { NetlinkCall } from './netlink.js';
+
+/** What the addon exports for TUN devices (native/binding/tun-binding.cc). */
+export interface TunAddon {
+  readonly Tun: TunConstructor;
+  readonly netlink: NetlinkCall;
+}
+
+/** The batch is filled anew for each call of `onPackets`, which gets the number of packets, or a negative errno once: the device is gone. `drops` counts by PARSE_DROP and TUN_DROP. */
+export type TunConstructor = new (batch: Omit<PacketBatch, 'length'>, drops: Float64Array, onPackets: (count: number) => void) => Tun;
+
+export interface Tun {
+  /** 0 or a negative errno. An empty name: the kernel chooses. */
+  open(name: string, offload: boolean, multiQueue: boolean): number;
+  /** Takes a descriptor that is a TUN already; it is the device's from here on, also after an error. */
+  adopt(fd: number): number;
+  /** `records`: start, end and segment size of each packet. How many were sent; the others are counted. */
+  write(bytes: Uint8Array, records: Uint32Array, count: number): number;
+  close(): void;
+  /** Empty when it is not open. */
+  readonly name: string;
+  /** Bits of TUN_OFFLOAD. */
+  readonly offload: number;
+}
+
+export const TUN_OFFLOAD = { checksum: 1, tcp: 2, udp: 4 } as const;
+
+/** Behind the reasons of PARSE_DROP: ours, which the device did not take. */
+export const TUN_DROP = { output: 9 } as const;
+export const TUN_DROPS = 10;
+
+/** Most packets of a batch, and the bytes that the slab must have for one (native/tun/tun-device.hh). */
+export const TUN_PACKETS = 256;
+export const TUN_SLAB = 256 * 1024 + 65_535 + 40;
+
+/** The part of a loaded addon; null where it has none. */
+export function tunAddon(addon: unknown): TunAddon | null {
+  return typeof addon === 'object' && addon !== null && 'Tun' in addon && 'netlink' in addon ? (addon as TunAddon) : null;
+}

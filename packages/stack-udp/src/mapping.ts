@@ -1,0 +1,140 @@
+import { addressFamily, type Datagram, type Endpoint, type NetError, type PacketConn, PacketQueue, parseAddress } from '@nekit/core';
+import type { PacketBatch } from '@nekit/core/ip';
+import { type AddressKey, endpointAt, keyAt, sourceOf } from './nat-table.js';
+import type { UdpWriter } from './udp-writer.js';
+
+/** Remotes of one client port that are remembered; the one that came first goes first, and costs one more object when it comes again. */
+const MOST_PEERS = 1024;
+
+/** Datagrams that wait for whoever carries them. */
+const MOST_WAITING = 512;
+
+const DNS_PORT = 53;
+
+/** A client's port, and everything that it talks to (RFC 4787: endpoint-independent mapping and filtering). */
+export class Mapping implements PacketConn {
+  readonly key: AddressKey;
+  readonly source: Endpoint;
+  /** The client's address, 4 or 16 bytes. */
+  readonly address: Uint8Array;
+  readonly version: 4 | 6;
+  error: NetError | null = null;
+  /** When a datagram last went either way. */
+  activeAt: number;
+  /** It has only asked name servers: such a port is used once. */
+  onlyDns = true;
+  /** The start of its first packet, until that was carried: what an ICMP message quotes. */
+  first: Uint8Array | null;
+  readonly #writer: UdpWriter;
+  readonly #onClose: (mapping: Mapping) => void;
+  readonly #received = new PacketQueue(MOST_WAITING);
+  readonly #peers = new Map<AddressKey, Endpoint>();
+  readonly #addresses = new WeakMap<Endpoint, Uint8Array>();
+  #lastKey: AddressKey = -1;
+  #lastPeer: Endpoint | null = null;
+  #closed = false;
+
+  constructor(key: AddressKey, batch: PacketBatch, index: number, now: number, writer: UdpWriter, onClose: (mapping: Mapping) => void) {
+    const { bytes } = batch;
+    const at = sourceOf(batch, index);
+    this.version = batch.version[index] === 4 ? 4 : 6;
+    this.key = key;
+    this.source = endpointAt(bytes, this.version, at, batch.transport[index] ?? 0);
+    this.address = bytes.slice(at, at + (this.version === 4 ? 4 : 16));
+    this.activeAt = now;
+    // As much as a host needs to know whose it was: the IP header and eight bytes (RFC 792).
+    this.first = bytes.slice(batch.start[index] ?? 0, (batch.transport[index] ?? 0) + 8);
+    this.#writer = writer;
+    this.#onClose = onClose;
+  }
+
+  /** Takes the datagrams of a packet, copied; false: nobody fetches them fast enough. */
+  take(batch: PacketBatch, index: number, now: number): boolean {
+    const { bytes } = batch;
+    const peer = this.peerOf(batch, index);
+    const payload = batch.payload[index] ?? 0;
+    const end = batch.end[index] ?? 0;
+    this.activeAt = now;
+    if (peer.port !== DNS_PORT) this.onlyDns = false;
+    const size = batch.segmentSize[index] ?? 0;
+    const copy = Buffer.allocUnsafe(end - payload);
+    copy.set(bytes.subarray(payload, end));
+    if (size === 0 || copy.length <= size) return this.#received.put({ bytes: copy, peer });
+    const datagrams: Datagram[] = [];
+    for (let at = 0; at < copy.length; at += size) datagrams.push({ bytes: copy.subarray(at, at + size), peer });
+    return this.#received.putAll(datagrams) === datagrams.length;
+  }
+
+  peerOf(batch: PacketBatch, index: number): Endpoint {
+    const at = sourceOf(batch, index) + this.address.length;
+    const port = (batch.transport[index] ?? 0) + 2;
+    const key = keyAt(batch.bytes, this.version, at, port);
+    if (key === this.#lastKey && this.#lastPeer !== null) return this.#lastPeer;
+    let peer = this.#peers.get(key);
+    if (peer === undefined) {
+      if (this.#peers.size >= MOST_PEERS) {
+        for (const oldest of this.#peers.keys()) {
+          this.#peers.delete(oldest);
+          break;
+        }
+      }
+      peer = endpointAt(batch.bytes, this.version, at, port);
+      this.#peers.set(key, peer);
+    }
+    this.#lastKey = key;
+    this.#lastPeer = peer;
+    return peer;
+  }
+
+  receive(): Promise<readonly Datagram[] | null> {
+    return this.#received.take();
+  }
+
+  send(datagrams: readonly Datagram[]): number {
+    if (this.#closed) return 0;
+    this.first = null;
+    this.activeAt = this.#writer.now();
+    let taken = 0;
+    for (let i = 0; i < datagrams.length; ) {
+      const run = runLength(datagrams, i, this.#writer.longestRun);
+      const from = datagrams[i]?.peer;
+      const address = from === undefined ? null : this.#addressOf(from);
+      if (from !== undefined && address !== null) taken += this.#writer.write(this, address, from.port, datagrams, i, i + run);
+      i += run;
+    }
+    return taken;
+  }
+
+  close(error?: NetError): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.error = error ?? null;
+    this.#received.end();
+    this.#onClose(this);
+  }
+
+  /** The bytes of a remote's address; null for one of the other family, or that is none. */
+  #addressOf(peer: Endpoint): Uint8Array | null {
+    const known = this.#addresses.get(peer);
+    if (known !== undefined) return known;
+    const address = addressFamily(peer.host) === this.version ? parseAddress(peer.host) : null;
+    if (address !== null) this.#addresses.set(peer, address);
+    return address;
+  }
+}
+
+/** How many datagrams from `i` on can go as one super-packet: of one remote, and of one length but for a shorter last one. */
+function runLength(datagrams: readonly Datagram[], i: number, most: number): number {
+  const first = datagrams[i];
+  if (first === undefined || first.bytes.length === 0) return 1;
+  const size = first.bytes.length;
+  let count = 1;
+  let bytes = size;
+  for (let next = datagrams[i + 1]; next !== undefined && next.peer === first.peer; next = datagrams[i + count]) {
+    bytes += next.bytes.length;
+    if (next.bytes.length > size || next.bytes.length === 0 || bytes > most) break;
+    count++;
+    if (next.bytes.length < size) break;
+  }
+  return count;
+}

@@ -1,0 +1,175 @@
+/**
+ * UDP over a device of IP packets. Read first: RFC 768, RFC 4787 (behaviour of NATs), RFC 8085 section 5.2 (ICMP).
+ *
+ *   client's port ──> Mapping ──> handlePackets ──> rules, adapter by adapter
+ *                 <──────────────────────────────── from whatever remote answers (full cone)
+ *
+ * A mapping ends when nothing has moved for long, when the least recently used has to make room, or with the kernel's own end of it.
+ */
+import { CancelSource, type NetError, type PacketConn, type PacketRequest, type Session, type StackContext } from '@nekit/core';
+import { type IpStack, isHostPair, type PacketBatch, PROTOCOL, unreachable, writeFragments } from '@nekit/core/ip';
+import { Mapping } from './mapping.js';
+import { type AddressKey, keyAt, sourceOf } from './nat-table.js';
+import { UdpWriter } from './udp-writer.js';
+
+export interface UdpLimits {
+  /** Client ports at a time. */
+  readonly mappings: number;
+  /** Silence that ends a mapping, in ms (RFC 4787 REQ-5: 5 min recommended, 2 min at least). */
+  readonly idle: number;
+  /** The same for a port that has only asked name servers. */
+  readonly dnsIdle: number;
+}
+
+export const DEFAULT_UDP_LIMITS: UdpLimits = { mappings: 8_192, idle: 300_000, dnsIdle: 10_000 };
+
+/** How often mappings are looked through, in ms. */
+const SWEEP = 1_000;
+
+/** ICMP messages that wait for the next flush, and per second. */
+const MOST_ERRORS = 32;
+const ERRORS_PER_SECOND = 100;
+
+export interface UdpStackOptions {
+  readonly context: Pick<StackContext, 'output' | 'handlePackets' | 'openSession'>;
+  /** Random 32 bits, for fragments. */
+  readonly identification: number;
+  readonly limits?: UdpLimits;
+}
+
+export class UdpStack implements IpStack {
+  readonly #options: UdpStackOptions;
+  readonly #limits: UdpLimits;
+  readonly #writer: UdpWriter;
+  /** The one that was used least recently comes first, as of the last sweep. */
+  readonly #mappings = new Map<AddressKey, Mapping>();
+  #sweepAt = Number.POSITIVE_INFINITY;
+  #sweptAt = Number.NEGATIVE_INFINITY;
+  #errors: Uint8Array[] = [];
+  #errorsLeft = ERRORS_PER_SECOND;
+  #errorsSince = Number.NEGATIVE_INFINITY;
+  #identification: number;
+  #closed = false;
+  /** Packets that came from or went to what is no host, and datagrams that nobody fetched. */
+  readonly dropped = { addresses: 0, full: 0 };
+
+  constructor(options: UdpStackOptions) {
+    this.#options = options;
+    this.#limits = options.limits ?? DEFAULT_UDP_LIMITS;
+    this.#writer = new UdpWriter(options.context.output, options.identification);
+    this.#identification = options.identification;
+  }
+
+  /** Client ports. */
+  get size(): number {
+    return this.#mappings.size;
+  }
+
+  input(batch: PacketBatch, index: number): boolean {
+    if (batch.protocol[index] !== PROTOCOL.udp) return false;
+    // To many, or from nobody: multicast and broadcast are not carried, and nothing is answered.
+    if (!isHostPair(batch, index) || batch.destinationPort[index] === 0 || batch.sourcePort[index] === 0) {
+      this.dropped.addresses++;
+      return true;
+    }
+    const now = this.#options.context.output.now();
+    const key = keyAt(batch.bytes, batch.version[index] ?? 0, sourceOf(batch, index), batch.transport[index] ?? 0);
+    const known = this.#mappings.get(key);
+    const mapping = known ?? this.#begin(key, batch, index, now);
+    if (!mapping.take(batch, index, now)) this.dropped.full++;
+    if (known === undefined) this.#hand(mapping, batch, index);
+    return true;
+  }
+
+  flush(now: number): void {
+    if (this.#errors.length > 0) {
+      for (const packet of this.#errors) writeFragments(this.#options.context.output.sink, packet, 0, packet.length, this.#identification++);
+      this.#errors = [];
+    }
+    if (now < this.#sweepAt) return;
+    this.#sweep(now);
+    this.#sweepAt = this.#mappings.size === 0 ? Number.POSITIVE_INFINITY : now + SWEEP;
+  }
+
+  nextDeadline(): number {
+    return this.#errors.length > 0 ? 0 : this.#sweepAt;
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const mapping of [...this.#mappings.values()]) mapping.close();
+  }
+
+  #begin(key: AddressKey, batch: PacketBatch, index: number, now: number): Mapping {
+    if (this.#mappings.size >= this.#limits.mappings) {
+      for (const oldest of this.#mappings.values()) {
+        oldest.close();
+        break;
+      }
+    }
+    const mapping = new Mapping(key, batch, index, now, this.#writer, (closed) => {
+      if (this.#mappings.get(closed.key) === closed) this.#mappings.delete(closed.key);
+    });
+    this.#mappings.set(key, mapping);
+    if (this.#sweepAt === Number.POSITIVE_INFINITY) this.#sweepAt = now + SWEEP;
+    return mapping;
+  }
+
+  #hand(mapping: Mapping, batch: PacketBatch, index: number): void {
+    const { context } = this.#options;
+    const session = context.openSession('udp', mapping.source, mapping.peerOf(batch, index), new CancelSource());
+    if (session === null) {
+      this.#refused(mapping);
+      mapping.close();
+      return;
+    }
+    void context.handlePackets(new MappingRequest(session, mapping, () => this.#refused(mapping))).finally(() => mapping.close());
+  }
+
+  #refused(mapping: Mapping): void {
+    const { first } = mapping;
+    mapping.first = null;
+    if (first === null || this.#closed || this.#errors.length >= MOST_ERRORS) return;
+    const now = this.#options.context.output.now();
+    if (now - this.#errorsSince >= 1_000) {
+      this.#errorsSince = now;
+      this.#errorsLeft = ERRORS_PER_SECOND;
+    }
+    if (this.#errorsLeft === 0) return;
+    this.#errorsLeft--;
+    this.#errors.push(unreachable(first, 0, first.length, 'port'));
+    this.#options.context.output.wake();
+  }
+
+  #sweep(now: number): void {
+    for (const mapping of [...this.#mappings.values()]) {
+      const idle = mapping.onlyDns ? this.#limits.dnsIdle : this.#limits.idle;
+      if (now - mapping.activeAt >= idle) mapping.close();
+      else if (mapping.activeAt >= this.#sweptAt) {
+        this.#mappings.delete(mapping.key);
+        this.#mappings.set(mapping.key, mapping);
+      }
+    }
+    this.#sweptAt = now;
+  }
+}
+
+class MappingRequest implements PacketRequest {
+  readonly session: Session;
+  readonly #mapping: Mapping;
+  readonly #refused: () => void;
+
+  constructor(session: Session, mapping: Mapping, refused: () => void) {
+    this.session = session;
+    this.#mapping = mapping;
+    this.#refused = refused;
+  }
+
+  accept(): PacketConn {
+    return this.#mapping;
+  }
+
+  reject(_error: NetError): void {
+    this.#refused();
+  }
+}

@@ -1,0 +1,262 @@
+import assert from 'node:assert/strict';
+import { type Datagram, NetError, type PacketConn, type PacketRequest } from '@nekit/core';
+import { BatchParser, buildPacket, type Packet, PacketSlab, type PipeEnd, parsePacket, pipeDevice, Reassembly, StackDriver } from '@nekit/core/ip';
+import { FakeClock, settle, testSession } from '@nekit/core/testing';
+import t from 'tap';
+import { DEFAULT_UDP_LIMITS, type UdpLimits, UdpStack } from '../dist/udp-stack.js';
+
+interface Association {
+  readonly request: PacketRequest;
+  readonly conn: PacketConn;
+  readonly got: { readonly peer: string; readonly text: string }[];
+  end(): void;
+}
+
+/** A stack on one end of a pipe; what comes out of it at the other. */
+class Bench {
+  readonly clock = new FakeClock();
+  readonly driver: StackDriver;
+  readonly stack: UdpStack;
+  readonly far: PipeEnd;
+  readonly out: Uint8Array[] = [];
+  readonly associations: Association[] = [];
+  /** Refuses instead of accepting. */
+  refuse = false;
+  #run: (() => void)[] = [];
+
+  constructor(limits: Partial<UdpLimits> = {}, mtu = 1500, offload = false) {
+    const [near, far] = pipeDevice({ mtu, offload, defer: (run) => this.#run.push(run), arenaBytes: 0 });
+    this.far = far;
+    far.start({
+      packets: (batch) => {
+        for (let i = 0; i < batch.length; i++) this.out.push(batch.bytes.slice(batch.start[i], batch.end[i]));
+      },
+      failed: () => undefined,
+    });
+    this.driver = new StackDriver({ device: near, clock: this.clock, defer: (run) => this.#run.push(run) });
+    this.stack = new UdpStack({
+      identification: 7,
+      limits: { ...DEFAULT_UDP_LIMITS, ...limits },
+      context: {
+        output: this.driver.output,
+        openSession: (network, source, requested, signal) => testSession({ network, source, requested, signal, inbound: 'tun', inboundType: 'TUN' }),
+        handlePackets: (request) => this.#handle(request),
+      },
+    });
+    this.driver.start([this.stack]);
+  }
+
+  async #handle(request: PacketRequest): Promise<void> {
+    const conn = request.accept();
+    if (this.refuse) {
+      request.reject(new NetError('denied', 'no'));
+      return;
+    }
+    let end = (): void => {};
+    const got: { peer: string; text: string }[] = [];
+    const ended = new Promise<void>((resolve) => (end = resolve));
+    this.associations.push({ request, conn, got, end });
+    const read = async (): Promise<void> => {
+      for (let all = await conn.receive(); all !== null; all = await conn.receive()) {
+        for (const { bytes, peer } of all) got.push({ peer: `${peer.host} ${peer.port}`, text: Buffer.from(bytes).toString('latin1') });
+      }
+    };
+    await Promise.race([read(), ended]);
+  }
+
+  send(packet: Packet | Uint8Array): void {
+    this.far.inject(packet instanceof Uint8Array ? packet : buildPacket(packet));
+  }
+
+  async turn(): Promise<void> {
+    for (let i = 0; i < 5; i++) {
+      for (const run of this.#run.splice(0)) run();
+      await settle();
+    }
+  }
+}
+
+const udp = (source: string, sourcePort: number, destination: string, destinationPort: number, text: string): Packet => ({
+  kind: 'udp',
+  source,
+  destination,
+  sourcePort,
+  destinationPort,
+  payload: Buffer.from(text, 'latin1'),
+});
+
+const datagram = (host: string, port: number, text: string): Datagram => ({ bytes: Buffer.from(text, 'latin1'), peer: { host, port } });
+
+void t.test('datagrams there and back, and from remotes that were never asked (full cone)', async () => {
+  for (const [client, server, other] of [
+    ['10.0.0.1', '192.0.2.9', '203.0.113.4'],
+    ['fd00::1', '2001:db8::9', '2001:db8:1::4'],
+  ] as const) {
+    const bench = new Bench();
+    bench.send(udp(client, 4000, server, 53, 'one'));
+    bench.send(udp(client, 4000, other, 80, 'two'));
+    bench.send(udp(client, 4001, server, 53, 'three'));
+    await bench.turn();
+    const [first, second] = bench.associations;
+    assert.equal(bench.associations.length, 2);
+    assert.deepEqual(first?.got, [
+      { peer: `${server} 53`, text: 'one' },
+      { peer: `${other} 80`, text: 'two' },
+    ]);
+    assert.deepEqual(second?.got, [{ peer: `${server} 53`, text: 'three' }]);
+    const { session } = first?.request ?? assert.fail();
+    assert.deepEqual(
+      [session.network, session.inbound, session.inboundType, session.source, session.destination],
+      ['udp', 'tun', 'TUN', { host: client, port: 4000 }, { host: server, port: 53 }],
+    );
+    const sent = first?.conn.send([datagram(server, 53, 'answer'), datagram('2001:db8:ffff::1', 1, '6'), datagram('198.51.100.200', 9, 'unasked')]);
+    await bench.turn();
+    assert.equal(sent, 2, 'one of them is of the other family');
+    const packets = bench.out.map((bytes) => parsePacket(bytes));
+    assert.equal(packets.length, 2);
+    const [answer] = packets;
+    assert.ok(answer?.kind === 'udp');
+    assert.deepEqual(
+      [answer.source, answer.sourcePort, answer.destination, answer.destinationPort, Buffer.from(answer.payload).toString()],
+      [server, 53, client, 4000, 'answer'],
+    );
+    bench.driver.close();
+    assert.equal(bench.stack.size, 0);
+  }
+});
+
+void t.test('a refused one is answered with "port unreachable", at a bounded rate', async () => {
+  const bench = new Bench();
+  bench.refuse = true;
+  bench.send(udp('10.0.0.1', 4000, '192.0.2.9', 443, 'quic'));
+  bench.send(udp('fd00::1', 4000, '2001:db8::9', 443, 'quic'));
+  await bench.turn();
+  const [four, six] = bench.out.map((bytes) => parsePacket(bytes));
+  assert.ok(four?.kind === 'icmp' && six?.kind === 'icmp');
+  assert.deepEqual([four.source, four.destination, four.type, four.code], ['192.0.2.9', '10.0.0.1', 3, 3]);
+  assert.deepEqual([six.source, six.destination, six.type, six.code], ['2001:db8::9', 'fd00::1', 1, 4]);
+  assert.equal(four.payload.length, 28, 'the header and eight bytes');
+  assert.deepEqual([four.payload[9], four.payload[20], four.payload[21]], [17, 4000 >> 8, 4000 & 255]);
+  assert.equal(bench.stack.size, 0);
+  for (let port = 1; port < 1000; port++) {
+    bench.send(udp('10.0.0.1', port, '192.0.2.9', 443, 'quic'));
+    if (port % 20 === 0) await bench.turn();
+  }
+  await bench.turn();
+  assert.equal(bench.out.length, 100);
+  bench.driver.close();
+});
+
+void t.test('what goes to many, or comes from nobody, is counted and dropped', async () => {
+  const bench = new Bench();
+  const bad = [
+    ['10.0.0.1', '224.0.0.251'],
+    ['10.0.0.1', '255.255.255.255'],
+    ['127.0.0.1', '192.0.2.9'],
+    ['10.0.0.1', '127.0.0.1'],
+    ['0.0.0.0', '192.0.2.9'],
+    ['10.0.0.1', '10.0.0.1'],
+    ['fd00::1', 'ff02::fb'],
+    ['fd00::1', '::1'],
+    ['::', '2001:db8::1'],
+  ] as const;
+  for (const [source, destination] of bad) bench.send(udp(source, 5353, destination, 5353, 'x'));
+  bench.send(udp('10.0.0.1', 0, '192.0.2.9', 53, 'x'));
+  bench.send(udp('10.0.0.1', 53, '192.0.2.9', 0, 'x'));
+  await bench.turn();
+  assert.equal(bench.stack.dropped.addresses, bad.length + 2);
+  assert.equal(bench.associations.length, 0);
+  assert.equal(bench.out.length, 0);
+  bench.driver.close();
+});
+
+void t.test('mappings end after silence, sooner when they only asked name servers, and the least recently used makes room', async () => {
+  const bench = new Bench({ mappings: 3, idle: 60_000, dnsIdle: 5_000 });
+  bench.send(udp('10.0.0.1', 1, '192.0.2.9', 53, 'dns'));
+  bench.send(udp('10.0.0.1', 2, '192.0.2.9', 53, 'dns'));
+  bench.send(udp('10.0.0.1', 2, '192.0.2.9', 123, 'ntp'));
+  bench.send(udp('10.0.0.1', 3, '192.0.2.9', 53, 'dns'));
+  await bench.turn();
+  assert.equal(bench.stack.size, 3);
+  await bench.clock.advance(4_000);
+  bench.send(udp('10.0.0.1', 3, '192.0.2.9', 53, 'again'));
+  await bench.turn();
+  await bench.clock.advance(2_000);
+  await bench.turn();
+  assert.equal(bench.stack.size, 2, 'the first has gone');
+  assert.equal(await bench.associations[0]?.conn.receive(), null);
+  // Number 3 was used last; number 2 makes room.
+  bench.send(udp('10.0.0.1', 4, '192.0.2.9', 123, 'x'));
+  bench.send(udp('10.0.0.1', 5, '192.0.2.9', 123, 'x'));
+  await bench.turn();
+  assert.equal(bench.stack.size, 3);
+  assert.equal(await bench.associations[1]?.conn.receive(), null);
+  await bench.clock.advance(61_000);
+  await bench.turn();
+  assert.equal(bench.stack.size, 0);
+  assert.equal(bench.stack.nextDeadline(), Number.POSITIVE_INFINITY);
+  assert.equal(bench.clock.pending, 0);
+});
+
+void t.test('super-packets are cut on the way in, and made on the way out', async () => {
+  const bench = new Bench({}, 1500, true);
+  const slab = new PacketSlab(new Uint8Array(70_000), 0, 70_000, 4, 1500, 65_535);
+  const whole = buildPacket(udp('10.0.0.1', 4000, '192.0.2.9', 443, 'a'.repeat(1000) + 'b'.repeat(1000) + 'c'.repeat(10)));
+  slab.bytes.set(whole);
+  const parser = new BatchParser(slab.bytes, 1, new Uint8Array(8));
+  assert.ok(parser.add(0, whole.length, 1000, true));
+  assert.ok(bench.stack.input(parser, 0));
+  await bench.turn();
+  assert.deepEqual(
+    bench.associations[0]?.got.map(({ text }) => text.length),
+    [1000, 1000, 10],
+  );
+  const peer = Object.freeze({ host: '192.0.2.9', port: 443 });
+  const reply = (length: number): Datagram => ({ bytes: new Uint8Array(length).fill(length), peer });
+  assert.equal(bench.associations[0]?.conn.send([reply(500), reply(500), reply(20), reply(500), reply(0)]), 5);
+  await bench.turn();
+  assert.deepEqual(
+    bench.out.map((bytes) => bytes.length - 28),
+    [1020, 500, 0],
+  );
+  bench.driver.close();
+});
+
+void t.test('datagrams above the MTU go in fragments', async () => {
+  for (const [client, server] of [
+    ['10.0.0.1', '192.0.2.9'],
+    ['fd00::1', '2001:db8::9'],
+  ] as const) {
+    const bench = new Bench();
+    bench.send(udp(client, 4000, server, 9, 'x'));
+    await bench.turn();
+    const { conn } = bench.associations[0] ?? assert.fail();
+    assert.equal(conn.send([datagram(server, 9, 'y'.repeat(5000)), datagram(server, 9, 'z'.repeat(65_500))]), client.includes(':') ? 2 : 2);
+    assert.equal(conn.send([datagram(server, 9, 'z'.repeat(65_530))]), 0);
+    await bench.turn();
+    const reassembly = new Reassembly();
+    const wholes: (Packet | null)[] = [];
+    for (const bytes of bench.out) {
+      assert.ok(bytes.length <= 1500);
+      const parser = new BatchParser(bytes, 1, new Uint8Array(8));
+      assert.ok(parser.add(0, bytes.length, 0, false));
+      const whole = reassembly.add(bytes, 0, bytes.length, parser.transport[0] ?? 0, parser.version[0] ?? 0, 0);
+      if (whole !== null) wholes.push(parsePacket(whole));
+    }
+    assert.deepEqual(
+      wholes.map((packet) => packet?.payload.length),
+      [5000, 65_500],
+    );
+    bench.driver.close();
+  }
+});
+
+void t.test('nobody fetches them: datagrams are dropped and counted, memory is bounded', async () => {
+  const bench = new Bench();
+  bench.send(udp('10.0.0.1', 4000, '192.0.2.9', 9, 'x'));
+  await bench.turn();
+  bench.associations[0]?.end();
+  await bench.turn();
+  assert.equal(bench.stack.size, 0, 'who handles it has ended it');
+  bench.driver.close();
+});
