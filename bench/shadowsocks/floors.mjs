@@ -8,6 +8,7 @@ const UP_AND_DOWN = /^(?:up|down) /;
 const FLOORS = [
   { cipher: /gcm$|poly1305$/, label: UP_AND_DOWN, figure: 'gbits', theirs: LIBEV, least: 2 },
   { cipher: /^aes-256-cfb$/, label: /^down /, figure: 'gbits', theirs: LIBEV, least: 3 },
+  { cipher: /^aes-256-cfb$/, label: /^down /, figure: 'clientUs', theirs: LIBEV, most: 1 / 3 },
   { cipher: /./, label: UP_AND_DOWN, figure: 'gbits', theirs: RUST, least: 1 },
   { cipher: /./, label: UP_AND_DOWN, figure: 'cpuUs', theirs: LIBEV, most: 1 },
   { cipher: /./, label: UP_AND_DOWN, figure: 'cpuUs', theirs: RUST, most: 1 },
@@ -15,7 +16,7 @@ const FLOORS = [
   { cipher: /./, label: /^connections$/, figure: 'rate', theirs: RUST, least: 0.5 },
 ];
 
-const NAMES = { gbits: 'Gbit/s', cpuUs: 'CPU us per MB', rate: 'per second' };
+const NAMES = { gbits: 'Gbit/s', cpuUs: 'CPU us per MB', clientUs: 'CPU us per MB of the client', rate: 'per second' };
 
 /** One verdict for each floor whose test was run; `ok` is null where the peer has no figures. A cipher that a peer does not have has no floor. */
 export function judge({ tests, versions }, sides) {
@@ -30,7 +31,7 @@ export function judge({ tests, versions }, sides) {
         return [{ ok: null, text: `${where}: ${NAMES[figure]} against ${theirs} (${why})`, peer: theirs, why }];
       }
       const [ours, other] = [medianOf(pairs[OURS], figure), medianOf(pairs[theirs], figure)].map((value) => value.toPrecision(4));
-      const limit = least === undefined ? `at most ${most}x` : `at least ${least}x`;
+      const limit = least === undefined ? `at most ${most.toFixed(2)}x` : `at least ${least}x`;
       const ok = least === undefined ? ratio <= most : ratio >= least;
       return [{ ok, text: `${where}: ${ratio.toFixed(2)}x ${theirs} in ${NAMES[figure]} (${limit}; ${ours} and ${other})` }];
     }),

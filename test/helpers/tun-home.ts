@@ -16,7 +16,7 @@ import { makeFolder } from './programs.js';
 export const SERVER = '203.0.113.1';
 export const SERVER_6 = '2001:db8:113::1';
 
-const CLI = fileURLToPath(new URL('../../packages/cli/bin/nekit-kernel.js', import.meta.url));
+export const CLI = fileURLToPath(new URL('../../packages/cli/bin/nekit-kernel.js', import.meta.url));
 
 /** Of the device; the addresses are Clash's. */
 export const TUN = 'tun7';
@@ -24,6 +24,8 @@ export const TUN = 'tun7';
 export interface TunHome {
   readonly home: Namespace;
   readonly outside: Namespace;
+  /** Where `start` writes the config. */
+  readonly configFile: string;
   /** The kernel's log so far. */
   log(): string;
   /** Starts the kernel on a config and sets the routes; settles when both are there. */
@@ -34,6 +36,7 @@ export interface TunHome {
 export async function makeTunHome(): Promise<TunHome> {
   const [home, outside] = [await Namespace.make(), await Namespace.make()];
   const folder = makeFolder();
+  const configFile = join(folder.path, 'config.yaml');
   let log = '';
   await home.connect('cable', outside, 'cable');
   await home.sh('ip addr add 10.1.0.1/24 dev cable; ip -6 addr add fd01::1/64 dev cable nodad');
@@ -45,12 +48,12 @@ export async function makeTunHome(): Promise<TunHome> {
   return {
     home,
     outside,
+    configFile,
     log: () => log,
     async start(config, args = []) {
-      const file = join(folder.path, 'config.yaml');
-      writeFileSync(file, config);
+      writeFileSync(configFile, config);
       log = '';
-      const kernel = home.spawn(process.execPath, [CLI, 'run', '-c', file, ...args]);
+      const kernel = home.spawn(process.execPath, [CLI, 'run', '-c', configFile, ...args]);
       for (const pipe of [kernel.stdout, kernel.stderr])
         pipe?.on('data', (part: Buffer) => {
           log += part.toString();

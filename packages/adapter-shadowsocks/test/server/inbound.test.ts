@@ -247,7 +247,7 @@ void t.test('requests', async (t) => {
     };
     const openPackets = (): PacketServer => ({ start: () => {}, stop: () => {} });
     const server = await startServer({ ...native(), entry: AEAD, parts: { openPackets, serveInside } });
-    const stream = await tunnel(server, AEAD.cipher, AEAD.password, 1, 'sp.v2.udp-over-tcp.arpa');
+    const stream = await tunnel(server, AEAD.cipher, AEAD.password, 0, 'sp.v2.udp-over-tcp.arpa'); // the port of sing-box
     await stream.write([Buffer.from('x')]);
     await assert.rejects(within(collect(stream)), { failure: 'aborted' });
     assert.equal(inside.length, 1);

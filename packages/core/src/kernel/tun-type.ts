@@ -75,10 +75,9 @@ class TunSchema implements ConfigSchema<TunConfig> {
 
   toJSONSchema(): object {
     const schema: SchemaNode = z.toJSONSchema(KEYS, { io: 'input' });
-    const stacks = this.#registry()
-      .stacks.entries()
-      .map(([type, { definition }]) => [type, definition.config.toJSONSchema()]);
-    return { ...schema, properties: { ...Object.fromEntries(stacks), ...propertiesOf(schema) } };
+    const properties: Record<string, unknown> = {};
+    for (const [type, { definition }] of this.#registry().stacks.entries()) properties[type] = definition.config.toJSONSchema();
+    return { ...schema, properties: { ...properties, ...propertiesOf(schema) } };
   }
 
   /** Throws an error with `issues`, as zod does. */
@@ -144,7 +143,7 @@ function optionsOf(definition: StackDefinition<unknown>, input: unknown, issues:
   } catch (error) {
     const found: unknown = isRecord(error) ? error.issues : undefined;
     if (Array.isArray(found))
-      issues.push(...found.filter(isRecord).map((one) => ({ ...one, path: [definition.type, ...(Array.isArray(one.path) ? one.path : [])] })));
+      issues.push(...found.filter(isRecord).map((one) => within(definition.type, one)));
     else issues.push(issue([definition.type], error instanceof Error ? error.message : String(error)));
     return undefined;
   }
@@ -154,4 +153,10 @@ function optionsOf(definition: StackDefinition<unknown>, input: unknown, issues:
 function rankOf({ type }: StackDefinition<unknown>): number {
   const rank = OUR_STACKS.indexOf(type);
   return rank === -1 ? OUR_STACKS.length : rank;
+}
+
+/** A problem of a stack's own section, seen from the whole. */
+function within(type: string, one: Issue): Issue {
+  const path: readonly unknown[] = Array.isArray(one.path) ? one.path : [];
+  return { ...one, path: [type, ...path] };
 }

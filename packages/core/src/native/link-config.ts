@@ -1,11 +1,9 @@
 /** A network interface's settings over rtnetlink: up, MTU, queue length, addresses. Synchronous: the kernel answers within the call. */
-import { constants } from 'node:os';
 import { parseAddress } from '../net/address.js';
 import { errorCode } from '../net/errors.js';
 import { attributesOf, FLAG_ACK, FLAG_CREATE, FLAG_REPLACE, type NetlinkCall, NetlinkMessage, netlinkAsk, setUint32, uint32At } from './netlink.js';
 
 const RTM_NEWLINK = 16;
-const RTM_DELLINK = 17;
 const RTM_GETLINK = 18;
 const RTM_NEWADDR = 20;
 
@@ -91,16 +89,4 @@ export function addAddress(call: NetlinkCall, index: number, { address, prefix }
   } catch (error) {
     if (errorCode(error) !== 'EEXIST') throw error;
   }
-}
-
-/** Removes an interface that can be removed, as a persistent TUN that was left behind. Throws with the system's code. */
-export function removeLink(call: NetlinkCall, index: number): void {
-  const fixed = new Uint8Array(LINK_FIXED);
-  setUint32(fixed, 4, index);
-  netlinkAsk(call, new NetlinkMessage(RTM_DELLINK, FLAG_ACK, fixed), 'removing an interface');
-}
-
-/** Whether an error says that the interface is not there (any more), or not in this namespace. */
-export function isGone(error: unknown): boolean {
-  return errorCode(error) === 'ENODEV' || (error instanceof Error && 'errno' in error && error.errno === -constants.errno.ENODEV);
 }

@@ -15,9 +15,7 @@ const LITTLE = endianness() === 'LE';
 
 export const FLAG_REQUEST = 0x1;
 export const FLAG_ACK = 0x4;
-export const FLAG_DUMP = 0x300;
 export const FLAG_REPLACE = 0x100;
-export const FLAG_EXCLUSIVE = 0x200;
 export const FLAG_CREATE = 0x400;
 
 const HEADER = 16;

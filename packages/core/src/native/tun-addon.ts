@@ -7,7 +7,7 @@ export interface TunAddon {
   readonly netlink: NetlinkCall;
 }
 
-/** The batch is filled anew for each call of `onPackets`, which gets the number of packets, or a negative errno once: the device is gone. `drops` counts by PARSE_DROP and TUN_DROP. */
+/** The batch is filled anew for each call of `onPackets`, which gets the number of packets, or a negative errno once: the device is gone. `drops` counts, see TUN_DROPS. */
 export type TunConstructor = new (batch: Omit<PacketBatch, 'length'>, drops: Float64Array, onPackets: (count: number) => void) => Tun;
 
 export interface Tun {
@@ -20,14 +20,11 @@ export interface Tun {
   close(): void;
   /** Empty when it is not open. */
   readonly name: string;
-  /** Bits of TUN_OFFLOAD. */
+  /** Bits: 1 checksums, 2 super-packets of TCP, 4 of UDP. */
   readonly offload: number;
 }
 
-export const TUN_OFFLOAD = { checksum: 1, tcp: 2, udp: 4 } as const;
-
-/** Behind the reasons of PARSE_DROP: ours, which the device did not take. */
-export const TUN_DROP = { output: 9 } as const;
+/** The reasons of PARSE_DROP, and behind them one more: a packet of ours that was malformed, or that the device did not take. */
 export const TUN_DROPS = 10;
 
 /** Most packets of a batch, and the bytes that the slab must have for one (native/tun/tun-device.hh). */

@@ -37,7 +37,7 @@ export interface TunOptions {
   readonly multiQueue?: boolean;
   readonly arenaBytes?: number;
   /** What did not work and is not needed. */
-  warn(message: string): void;
+  readonly warn: (message: string) => void;
 }
 
 /** A TUN of Linux. */
@@ -45,7 +45,7 @@ export class TunDevice implements PacketDevice {
   readonly name: string;
   readonly sink: PacketSink;
   readonly arena: Arena;
-  /** Packets that were dropped, by PARSE_DROP and TUN_DROP. */
+  /** Packets that were dropped, see TUN_DROPS. */
   readonly drops = new Float64Array(TUN_DROPS);
   /** The interface's index; 0 where it is not ours. */
   readonly index: number;

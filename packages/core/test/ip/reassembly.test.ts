@@ -89,7 +89,7 @@ void t.test('fragments in any order, of several datagrams at once, give back wha
             whole.set(id, done.subarray(version === 4 ? 20 : 40));
           }
         }
-        datagrams.forEach(({ length }, id) => assert.deepEqual(whole.get(id), udpOf(length)));
+        for (const [id, { length }] of datagrams.entries()) assert.deepEqual(whole.get(id), udpOf(length));
         assert.equal(reassembly.size, 0);
         assert.equal(reassembly.dropped, 0);
       },

@@ -37,9 +37,10 @@ export class TunInbound implements Inbound {
   }
 
   start(_signal: Cancel): Promise<void> {
-    const { name, handleStream, handlePackets, nextId, get } = this.#context;
+    const inbound = this.#context;
+    const { name } = inbound;
     const identity = { inbound: name, inboundType: 'TUN', inboundPort: 0 };
-    const events = get(EVENTS);
+    const events = inbound.get(EVENTS);
     const warn = (message: string): void => events.emit('kernel.warning', { code: 'TUN', message: `${name}: ${message}` });
     let device: PacketDevice;
     try {
@@ -50,17 +51,17 @@ export class TunInbound implements Inbound {
     }
     const driver = new StackDriver({
       device,
-      clock: get(CLOCK),
+      clock: inbound.get(CLOCK),
       onFailed: ({ code, message }) => events.emit('listener.failed', { listener: name, code, message }),
     });
     const { output } = driver;
     const context: StackContext = {
       output,
-      handleStream,
-      handlePackets,
-      openSession: (network, source, requested, signal) => ({ id: nextId(), network, ...identity, source, requested, destination: requested, signal }),
+      handleStream: (request) => inbound.handleStream(request),
+      handlePackets: (request) => inbound.handlePackets(request),
+      openSession: (network, source, requested, signal) => ({ id: inbound.nextId(), network, ...identity, source, requested, destination: requested, signal }),
       random: (length) => randomBytes(length),
-      get,
+      get: (token) => inbound.get(token),
     };
     const stacks = this.#options.stacks.map((create) => create(context));
     const leftover = new LeftoverStack({
