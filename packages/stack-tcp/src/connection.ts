@@ -151,6 +151,8 @@ export class Connection extends Flow implements Timed {
   readonly congestion: Congestion;
   mode: number = MODE.open;
   recoveryPoint = 0;
+  /** Loss was found just now: its first segment goes at once, whatever is in flight (RFC 6675 section 5, 4.3). */
+  isHeadDue = false;
   dupAcks = 0;
   rackSentAt = 0;
   rackEnd = 0;

@@ -53,6 +53,8 @@ export class TcpStack implements IpStack, ConnectionHost {
   #dirty: Connection[] = [];
   #served: Connection[] = [];
   readonly #starved = new Set<Connection>();
+  /** The clock's milliseconds, as they are and as int32. */
+  #flushedAt = 0;
   #now = 0;
   #isTimeKnown = false;
   #isClosed = false;
@@ -78,8 +80,7 @@ export class TcpStack implements IpStack, ConnectionHost {
   }
 
   get now(): number {
-    if (!this.#isTimeKnown) this.#setTime(this.#context.output.now());
-    return this.#now;
+    return this.#isTimeKnown ? this.#now : Math.floor(this.#context.output.now()) | 0;
   }
 
   get counters(): Counters {
@@ -103,14 +104,15 @@ export class TcpStack implements IpStack, ConnectionHost {
     if (protocol !== PROTOCOL.tcp)
       return (protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6) && receiveIcmp(batch, index, this.#table, this.#env, this);
     if (this.#isClosed) return true;
+    if (!this.#isTimeKnown) this.#setTime(this.#context.output.now()); // once per batch: until the flush
     const segment = this.#segment;
     const flow = this.#table.find(batch, index);
     segment.read(batch, index);
     if (flow instanceof Connection) {
-      arrive(flow, segment, this.now);
+      arrive(flow, segment, this.#now);
       this.#touch(flow);
     } else if (flow instanceof Pending) this.#listener.receivePending(flow, segment);
-    else if (flow === null || (flow instanceof Resting && this.#timeWait.arrive(flow, segment, this.now))) this.#receiveStray(batch, index);
+    else if (flow === null || (flow instanceof Resting && this.#timeWait.arrive(flow, segment, this.#now))) this.#receiveStray(batch, index);
     return true;
   }
 
@@ -166,8 +168,6 @@ export class TcpStack implements IpStack, ConnectionHost {
     this.#starved.add(connection);
     this.#tryAgain(STARVED_MS);
   }
-
-  #flushedAt = 0;
 
   #setTime(now: number): void {
     this.#flushedAt = now;
