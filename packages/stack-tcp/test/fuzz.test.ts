@@ -66,14 +66,14 @@ async function run(seed: number, packets: number): Promise<{ wire: Wire; answers
       client.seq = (client.seq + 1) >>> 0;
       client.send();
       void opening?.then((stream) => use(stream, random)).catch(() => {});
-      for (let turn = 0; turn < 4; turn++) await null;
+      for (let turn = 0; turn < 4; turn++) await Promise.resolve();
     }
     const segment = segmentOf(random, client);
     const got: Packet[] = wire.raw(random.chance(0.2) ? mutate(random, segment) : segment);
     answers += got.length;
     if (random.chance(0.3)) client.take(tcp(got));
     if (random.chance(0.05)) answers += wire.advance(random.below(2_000)).length;
-    if ((i & 15) === 0) await null;
+    if ((i & 15) === 0) await Promise.resolve();
   }
   return { wire, answers };
 }

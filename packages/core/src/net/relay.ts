@@ -10,7 +10,30 @@ import type { Deadline, TimerWheel } from './timer-wheel.js';
  * `a` is the client's side: bytes from a to b count as up.
  */
 export function relay(a: Stream, b: Stream, options: RelayOptions, timers: TimerWheel): Promise<Totals> {
-  return a.native === undefined || b.native === undefined ? pump(a, b, options, timers) : relayNative(a, b, a.native, b.native, options, timers);
+  if (b.native === undefined) return pump(a, b, options, timers);
+  if (a.native !== undefined) return relayNative(a, b, a.native, b.native, options, timers);
+  return a.splice === undefined ? pump(a, b, options, timers) : relaySpliced(a, b, b.native, options);
+}
+
+/** A flow of an IP stack and a kernel socket: the stack moves the bytes itself. */
+function relaySpliced(a: Stream, b: Stream, endB: NativeEnd, options: RelayOptions): Promise<Totals> {
+  const stop = (thrown: unknown): Totals => {
+    const error = toNetError(thrown);
+    a.abort(error);
+    b.abort(error);
+    return { up: 0, down: 0, error };
+  };
+  const forget = options.signal.onCancel(stop);
+  return endB.detach([]).then(
+    (conn) => {
+      forget();
+      return a.splice?.(conn, options) ?? stop(new NetError('aborted', 'the stack has lost the stream'));
+    },
+    (thrown: unknown) => {
+      forget();
+      return stop(thrown);
+    },
+  );
 }
 
 /** Kernel sockets on both sides: their bytes stay out of JavaScript, where the engine has both. Nothing waits here while they move. */

@@ -62,7 +62,14 @@ export class Wire {
     const random = new SeededRandom(7);
     let ids = 0;
     const context: StackContext = {
-      output: { sink: this.#slab, arena: this.arena, wake: () => void this.wakes++, now: () => this.time },
+      output: {
+        sink: this.#slab,
+        arena: this.arena,
+        wake: () => {
+          this.wakes++;
+        },
+        now: () => this.time,
+      },
       handleStream:
         options.handleStream ??
         (async (request) => {
