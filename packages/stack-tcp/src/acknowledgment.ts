@@ -57,9 +57,13 @@ function advanceTo(c: Connection, ack: number): void {
   c.isStalled = false;
 }
 
-/** The peer is alive: what waits for it does not give up, however long the window stays closed. */
+/**
+ * The peer is alive: what waits for it does not give up, however long the window stays closed. Unless both sides have ended already: then nobody is left here who could, and a peer
+ * that will never take the rest must not be served for ever.
+ */
 function answered(c: Connection): void {
-  if (c.sndWnd === 0 || c.rtxKind === RTX.persist) c.isStalled = false;
+  const isOrphan = c.isFinQueued && c.isFinReceived;
+  if (!isOrphan && (c.sndWnd === 0 || c.rtxKind === RTX.persist)) c.isStalled = false;
   c.keepAliveTries = 0;
 }
 

@@ -299,6 +299,13 @@ export class Connection extends Flow implements Timed {
     return gain > 0 && (gain >= this.rcvLimit >> 1 || (gain >= this.rcvMss && (offered < 2 * this.rcvMss || gain >= this.rcvLimit >> 2)));
   }
 
+  /** A window that had grown and is not used any more becomes what it was; its edge stays, so that takes effect with what comes next. */
+  shrink(now: number, idleMs: number): void {
+    if (this.rcvLimit <= this.firstLimit || distance(this.tunedAt, now) < idleMs) return;
+    this.env.shrinkWindow(this.rcvLimit - this.firstLimit);
+    this.rcvLimit = this.firstLimit;
+  }
+
   /** RST, now; whatever is in the buffers is gone. */
   abort(failure: number): void {
     if (this.state === STATE.closed || this.state === STATE.timeWait) {

@@ -8,6 +8,8 @@ const full = process.env.NEKIT_FULL !== undefined;
 const RUNS = full ? 2_000 : 40;
 const PACKETS_PER_RUN = full ? 5_000 : 500;
 
+t.setTimeout(full ? 900_000 : 120_000);
+
 const VALUES = [0, 1, 2, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
 
 /** A segment that has something to do with the connection, or not. */

@@ -235,6 +235,24 @@ t.test('a closed window: probes for ever with growing gaps as long as they are a
   t.equal((rest.at(-1)?.flags ?? 0) & FLAG.fin, FLAG.fin);
 });
 
+t.test('both have ended, and the client takes nothing more: not for ever', async (t) => {
+  const { client, sent, wire } = await sending(5_000, {}, { mss: 1_000 }, 2_000);
+  client.take(sent);
+  client.window = 0;
+  client.send({ flags: FLAG.fin | FLAG.ack });
+  client.seq++;
+  t.equal(await client.stream.read(), null);
+  await client.stream.closeWrite();
+  let last: TcpPacket | undefined;
+  for (let ms = 0; ms < 500_000 && wire.stack.info.connections > 0; ms += 500) {
+    const probes = tcp(wire.advance(500));
+    last = probes.at(-1) ?? last;
+    if (probes.length > 0 && wire.stack.info.connections > 0) client.send();
+  }
+  t.match(wire.stack.info, { connections: 0, memory: 0, timers: 0, counters: { timedOut: 1 } });
+  t.equal(last?.flags, FLAG.rst | FLAG.ack);
+});
+
 t.test('the window opens by the answer to a probe that got through', async (t) => {
   const { client, sent, wire } = await sending(3_000, {}, { mss: 1_000 }, 1_000);
   client.take(sent);

@@ -9,6 +9,8 @@ const full = process.env.NEKIT_FULL !== undefined;
 const only = process.env.NEKIT_SEED === undefined ? null : Number(process.env.NEKIT_SEED);
 const runs = only === null ? Number(process.env.NEKIT_RUNS ?? (full ? 10_000 : 1_000)) : 1;
 
+t.setTimeout(full ? 900_000 : 120_000);
+
 t.test(`${runs} runs`, async (t) => {
   let bytes = 0;
   let aborted = 0;

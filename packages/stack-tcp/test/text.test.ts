@@ -136,6 +136,31 @@ t.test('a window that is not used grows not; one that is taken within a round tr
   t.equal(window, 262_144 & ~7);
 });
 
+t.test('the budget of windows: one that is idle gives back what it had grown', async (t) => {
+  const wire = new Wire({ settings: { initialWindow: 16_384, maxWindow: 131_072, windowBudget: 150_000 } });
+  const grow = async (client: Client): Promise<number> => {
+    let window = 0;
+    for (let i = 0; i < 100; i++) {
+      const reading = client.read();
+      for (const packet of client.text(new Uint8Array(1_460))) window = Math.max(window, packet.window << 2);
+      await reading;
+      for (const packet of tcp(wire.flush())) window = Math.max(window, packet.window << 2);
+    }
+    return window;
+  };
+  const options = { mss: 1_460, windowScale: 7, sackPermitted: true };
+  const one = await new Client(wire, 1, 1_001).connect(options);
+  const two = await new Client(wire, 1, 1_002).connect(options);
+  t.ok((await grow(one)) > 120_000);
+  t.ok((await grow(two)) < 64_000, 'the budget is spent');
+  wire.time += 5_000;
+  await grow(two);
+  t.ok((await grow(two)) > 120_000, 'the other was idle');
+  one.send({ flags: FLAG.rst });
+  two.send({ flags: FLAG.rst });
+  t.equal(wire.stack.info.connections, 0);
+});
+
 t.test('memory: at its end text is dropped, not the connection; it comes again', async (t) => {
   const wire = new Wire({ arenaBytes: 16 * 4_096 });
   const clients: Client[] = [];
