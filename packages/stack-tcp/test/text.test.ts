@@ -295,6 +295,32 @@ t.test('TIME-WAIT: a newer SYN takes the tuple, an older one does not; RST ends 
   t.match(many.stack.info, { timeWait: 5, counters: { evictedTimeWait: 15 } });
 });
 
+t.test('what came before the end can be read after it, and is given back with the stack at the latest', async (t) => {
+  const ended = async (): Promise<{ wire: Wire; client: Client }> => {
+    const wire = new Wire();
+    const client = await new Client(wire).connect();
+    client.text('last words', { flags: FLAG.ack | FLAG.fin });
+    client.seq++;
+    await client.stream.closeWrite();
+    client.take(tcp(wire.flush()));
+    client.send();
+    t.match(wire.stack.info, { connections: 0, memory: 4_096 });
+    return { wire, client };
+  };
+  const read = await ended();
+  t.equal(await read.client.readNow(), 'last words');
+  t.equal(await read.client.stream.read(), null);
+  read.wire.flush();
+  t.equal(read.wire.stack.info.memory, 0);
+  const aborted = await ended();
+  aborted.client.stream.abort(new Error('not interested'));
+  t.equal(aborted.wire.stack.info.memory, 0);
+  const closed = await ended();
+  closed.wire.stack.close();
+  t.equal(closed.wire.stack.info.memory, 0);
+  t.match(await closed.client.stream.read().catch(error), { failure: 'aborted' });
+});
+
 t.test('abort is RST, and what waits is told', async (t) => {
   const wire = new Wire();
   const client = await new Client(wire).connect();
