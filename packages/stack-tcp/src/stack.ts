@@ -225,7 +225,9 @@ export class TcpStack implements IpStack, ConnectionHost {
     this.#env.shrinkWindow(c.rcvLimit - c.firstLimit);
     this.#env.count(COUNT.closed);
     this.#listener.closed(c);
+    c.send.clear();
     if (c.receive.readable > 0) this.#unread.add(c);
+    else c.receive.clear();
     if (c.state === STATE.timeWait && !this.#isClosed) this.#timeWait.add(c, this.#now);
   }
 

@@ -192,6 +192,16 @@ t.test('FIN in order only: an early one waits, a second one that says otherwise 
   t.match(client.send({ sequence: base + 3, flags: FLAG.fin | FLAG.ack }), [{ acknowledgment: base + 4 }], 'the FIN again: an ACK again');
 });
 
+t.test('what lies behind a FIN is nonsense, and is not kept', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect();
+  client.send({ sequence: client.seq + 100, payload: Buffer.from('behind the end') });
+  t.equal(wire.stack.info.memory, 4_096);
+  client.text('', { flags: FLAG.ack | FLAG.fin });
+  t.equal(await client.read(), null);
+  t.equal(wire.stack.info.memory, 0);
+});
+
 t.test('half-close: the client has ended, we go on', async (t) => {
   const wire = new Wire();
   const client = await new Client(wire).connect();
