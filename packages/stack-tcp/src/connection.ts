@@ -309,7 +309,8 @@ export class Connection extends Flow implements Timed {
   /** RST, now; whatever is in the buffers is gone. */
   abort(failure: number): void {
     if (this.state === STATE.closed || this.state === STATE.timeWait) {
-      this.receive.clear(); // nobody will read it
+      if (this.receive.readable > 0) this.failure = failure; // a reader must not take what is left for the end
+      this.receive.clear();
       return;
     }
     this.isResetDue = true;

@@ -56,6 +56,8 @@ export class TcpStack implements IpStack, ConnectionHost {
   #dirty: Connection[] = [];
   #served: Connection[] = [];
   readonly #starved = new Set<Connection>();
+  /** Those that have ended, with bytes that their reader has not taken. */
+  readonly #unread = new Set<Connection>();
   /** The clock's milliseconds, as they are and as int32. */
   #flushedAt = 0;
   #now = 0;
@@ -159,6 +161,8 @@ export class TcpStack implements IpStack, ConnectionHost {
       flow.abort(FAILURE.aborted);
       this.#touch(flow);
     }
+    for (const connection of this.#unread) connection.abort(FAILURE.aborted);
+    this.#unread.clear();
     this.#timeWait.clear();
     this.#isClosed = true;
     this.#context.output.wake();
@@ -195,6 +199,7 @@ export class TcpStack implements IpStack, ConnectionHost {
     const now = this.#now;
     if (c.isRemoved) {
       c.owner?.serve(now); // what came before the end may still be read
+      if (c.receive.readable === 0) this.#unread.delete(c);
       return;
     }
     runTimers(c, now);
@@ -220,6 +225,9 @@ export class TcpStack implements IpStack, ConnectionHost {
     this.#env.shrinkWindow(c.rcvLimit - c.firstLimit);
     this.#env.count(COUNT.closed);
     this.#listener.closed(c);
+    c.send.clear();
+    if (c.receive.readable > 0) this.#unread.add(c);
+    else c.receive.clear();
     if (c.state === STATE.timeWait && !this.#isClosed) this.#timeWait.add(c, this.#now);
   }
 

@@ -192,6 +192,16 @@ t.test('FIN in order only: an early one waits, a second one that says otherwise 
   t.match(client.send({ sequence: base + 3, flags: FLAG.fin | FLAG.ack }), [{ acknowledgment: base + 4 }], 'the FIN again: an ACK again');
 });
 
+t.test('what lies behind a FIN is nonsense, and is not kept', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect();
+  client.send({ sequence: client.seq + 100, payload: Buffer.from('behind the end') });
+  t.equal(wire.stack.info.memory, 4_096);
+  client.text('', { flags: FLAG.ack | FLAG.fin });
+  t.equal(await client.read(), null);
+  t.equal(wire.stack.info.memory, 0);
+});
+
 t.test('half-close: the client has ended, we go on', async (t) => {
   const wire = new Wire();
   const client = await new Client(wire).connect();
@@ -293,6 +303,32 @@ t.test('TIME-WAIT: a newer SYN takes the tuple, an older one does not; RST ends 
     each.send({ flags: FLAG.fin | FLAG.ack });
   }
   t.match(many.stack.info, { timeWait: 5, counters: { evictedTimeWait: 15 } });
+});
+
+t.test('what came before the end can be read after it, and is given back with the stack at the latest', async (t) => {
+  const ended = async (): Promise<{ wire: Wire; client: Client }> => {
+    const wire = new Wire();
+    const client = await new Client(wire).connect();
+    client.text('last words', { flags: FLAG.ack | FLAG.fin });
+    client.seq++;
+    await client.stream.closeWrite();
+    client.take(tcp(wire.flush()));
+    client.send();
+    t.match(wire.stack.info, { connections: 0, memory: 4_096 });
+    return { wire, client };
+  };
+  const read = await ended();
+  t.equal(await read.client.readNow(), 'last words');
+  t.equal(await read.client.stream.read(), null);
+  read.wire.flush();
+  t.equal(read.wire.stack.info.memory, 0);
+  const aborted = await ended();
+  aborted.client.stream.abort(new Error('not interested'));
+  t.equal(aborted.wire.stack.info.memory, 0);
+  const closed = await ended();
+  closed.wire.stack.close();
+  t.equal(closed.wire.stack.info.memory, 0);
+  t.match(await closed.client.stream.read().catch(error), { failure: 'aborted' });
 });
 
 t.test('abort is RST, and what waits is told', async (t) => {
