@@ -119,8 +119,8 @@ t.test('where they have no effect, and what is no value', async (t) => {
   const chained =
     'proxies:\n  - { name: a, type: direct }\n  - { name: b, type: socks5, server: b.example, port: 1, dialer-proxy: a, routing-mark: 7 }\nproxy-groups:\n  - { name: g, type: select, proxies: [a], interface-name: eth0 }\n';
   t.strictSame(problemsOf(chained), [
-    'c.yaml:3:80 warning: "routing-mark" has no effect here: the connection is made by dialer-proxy\n    proxies[1].routing-mark: …',
-    'c.yaml:5:47 warning: "interface-name" has no effect here: a group connects to nothing itself\n    proxy-groups[0].interface-name: …',
+    'c.yaml:3:75 warning: "routing-mark" has no effect here: the connection is made by dialer-proxy',
+    'c.yaml:5:44 warning: "interface-name" has no effect here: a group connects to nothing itself',
   ]);
   t.match(problemsOf('interface-name: an-interface-too-long\n'), [/^c\.yaml:1:17 error: "interface-name" /]);
   t.match(problemsOf('routing-mark: 0\n'), [/^c\.yaml:1:15 error: "routing-mark" must be at least 1/]);

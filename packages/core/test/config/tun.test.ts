@@ -91,37 +91,37 @@ t.test('what Clash files have', async (t) => {
 });
 
 const EXACT: readonly [text: string, ...problems: string[]][] = [
-  ['tun:\n  enable: yep\n', 'c.yaml:2:11 error: "enable" must be true or false\n    tun.enable: yep'],
+  ['tun:\n  enable: yep\n', 'c.yaml:2:11 error: "enable" must be true or false\n    enable: yep'],
   [
     'tun:\n  enable: true\n  stack: dns\n',
-    'c.yaml:3:10 error: there is no IP stack "dns": npm install @nekit/stack-dns, and add "dns" to plugins\n    tun.stack: dns',
+    'c.yaml:3:10 error: "stack": there is no IP stack "dns": npm install @nekit/stack-dns, and add "dns" to plugins\n    stack: dns',
   ],
-  ['tun:\n  enable: true\n  stack: gvisr\n', 'c.yaml:3:10 error: there is no IP stack "gvisr". Did you mean "gvisor"?\n    tun.stack: gvisr'],
-  ['tun:\n  enable: true\n  stack: [tcp, upd]\n', 'c.yaml:3:16 error: there is no IP stack "upd". Did you mean "udp"?\n    tun.stack[1]: upd'],
-  ['tun:\n  enable: true\n  stack: quic\n', 'c.yaml:3:10 error: there is no IP stack "quic"\n    tun.stack: quic'],
+  ['tun:\n  enable: true\n  stack: gvisr\n', 'c.yaml:3:10 error: "stack": there is no IP stack "gvisr". Did you mean "gvisor"?\n    stack: gvisr'],
+  ['tun:\n  enable: true\n  stack: [tcp, upd]\n', 'c.yaml:3:16 error: "stack[1]": there is no IP stack "upd". Did you mean "udp"?\n    upd'],
+  ['tun:\n  enable: true\n  stack: quic\n', 'c.yaml:3:10 error: "stack": there is no IP stack "quic"\n    stack: quic'],
   [
     'tun:\n  enable: true\n  inet4-address: [10.0.0.300/8, fd00::1/64]\n',
-    'c.yaml:3:19 error: "10.0.0.300/8" is no IPv4 address with the length of its network, as 198.18.0.1/30\n    tun.inet4-address[0]: 10.0.0.300/8',
-    'c.yaml:3:33 error: "fd00::1/64" is no IPv4 address with the length of its network, as 198.18.0.1/30\n    tun.inet4-address[1]: fd00::1/64',
+    'c.yaml:3:19 error: "inet4-address[0]": "10.0.0.300/8" is no IPv4 address with the length of its network, as 198.18.0.1/30\n    10.0.0.300/8',
+    'c.yaml:3:33 error: "inet4-address[1]": "fd00::1/64" is no IPv4 address with the length of its network, as 198.18.0.1/30\n    fd00::1/64',
   ],
   [
     'tun:\n  enable: true\n  inet6-address:\n    - fd00::1/129\n',
-    'c.yaml:4:7 error: "fd00::1/129" is no IPv6 address with the length of its network, as fd00::1/126\n    tun.inet6-address[0]: fd00::1/129',
+    'c.yaml:4:7 error: "inet6-address[0]": "fd00::1/129" is no IPv6 address with the length of its network, as fd00::1/126\n    fd00::1/129',
   ],
-  ['tun: { enable: true, mtu: 576 }\n', 'c.yaml:1:27 error: "mtu" must be at least 1280\n    tun.mtu: 576'],
+  ['tun: { enable: true, mtu: 576 }\n', 'c.yaml:1:27 error: "mtu" must be at least 1280\n    mtu: 576'],
   [
     'tun: { enable: true, device: "a b" }\n',
-    'c.yaml:1:30 error: "device": no name of an interface: at most 15 characters, without blanks, "/" and ":"\n    tun.device: a b',
+    'c.yaml:1:30 error: "device": no name of an interface: at most 15 characters, without blanks, "/" and ":"\n    device: "a b"',
   ],
   [
     'tun: { enable: true, device: sixteen-letters-- }\n',
-    'c.yaml:1:30 error: "device": no name of an interface: at most 15 characters, without blanks, "/" and ":"\n    tun.device: sixteen-letters--',
+    'c.yaml:1:30 error: "device": no name of an interface: at most 15 characters, without blanks, "/" and ":"\n    device: sixteen-letters--',
   ],
-  ['tun: { enable: true, icmp: answer }\n', 'c.yaml:1:28 error: "icmp" must be one of "reply", "drop"\n    tun.icmp: answer'],
-  ['tun: { enable: true, tcp: { timeout: 0 } }\n', 'c.yaml:1:38 error: "timeout" must be at least 1\n    tun.tcp.timeout: 0'],
-  ['tun: { enable: true, udp: { timeout: soon } }\n', 'c.yaml:1:38 error: "timeout" must be a number\n    tun.udp.timeout: soon'],
-  ['tun: { enable: true, udp: { timout: 5 } }\n', 'c.yaml:1:29 warning: "timout" is no key of a listener. Did you mean "timeout"?\n    tun.udp.timout: …'],
-  ['tun: { enable: true, mut: 1500 }\n', 'c.yaml:1:22 warning: "mut" is no key of a listener. Did you mean "mtu"?\n    tun.mut: …'],
+  ['tun: { enable: true, icmp: answer }\n', 'c.yaml:1:28 error: "icmp" must be one of "reply", "drop"\n    icmp: answer'],
+  ['tun: { enable: true, tcp: { timeout: 0 } }\n', 'c.yaml:1:38 error: "timeout" must be at least 1\n    timeout: 0'],
+  ['tun: { enable: true, udp: { timeout: soon } }\n', 'c.yaml:1:38 error: "timeout" must be a number\n    timeout: soon'],
+  ['tun: { enable: true, udp: { timout: 5 } }\n', 'c.yaml:1:29 warning: "timout" is no key of tun. Did you mean "timeout"?'],
+  ['tun: { enable: true, mut: 1500 }\n', 'c.yaml:1:22 warning: "mut" is no key of tun. Did you mean "mtu"?'],
 ];
 t.test('what is wrong, at its place', async (t) => {
   for (const [text, ...problems] of EXACT) t.strictSame(check(text).problems, problems, text);
@@ -136,7 +136,7 @@ t.test('auto-route and its like have no effect yet, and say so', async (t) => {
 
 t.test('no stack at all', async (t) => {
   const { problems } = check('tun: { enable: true }\n', registryWith());
-  t.strictSame(problems, ['c.yaml:1:6 error: no IP stack is loaded: npm install @nekit/stack-tcp, and add "tcp" to plugins\n    tun: …']);
+  t.strictSame(problems, ['c.yaml:1:6 error: no IP stack is loaded: npm install @nekit/stack-tcp, and add "tcp" to plugins']);
 });
 
 t.test('the JSON Schema has it, with the sections of the stacks', async (t) => {
