@@ -33,8 +33,12 @@ const AeadInfo* aeadByName(const char* name) {
   return nullptr;
 }
 
-std::unique_ptr<Aead> Aead::create(AeadMethod method, const uint8_t* key, Use use) {
+std::unique_ptr<Aead> Aead::create(AeadMethod method, const uint8_t* key, Use use, const GcmKernel* gcm) {
   std::unique_ptr<Aead> aead(new Aead(aeadInfo(method)));
+  if (gcm != nullptr && method <= AeadMethod::Aes256Gcm) {
+    aead->gcm_ = std::make_unique<AesGcm>(*gcm, key, aead->info_.keyLength);
+    return aead;
+  }
   if (method == AeadMethod::XChaCha20Poly1305) std::memcpy(aead->key_, key, kMaxKeyLength);
   if (!aead->context_.start(aead->info_.openssl, key, nullptr, use == Use::Seal)) return nullptr;
   return aead;
@@ -43,6 +47,10 @@ std::unique_ptr<Aead> Aead::create(AeadMethod method, const uint8_t* key, Use us
 Aead::~Aead() { wipe(key_, sizeof(key_)); }
 
 bool Aead::rekey(const uint8_t* key, Use use) {
+  if (gcm_ != nullptr) {
+    gcm_->rekey(key, info_.keyLength);
+    return true;
+  }
   if (info_.method == AeadMethod::XChaCha20Poly1305) {
     std::memcpy(key_, key, kMaxKeyLength);
     return true;
@@ -71,9 +79,14 @@ bool Aead::begin(const uint8_t* nonce, bool encrypt, const uint8_t* aad, size_t 
 
 bool Aead::seal(const uint8_t* nonce, const uint8_t* plain, size_t length, uint8_t* out, const uint8_t* aad,
                 size_t aadLength) {
+  if (length > kMaxLength) return false;
+  if (gcm_ != nullptr) {
+    gcm_->seal({nonce, aad, aadLength, plain, out, length}, out + length);
+    return true;
+  }
   const OpenSsl& ssl = *openssl();
   int written = 0;
-  if (length > kMaxLength || !begin(nonce, true, aad, aadLength)) return false;
+  if (!begin(nonce, true, aad, aadLength)) return false;
   if (length > 0 && ssl.update(context_.get(), out, &written, plain, static_cast<int>(length)) != 1) return false;
   if (ssl.finish(context_.get(), out + length, &written) != 1) return false;
   return ssl.contextControl(context_.get(), kGetTag, static_cast<int>(kTagLength), out + length) == 1;
@@ -81,10 +94,12 @@ bool Aead::seal(const uint8_t* nonce, const uint8_t* plain, size_t length, uint8
 
 bool Aead::open(const uint8_t* nonce, const uint8_t* sealed, size_t length, uint8_t* out, const uint8_t* aad,
                 size_t aadLength) {
-  const OpenSsl& ssl = *openssl();
   if (length < kTagLength) return false;
   const size_t plain = length - kTagLength;
-  if (plain > kMaxLength || !begin(nonce, false, aad, aadLength)) return false;
+  if (plain > kMaxLength) return false;
+  if (gcm_ != nullptr) return gcm_->open({nonce, aad, aadLength, sealed, out, plain}, sealed + plain);
+  const OpenSsl& ssl = *openssl();
+  if (!begin(nonce, false, aad, aadLength)) return false;
   int written = 0;
   uint8_t tag[kTagLength];
   std::memcpy(tag, sealed + plain, kTagLength);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "cipher/aes-gcm.hh"
 #include "cipher/openssl.hh"
 
 namespace nekit {
@@ -32,13 +33,17 @@ const AeadInfo* aeadByName(const char* name);
 class Aead {
  public:
   enum class Use : uint8_t { Seal, Open };
-  /// `key` has the method's length. Null: libcrypto is missing or refuses.
-  static std::unique_ptr<Aead> create(AeadMethod method, const uint8_t* key, Use use);
+  /// `key` has the method's length. Null: libcrypto is needed, and is missing or refuses.
+  static std::unique_ptr<Aead> create(AeadMethod method, const uint8_t* key, Use use) {
+    return create(method, key, use, gcmKernel(gcmLevel()));
+  }
+  /// `gcm`: for AES-GCM; null: libcrypto does that too.
+  static std::unique_ptr<Aead> create(AeadMethod method, const uint8_t* key, Use use, const GcmKernel* gcm);
   ~Aead();
 
   const AeadInfo& info() const { return info_; }
 
-  /// From here on another key, which costs a third of another object. false: libcrypto failed.
+  /// From here on another key, which costs a third of another object or less. false: libcrypto failed.
   bool rekey(const uint8_t* key, Use use);
 
   /// `out` gets `length` + 16 bytes; it is `plain` or does not overlap it. A nonce is used once. false: libcrypto
@@ -55,6 +60,7 @@ class Aead {
   bool begin(const uint8_t* nonce, bool encrypt, const uint8_t* aad, size_t aadLength);
 
   const AeadInfo& info_;
+  std::unique_ptr<AesGcm> gcm_;  // null: libcrypto's context does it
   EvpContext context_;
   uint8_t key_[kMaxKeyLength] = {};  // XChaCha20 only, whose key differs from nonce to nonce
 };

@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 
+#include <cstring>
+
 namespace nekit {
 namespace {
 
@@ -38,8 +40,9 @@ const OpenSsl* openssl() {
 bool available() { return openssl() != nullptr; }
 
 void wipe(void* data, size_t length) {
-  volatile uint8_t* bytes = static_cast<volatile uint8_t*>(data);
-  for (size_t i = 0; i < length; ++i) bytes[i] = 0;
+  if (length > 0) std::memset(data, 0, length);
+  // To the compiler this reads them, so the zeros have to be there.
+  __asm__ volatile("" : : "r"(data) : "memory");
 }
 
 bool equalBytes(const uint8_t* a, const uint8_t* b, size_t length) {
