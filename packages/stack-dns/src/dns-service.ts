@@ -1,0 +1,110 @@
+/**
+ * What of the DNS belongs to a kernel and not to one of its configs: the server that listeners and adapters talk to, whichever config is in force, and the fake addresses, which
+ * live through a reload.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { isAbsolute, join, resolve } from 'node:path';
+import { type Clock, token } from '@nekit/core';
+import type { DnsConfig } from './config.js';
+import { FakeIpPool, poolKey } from './fake-ip/fake-ip-pool.js';
+import { FileStore } from './fake-ip/file-store.js';
+import type { FakeIpStore } from './fake-ip/store.js';
+import type { Answerer } from './server/answerer.js';
+import type { DnsServer, Transport } from './server/dns-server.js';
+import { RCODE } from './wire/message.js';
+import { Query, SILENCE } from './wire/query.js';
+import { emptyReply } from './wire/reply.js';
+
+/** The name server of a kernel. */
+export const DNS_SERVICE = token<DnsService>('DnsService');
+
+export interface PoolPlace {
+  /** Of the config file. */
+  readonly folder: string;
+  readonly cacheFolder: string | null;
+  readonly warn: (message: string) => void;
+}
+
+export class DnsService implements Answerer {
+  readonly #clock: Clock;
+  readonly #newStore: ((key: string) => FakeIpStore) | null;
+  readonly #query = new Query();
+  /** Of configs that are in force; the last one is. A reload that fails takes its own away again. */
+  #servers: readonly DnsServer[] = [];
+  #pool: FakeIpPool | null = null;
+  #opening: Promise<void> = Promise.resolve();
+
+  /** `newStore`: where fake addresses are kept instead of files. */
+  constructor(clock: Clock, newStore: ((key: string) => FakeIpStore) | null = null) {
+    this.#clock = clock;
+    this.#newStore = newStore;
+  }
+
+  /** The fake addresses; null: no config wants any. */
+  get fakes(): FakeIpPool | null {
+    return this.#pool;
+  }
+
+  respond(bytes: Uint8Array, start: number, end: number, transport: Transport, out: Uint8Array): number | Promise<Uint8Array | null> {
+    const server = this.#servers.at(-1);
+    return server === undefined ? this.#error(bytes, start, end, out, RCODE.SERVFAIL) : server.respond(bytes, start, end, transport, out);
+  }
+
+  refuse(bytes: Uint8Array, start: number, end: number, out: Uint8Array): number {
+    return this.#error(bytes, start, end, out, RCODE.REFUSED);
+  }
+
+  /** Whether a config is in force. */
+  get isNeeded(): boolean {
+    return this.#servers.length > 0;
+  }
+
+  /** From here on it answers; the returned function takes it away. */
+  enter(server: DnsServer): () => void {
+    this.#servers = [...this.#servers, server];
+    return () => {
+      this.#servers = this.#servers.filter((other) => other !== server);
+    };
+  }
+
+  /** The pool of these ranges: the one that there is, or a new one, which `open` fills with what was kept. */
+  poolFor(config: DnsConfig, place: PoolPlace): FakeIpPool {
+    const key = poolKey(config.range4, config.range6);
+    if (this.#pool?.key === key) return this.#pool;
+    const before = this.#pool;
+    const { range4, range6 } = config;
+    const pool = new FakeIpPool({ range4, range6, seed: randomBytes(4).readInt32LE(), store: this.#storeFor(config, key, place), warn: place.warn });
+    this.#pool = pool;
+    // One file, one user: the old one lets go of it first.
+    this.#opening = this.#opening.then(() => before?.close()).then(() => pool.open());
+    return pool;
+  }
+
+  /** Settles when what was kept is there. */
+  opened(): Promise<void> {
+    return this.#opening;
+  }
+
+  async close(): Promise<void> {
+    const pool = this.#pool;
+    this.#pool = null;
+    await this.#opening;
+    await pool?.close();
+  }
+
+  #storeFor({ keys }: DnsConfig, key: string, { folder, cacheFolder }: PoolPlace): FakeIpStore | null {
+    const where = keys['fake-ip-store'];
+    if (where === false) return null;
+    if (this.#newStore !== null) return this.#newStore(key);
+    if (typeof where === 'string') return new FileStore(isAbsolute(where) ? where : resolve(folder, where), this.#clock);
+    if (cacheFolder === null) return null;
+    // Kernels with configs in several places do not take each other's file.
+    const name = createHash('sha256').update(folder).digest('hex').slice(0, 16);
+    return new FileStore(join(cacheFolder, `fake-ip-${name}.journal`), this.#clock);
+  }
+
+  #error(bytes: Uint8Array, start: number, end: number, out: Uint8Array, rcode: number): number {
+    const query = this.#query;
+    return query.read(bytes, start, end) === SILENCE ? 0 : emptyReply(out, query, bytes, start, rcode);
+  }
+}
