@@ -100,7 +100,7 @@ export class DnsSchema implements ConfigSchema<DnsConfig> {
       }
     };
     const servers = (path: Issue['path'], given: string | readonly string[] | undefined): ServerSpec[] | null => {
-      if (given === undefined) return null;
+      if (given === undefined || given.length === 0) return null;
       const all = typeof given === 'string' ? [given] : given;
       return all.flatMap((entry, index) => check(typeof given === 'string' ? path : [...path, index], () => parseServer(entry)) ?? []);
     };

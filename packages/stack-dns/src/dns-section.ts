@@ -82,7 +82,7 @@ function create(config: DnsConfig, context: SectionContext): Section {
       const warn = (message: string): void => context.warn('DNS_FAKE_IP_STORE', message);
       const fakes = wantsFakes ? service.poolFor(config, { folder: context.folder, cacheFolder: context.cacheFolder, warn }) : null;
       await service.opened();
-      leave = service.enter(new DnsServer({ client, hosts, ipv6, fakes, isReal: filter, fakeTtl: keys['fake-ip-ttl'] }));
+      leave = service.enter(new DnsServer({ client, hosts, ipv6, fakes, isReal: filter, fakeTtl: keys['fake-ip-ttl'] }), fakes);
     },
     async close() {
       leave();
@@ -114,17 +114,18 @@ function check(config: DnsConfig, around: SectionSurroundings): void {
     const isOwn = listen !== null && endpoint !== null && endpoint.port === listen.port && isThisHost(endpoint.host, listen.host);
     if (isOwn && adapter === null) around.error(`"${text}" is our own name server (listen: ${keys.listen}), which would ask itself`, path);
   };
+  // Some find the proxies' servers, or the servers that do.
+  const checkLoop = ({ adapter, text }: ServerSpec, path: readonly (string | number)[]): void => {
+    const [name] = adapter === null ? [] : around.serversOf(adapter);
+    if (name !== undefined) around.error(`"${text}" goes through "${adapter}", whose server ${name} would have to be looked up by it: a loop`, path);
+  };
   for (const key of LISTS) {
     const given = keys[key];
     if (given === undefined) continue;
     lists[key].forEach((spec, index) => {
       const path = typeof given === 'string' ? [key] : [key, index];
       checkServer(spec, path);
-      if (spec.adapter === null || (key !== 'default-nameserver' && key !== 'proxy-server-nameserver')) return;
-      // These find the proxies' servers, or the servers that do.
-      const [name] = around.serversOf(spec.adapter);
-      if (name !== undefined)
-        around.error(`"${spec.text}" goes through "${spec.adapter}", whose server ${name} would have to be looked up by it: a loop`, path);
+      if (key === 'default-nameserver' || key === 'proxy-server-nameserver') checkLoop(spec, path);
     });
   }
   for (const [key, policies] of [
@@ -132,7 +133,10 @@ function check(config: DnsConfig, around: SectionSurroundings): void {
     ['proxy-server-nameserver-policy', config.proxyPolicy],
   ] as const)
     Object.keys(keys[key]).forEach((names, index) => {
-      for (const spec of policies[index]?.servers ?? []) checkServer(spec, [key, names]);
+      for (const spec of policies[index]?.servers ?? []) {
+        checkServer(spec, [key, names]);
+        if (key === 'proxy-server-nameserver-policy') checkLoop(spec, [key, names]);
+      }
     });
   if (keys['respect-rules']) around.warning('"respect-rules" is not supported yet: write #adapter behind a server', ['respect-rules']);
   if (keys['prefer-h3']) around.warning('"prefer-h3" is not supported: servers are asked by HTTP/2', ['prefer-h3']);

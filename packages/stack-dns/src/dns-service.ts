@@ -4,9 +4,10 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { isAbsolute, join, resolve } from 'node:path';
-import { type Clock, token } from '@nekit/core';
+import { type Clock, NekitError, token } from '@nekit/core';
+import type { FakeIpTable } from '@nekit/core/ip';
 import type { DnsConfig } from './config.js';
-import { FakeIpPool, poolKey } from './fake-ip/fake-ip-pool.js';
+import { FakeIpPool, type OnAddressRecycled, poolKey } from './fake-ip/fake-ip-pool.js';
 import { FileStore } from './fake-ip/file-store.js';
 import type { FakeIpStore } from './fake-ip/store.js';
 import type { Answerer } from './server/answerer.js';
@@ -14,6 +15,11 @@ import type { DnsServer, Transport } from './server/dns-server.js';
 import { RCODE } from './wire/message.js';
 import { Query, SILENCE } from './wire/query.js';
 import { emptyReply } from './wire/reply.js';
+
+interface Active {
+  readonly server: DnsServer;
+  readonly fakes: FakeIpPool | null;
+}
 
 /** The name server of a kernel. */
 export const DNS_SERVICE = token<DnsService>('DnsService');
@@ -25,12 +31,13 @@ export interface PoolPlace {
   readonly warn: (message: string) => void;
 }
 
-export class DnsService implements Answerer {
+export class DnsService implements Answerer, FakeIpTable {
   readonly #clock: Clock;
   readonly #newStore: ((key: string) => FakeIpStore) | null;
   readonly #query = new Query();
   /** Of configs that are in force; the last one is. A reload that fails takes its own away again. */
-  #servers: readonly DnsServer[] = [];
+  #active: readonly Active[] = [];
+  readonly #listeners = new Set<OnAddressRecycled>();
   #pool: FakeIpPool | null = null;
   #opening: Promise<void> = Promise.resolve();
 
@@ -40,13 +47,34 @@ export class DnsService implements Answerer {
     this.#newStore = newStore;
   }
 
-  /** The fake addresses; null: no config wants any. */
+  /** The fake addresses that are in force; null: there are none. */
   get fakes(): FakeIpPool | null {
-    return this.#pool;
+    return this.#active.at(-1)?.fakes ?? null;
+  }
+
+  /** Throws NekitError `NO_FAKE_RANGE` where there are no fake addresses. */
+  assign(name: string, family: 4 | 6): string {
+    const { fakes } = this;
+    if (fakes === null) throw new NekitError('NO_FAKE_RANGE', 'there are no fake addresses: enhanced-mode is not fake-ip');
+    return fakes.assign(name, family);
+  }
+
+  domainOf(address: string): string | null {
+    return this.fakes?.domainOf(address) ?? null;
+  }
+
+  contains(address: string): boolean {
+    return this.fakes?.contains(address) ?? false;
+  }
+
+  /** A name lost its addresses to another. The returned function takes it back. */
+  onRecycled(run: OnAddressRecycled): () => void {
+    this.#listeners.add(run);
+    return () => this.#listeners.delete(run);
   }
 
   respond(bytes: Uint8Array, start: number, end: number, transport: Transport, out: Uint8Array): number | Promise<Uint8Array | null> {
-    const server = this.#servers.at(-1);
+    const server = this.#active.at(-1)?.server;
     return server === undefined ? this.#error(bytes, start, end, out, RCODE.SERVFAIL) : server.respond(bytes, start, end, transport, out);
   }
 
@@ -56,14 +84,15 @@ export class DnsService implements Answerer {
 
   /** Whether a config is in force. */
   get isNeeded(): boolean {
-    return this.#servers.length > 0;
+    return this.#active.length > 0;
   }
 
   /** From here on it answers; the returned function takes it away. */
-  enter(server: DnsServer): () => void {
-    this.#servers = [...this.#servers, server];
+  enter(server: DnsServer, fakes: FakeIpPool | null): () => void {
+    const active = { server, fakes };
+    this.#active = [...this.#active, active];
     return () => {
-      this.#servers = this.#servers.filter((other) => other !== server);
+      this.#active = this.#active.filter((other) => other !== active);
     };
   }
 
@@ -74,6 +103,9 @@ export class DnsService implements Answerer {
     const before = this.#pool;
     const { range4, range6 } = config;
     const pool = new FakeIpPool({ range4, range6, seed: randomBytes(4).readInt32LE(), store: this.#storeFor(config, key, place), warn: place.warn });
+    pool.onRecycled((name, addresses) => {
+      for (const run of this.#listeners) run(name, addresses);
+    });
     this.#pool = pool;
     // One file, one user: the old one lets go of it first.
     this.#opening = this.#opening.then(() => before?.close()).then(() => pool.open());

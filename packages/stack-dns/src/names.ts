@@ -35,6 +35,7 @@ function ruleOf(entry: string): readonly [kind: 'GEOSITE' | 'RULE-SET' | null, p
 /** Whether a rule holds for a name that nobody has looked up. One that would have to wait for something does not. */
 export function holds(rule: Rule, name: string): boolean {
   const verdict = rule.match(sessionTo(name), factsOf([]));
+  if (verdict instanceof Promise) verdict.catch(() => undefined); // nobody waits for it
   return verdict === true;
 }
 

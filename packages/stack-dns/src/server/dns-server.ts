@@ -9,7 +9,7 @@ import type { FakeIpPool } from '../fake-ip/fake-ip-pool.js';
 import type { NameTest } from '../names.js';
 import { type Aged, type DnsClient, STALE_TTL } from '../upstream/dns-client.js';
 import { addressesOf, ageTtls, readAnswer } from '../wire/answer.js';
-import { EDNS_UDP, MAX_MESSAGE, PLAIN_UDP, RCODE, TYPE } from '../wire/message.js';
+import { CLASS_IN, EDNS_UDP, HEADER, MAX_MESSAGE, PLAIN_UDP, RCODE, TYPE } from '../wire/message.js';
 import { Query, SILENCE, UNDERSTOOD } from '../wire/query.js';
 import { queryMessage, questionFor, questionOf } from '../wire/question.js';
 import { type DnsRecord, recordBytes } from '../wire/records.js';
@@ -21,9 +21,6 @@ export type Transport = 'udp' | 'tcp';
 
 /** Seconds that what stands in `hosts` may be remembered: a config is changed now and then. */
 const HOSTS_TTL = 10;
-/** Seconds that "ask for a type" may be remembered (RFC 8482 section 4.2 has an hour). */
-const ANY_TTL = 3_600;
-
 export interface DnsServerOptions {
   readonly client: DnsClient;
   readonly hosts: () => Hosts;
@@ -78,7 +75,7 @@ export class DnsServer {
   /** -1: not at once. */
   #atOnce(query: Query, bytes: Uint8Array, start: number, transport: Transport, out: Uint8Array): number {
     const { type } = query;
-    if (type === TYPE.ANY) return recordsReply(out, query, bytes, start, 1, anyRecords(textOf(query)));
+    if (type === TYPE.ANY) return recordsReply(out, query, bytes, start, 1, ANY_RECORD);
     if (query.isHostName) {
       const known = this.#ownAnswer(query, bytes, start, transport, out);
       if (known !== -1) return known;
@@ -224,7 +221,5 @@ function aliasOf(hosts: Hosts, name: string): string | null {
   return found !== null && 'alias' in found && addressFamily(found.alias) === 0 ? found.alias : null;
 }
 
-/** One small record instead of all (RFC 8482 section 4.2). */
-function anyRecords(name: string): Uint8Array {
-  return recordBytes([{ type: 'HINFO', name, ttl: ANY_TTL, data: { cpu: 'RFC8482', os: '' } }]);
-}
+/** One small record instead of all (RFC 8482 section 4.2): HINFO of the question's name, for an hour. */
+const ANY_RECORD = Uint8Array.from([0xc0, HEADER, 0, 13, 0, CLASS_IN, 0, 0, 0x0e, 0x10, 0, 9, 7, ...Buffer.from('RFC8482'), 0]);
