@@ -2,8 +2,8 @@
 //
 //   node bench/dns/run.mjs [--seconds 3] [--rounds 3] [--names 10000]
 //
-// Servers run on one core (taskset -c 0), who asks on another. Closed loop: 128 questions under way for the rate, one for the time that an answer takes. Rounds alternate between the
-// servers, and the best of each counts.
+// Servers run on one core (taskset -c 0), who asks on another. Closed loop, each question from a socket of its own: 128 under way for the rate, one for the time that
+// an answer takes. Rounds alternate between the servers, and the best of each counts.
 import { execFile, spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';

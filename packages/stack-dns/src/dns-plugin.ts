@@ -1,8 +1,8 @@
 import { type AdapterDefinition, CLOCK, type InboundDefinition, type Plugin, parseEndpoint } from '@nekit/core';
 import { z } from 'zod';
 import { dnsSection } from './dns-section.js';
-import { DNS_SERVICE, DnsService } from './dns-service.js';
 import type { FakeIpStore } from './fake-ip/store.js';
+import { KERNEL_DNS, KernelDns } from './kernel-dns.js';
 import { DnsAdapter } from './server/dns-adapter.js';
 import { DnsInbound } from './server/dns-inbound.js';
 
@@ -19,13 +19,13 @@ const inbound: InboundDefinition<z.infer<typeof listener>> = {
   type: 'dns',
   config: listener,
   create: ({ listen, port, 'rate-limit': rateLimit }, context) =>
-    new DnsInbound({ endpoint: { host: hostOf(listen) ?? '127.0.0.1', port }, rateLimit, server: context.get(DNS_SERVICE) }, context),
+    new DnsInbound({ endpoint: { host: hostOf(listen) ?? '127.0.0.1', port }, rateLimit, server: context.get(KERNEL_DNS) }, context),
 };
 
 const adapter: AdapterDefinition<object> = {
   type: 'dns',
   config: z.object({}),
-  create: (_config, context) => new DnsAdapter(context.tag, context.get(DNS_SERVICE)),
+  create: (_config, context) => new DnsAdapter(context.tag, context.get(KERNEL_DNS)),
 };
 
 function hostOf(text: string): string | null {
@@ -44,7 +44,7 @@ export function createDnsPlugin({ newStore }: DnsPluginOptions = {}): Plugin {
     name: 'stack-dns',
     api: 1,
     setup(context) {
-      context.provide(DNS_SERVICE, (get) => new DnsService(get(CLOCK), newStore ?? null));
+      context.provide(KERNEL_DNS, (get) => new KernelDns(get(CLOCK), newStore ?? null));
       context.section(dnsSection);
       context.inbound(inbound);
       context.adapter(adapter);

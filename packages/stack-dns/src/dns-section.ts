@@ -13,8 +13,8 @@ import {
   TIMERS,
 } from '@nekit/core';
 import { type DnsConfig, DnsSchema } from './config.js';
-import { DNS_SERVICE } from './dns-service.js';
 import { fakeFilter } from './fake-ip/fake-filter.js';
+import { KERNEL_DNS } from './kernel-dns.js';
 import { DnsServer } from './server/dns-server.js';
 import { SystemHosts } from './server/system-hosts.js';
 import { DnsClient } from './upstream/dns-client.js';
@@ -45,7 +45,7 @@ export const dnsSection: SectionDefinition<DnsConfig> = {
 function create(config: DnsConfig, context: SectionContext): Section {
   const { keys } = config;
   const clock = context.get(CLOCK);
-  const service = context.get(DNS_SERVICE);
+  const shared = context.get(KERNEL_DNS);
   const ipv6 = context.ipv6 && keys.ipv6;
   const systemHosts = new SystemHosts(keys['use-hosts'] ? context.hosts : NO_HOSTS, clock, keys['use-system-hosts'] ? undefined : null);
   const hosts = (): Hosts => systemHosts.current();
@@ -60,6 +60,7 @@ function create(config: DnsConfig, context: SectionContext): Section {
     adapter: (tag) => context.adapter(tag),
     random: (length) => randomBytes(length),
     rule: (kind, payload) => context.rule(kind, payload),
+    nameServer: (scheme, address, adapter) => context.nameServer(scheme, address, adapter),
   });
   const clientFor = (purpose: Purpose, maxEntries: number): DnsClient =>
     new DnsClient({
@@ -80,14 +81,14 @@ function create(config: DnsConfig, context: SectionContext): Section {
     dialResolver: upstreams.hasDirect ? resolverOver(clientFor('dial', DIAL_ENTRIES)) : resolver,
     async load() {
       const warn = (message: string): void => context.warn('DNS_FAKE_IP_STORE', message);
-      const fakes = wantsFakes ? service.poolFor(config, { folder: context.folder, cacheFolder: context.cacheFolder, warn }) : null;
-      await service.opened();
-      leave = service.enter(new DnsServer({ client, hosts, ipv6, fakes, isReal: filter, fakeTtl: keys['fake-ip-ttl'] }), fakes);
+      const fakes = wantsFakes ? shared.poolFor(config, { folder: context.folder, cacheFolder: context.cacheFolder, warn }) : null;
+      await shared.opened();
+      leave = shared.enter(new DnsServer({ client, hosts, ipv6, fakes, isReal: filter, fakeTtl: keys['fake-ip-ttl'] }), fakes);
     },
     async close() {
       leave();
       upstreams.close();
-      if (!service.isNeeded) await service.close();
+      if (!shared.isNeeded) await shared.close();
     },
   };
 }
@@ -110,6 +111,10 @@ function check(config: DnsConfig, around: SectionSurroundings): void {
     if (adapter !== null && !around.adapters.has(adapter)) {
       const guess = closest(adapter, around.adapters);
       around.error(`"${text}": there is no proxy or group "${adapter}".${guess === null ? '' : ` Did you mean "${guess}"?`}`, path);
+    }
+    if (spec.transport === 'other' && !around.resolvers.has(spec.scheme)) {
+      const known = ['udp', 'tcp', 'tls', 'https', 'rcode', ...around.resolvers].map((scheme) => `${scheme}://`);
+      around.error(`"${text}" has the unknown scheme ${spec.scheme}://: there are ${known.join(', ')} and system`, path);
     }
     const isOwn = listen !== null && endpoint !== null && endpoint.port === listen.port && isThisHost(endpoint.host, listen.host);
     if (isOwn && adapter === null) around.error(`"${text}" is our own name server (listen: ${keys.listen}), which would ask itself`, path);

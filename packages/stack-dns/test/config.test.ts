@@ -37,7 +37,6 @@ void t.test('servers, as Clash writes them', async (t) => {
     ['quic://dns.example', /QUIC/],
     ['dhcp://en0', /DHCP/],
     ['http://dns.example', /https/],
-    ['foo://x', /unknown scheme/],
     ['rcode://what', /refused/],
     ['1.1.1.1#a&nope=1', /"nope"/],
     ['not a server', /no name server/],
@@ -69,6 +68,7 @@ void t.test('a right section has no problems', async (t) => {
 void t.test('mistakes are told at their key', async (t) => {
   for (const [dns, words] of [
     [{ nameserver: ['1.1.1.1', 'quic://x'] }, /error dns\.nameserver\.1: .*QUIC/],
+    [{ nameserver: ['foo://x'] }, /error dns\.nameserver\.0: .*unknown scheme foo:/],
     [{ nameserver: '1.1.1.1#hoem' }, /error dns\.nameserver: .*no proxy or group "hoem"\. Did you mean "home"/],
     [{ 'default-nameserver': ['dns.example'] }, /error dns\.default-nameserver\.0: .*has a name/],
     [{ 'fake-ip-range': '198.18.0.1' }, /error dns\.fake-ip-range: .*198\.18\.0\.1/],

@@ -7,7 +7,7 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { createKernel, type Kernel, type KernelInput, never } from '@nekit/core';
+import { createKernel, definePlugin, type Kernel, type KernelInput, never } from '@nekit/core';
 import { eventually, startEcho, within } from '@nekit/core/testing';
 import t, { type Test } from 'tap';
 import { createDnsPlugin } from '../dist/dns-plugin.js';
@@ -236,4 +236,29 @@ void t.test('a name server that would ask itself is refused by the socket', asyn
   const started = performance.now();
   t.equal(decoded(await askUdp(port, queryBytes('loop.example', 'A'))).rcode, 2);
   t.ok(performance.now() - started < 2_000, 'at once');
+});
+
+void t.test('a plugin brings a kind of server', async (t) => {
+  const reached: string[] = [];
+  const plugin = definePlugin({
+    name: 'mine',
+    api: 1,
+    setup: (context) =>
+      context.resolver({
+        scheme: 'mine',
+        create: (address, given) => ({
+          ask: async (query) => {
+            reached.push(`${address} by ${given.adapter().tag}`);
+            return replyTo(query, { answers: [{ type: 'A', name: decoded(query).questions?.[0]?.name ?? '', ttl: 60, data: '192.0.2.5' }] });
+          },
+        }),
+      }),
+  });
+  const dns = { enable: true, listen: '127.0.0.1:0', nameserver: 'mine://somewhere#REJECT' };
+  const kernel = createKernel({ dns }, { plugins: [createDnsPlugin(), plugin], cacheFolder: null });
+  t.teardown(() => kernel.stop());
+  await kernel.start();
+  t.same(said(await askUdp(kernel.listeners()[0]?.endpoint?.port ?? 0, queryBytes('a.example', 'A'))), ['A 192.0.2.5']);
+  t.same(reached, ['somewhere by REJECT']);
+  t.throws(() => createKernel({ dns }, { plugins: [createDnsPlugin()] }), /unknown scheme mine:/);
 });

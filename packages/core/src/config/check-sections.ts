@@ -49,6 +49,7 @@ export class SectionChecker {
     for (const [key, config] of this.sections)
       this.#registry.sections.get(key)?.definition.check?.(config, {
         adapters,
+        resolvers: new Set(this.#registry.resolvers.names()),
         serversOf,
         error: (message, path) => this.#problems.error('BAD_VALUE', message, [key, ...path]),
         warning: (message, path) => this.#problems.warning('UNSUPPORTED_VALUE', message, [key, ...path]),

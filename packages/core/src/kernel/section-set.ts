@@ -1,3 +1,4 @@
+import type { Adapter } from '../adapter/adapter.js';
 import { serverOf } from '../config/check-sections.js';
 import { ConfigError } from '../config/config-error.js';
 import type { KernelConfig } from '../config/types.js';
@@ -30,7 +31,7 @@ export class SectionSet {
 
   /** Throws ConfigError for what a section's `create` throws. */
   create(config: KernelConfig, around: Surroundings): void {
-    const context = contextOf(config, around);
+    const context = contextOf(config, this.#registry, around);
     for (const [key, options] of config.sections) {
       const definition = this.#registry.sections.get(key)?.definition;
       if (definition === undefined) continue;
@@ -60,7 +61,7 @@ export class SectionSet {
   }
 }
 
-function contextOf(config: KernelConfig, { adapters, known, cacheFolder, warn, get }: Surroundings): SectionContext {
+function contextOf(config: KernelConfig, registry: Registry, { adapters, known, cacheFolder, warn, get }: Surroundings): SectionContext {
   const { folder, hosts, ipv6, proxies } = config;
   return {
     folder,
@@ -72,6 +73,12 @@ function contextOf(config: KernelConfig, { adapters, known, cacheFolder, warn, g
       const adapter = adapters.get(tag);
       if (adapter === undefined) throw new NekitError('UNKNOWN_ADAPTER', `there is no proxy or group "${tag}"`);
       return adapter;
+    },
+    nameServer(scheme, address, tag) {
+      const definition = registry.resolvers.get(scheme)?.definition;
+      if (definition === undefined) throw new Error(`no plugin brings name servers ${scheme}://`);
+      const adapter = (): Adapter => this.adapter(tag ?? 'DIRECT');
+      return definition.create(address, { adapter, get });
     },
     rule: (kind, payload) => buildRule(kind, payload, [], {}, known),
     warn,

@@ -43,6 +43,7 @@ export interface PluginContext {
   rule(definition: RuleDefinition): void;
   stack<C>(definition: StackDefinition<C>): void;
   section<C>(definition: SectionDefinition<C>): void;
+  resolver(definition: ResolverDefinition): void;
   /** A value for others to `get`; made at most once per kernel, when first asked for. */
   provide<T>(token: Token<T>, factory: (get: <D>(token: Token<D>) => D) => T): void;
   get<T>(token: Token<T>): T;
@@ -89,6 +90,26 @@ export interface StackDefinition<C> {
   create(config: C, context: StackContext): IpStack;
 }
 
+/** A kind of name server, as `nameserver: mine://…` spells it. */
+export interface ResolverDefinition {
+  /** What stands in front of `://`, in lower case. */
+  readonly scheme: string;
+  /** `address`: what stands behind it, up to `#`. Opens nothing. Throws a plain Error for an address that is wrong. */
+  create(address: string, context: ResolverContext): NameServer;
+}
+
+export interface ResolverContext {
+  /** To reach the server through: the one behind `#`, or the direct one. Not before it is asked. */
+  adapter(): Adapter;
+  get<T>(token: Token<T>): T;
+}
+
+export interface NameServer {
+  /** The answer to a DNS message (RFC 1035), with its id and its question. Rejects with a NetError, also when the signal fires. Both messages are read-only. */
+  ask(query: Uint8Array, signal: Cancel): Promise<Uint8Array>;
+  close?(): void;
+}
+
 /** A section at the top of the config, as `dns:`. */
 export interface SectionDefinition<C> {
   readonly key: string;
@@ -106,6 +127,8 @@ export interface SectionDefinition<C> {
 export interface SectionSurroundings {
   /** Of adapters and groups. */
   readonly adapters: ReadonlySet<string>;
+  /** Schemes of name servers that plugins have brought. */
+  readonly resolvers: ReadonlySet<string>;
   /** Names of hosts that have to be looked up before anything can be dialled through an adapter. */
   serversOf(adapter: string): readonly string[];
   /** `path` begins below the section's key. */
@@ -125,6 +148,8 @@ export interface SectionContext {
   readonly servers: ReadonlySet<string>;
   /** An adapter by its tag; not before `load`. Throws NekitError `UNKNOWN_ADAPTER`. */
   adapter(tag: string): Adapter;
+  /** A server of a kind that a plugin has brought; `adapter` null: reached directly. Throws a plain Error. */
+  nameServer(scheme: string, address: string, adapter: string | null): NameServer;
   /** A condition as in `rules:`. Throws a plain Error for a kind that there is not, or a payload that is wrong. */
   rule(kind: string, payload: string): Rule;
   /** Told as `kernel.warning`. */

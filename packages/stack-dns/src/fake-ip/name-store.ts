@@ -12,7 +12,7 @@ const SIZES = [16, 32, 64, 128, 256] as const;
 const NONE = -1;
 
 export class NameStore {
-  readonly #chunks: Uint8Array[] = [];
+  readonly #chunks: Buffer[] = [];
   /** First free block of each size; the next one's place stands in its first four bytes. */
   readonly #free = new Int32Array(SIZES.length).fill(NONE);
   /** Behind the last block, in the last chunk. */
@@ -45,8 +45,8 @@ export class NameStore {
   }
 
   text(at: number, length: number): string {
-    const chunk = this.#chunk(at);
-    return Buffer.from(chunk.buffer, chunk.byteOffset, CHUNK).toString('latin1', at & (CHUNK - 1), (at & (CHUNK - 1)) + length);
+    const from = at & (CHUNK - 1);
+    return this.#chunk(at).toString('latin1', from, from + length);
   }
 
   /** The letters, lent. */
@@ -69,14 +69,14 @@ export class NameStore {
     const size = SIZES[index] ?? 256;
     if (this.#chunks.length === 0 || (this.#end & (CHUNK - 1)) + size > CHUNK || this.#end === this.#chunks.length * CHUNK) {
       this.#end = this.#chunks.length * CHUNK;
-      this.#chunks.push(new Uint8Array(CHUNK));
+      this.#chunks.push(Buffer.alloc(CHUNK));
     }
     const at = this.#end;
     this.#end += size;
     return at;
   }
 
-  #chunk(at: number): Uint8Array {
+  #chunk(at: number): Buffer {
     const chunk = this.#chunks[at >>> CHUNK_SHIFT];
     if (chunk === undefined) throw new RangeError(`no name at ${at}`); // a bug of ours
     return chunk;

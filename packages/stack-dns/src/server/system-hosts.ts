@@ -1,6 +1,6 @@
 /** The hosts that the system knows (hosts(5)), behind those of the config. */
 import { readFileSync, statSync } from 'node:fs';
-import { addressFamily, type Clock, type Hosts, normaliseAddress, normaliseHost } from '@nekit/core';
+import { addressFamily, type Clock, errorCode, type Hosts, normaliseAddress, normaliseHost } from '@nekit/core';
 
 /** It is looked at again after this long, in ms. */
 const REFRESH = 5_000;
@@ -29,11 +29,9 @@ export class SystemHosts {
     const now = this.#clock.now();
     if (this.#path === null || now - this.#lookedAt < REFRESH) return this.#merged;
     this.#lookedAt = now;
-    const stats = statSync(this.#path, { throwIfNoEntry: false });
-    const modified = stats === undefined ? '' : `${stats.mtimeMs} ${stats.size}`;
-    if (modified === this.#modified) return this.#merged;
-    this.#modified = modified;
-    this.#system = stats === undefined || !stats.isFile() || stats.size > MAX_BYTES ? new Map() : parseHosts(readFileSync(this.#path, 'utf8'));
+    const read = this.#read(this.#path);
+    if (read === null) return this.#merged;
+    this.#system = read;
     const [own, system] = [this.#own, this.#system];
     this.#merged = {
       size: own.size + system.size,
@@ -41,6 +39,23 @@ export class SystemHosts {
       get: (name) => own.get(name) ?? system.get(name),
     };
     return this.#merged;
+  }
+
+  /** null: as it was before. What cannot be read is as good as empty. */
+  #read(path: string): Hosts | null {
+    let modified = '';
+    let found: Hosts = new Map();
+    try {
+      const stats = statSync(path, { throwIfNoEntry: false });
+      if (stats !== undefined) modified = `${stats.mtimeMs} ${stats.size}`;
+      if (modified === this.#modified) return null;
+      if (stats?.isFile() === true && stats.size <= MAX_BYTES) found = parseHosts(readFileSync(path, 'utf8'));
+    } catch (error) {
+      modified = errorCode(error);
+      if (modified === this.#modified) return null;
+    }
+    this.#modified = modified;
+    return found;
   }
 }
 

@@ -74,7 +74,7 @@ export class ServerList {
         if (settled || member === undefined) return;
         running++;
         if (next < order.length) stopTimer = clock.after(PATIENCE, begin);
-        this.#askOne(member, question, stop).then(
+        this.#askOne(member, question, stop, signal).then(
           (answer) => {
             running--;
             if (isGood(answer)) settle(() => resolve(answer));
@@ -107,7 +107,7 @@ export class ServerList {
     for (const { upstream } of this.#members) upstream.close();
   }
 
-  async #askOne(member: Member, question: Question, signal: Cancel): Promise<Answer> {
+  async #askOne(member: Member, question: Question, signal: Cancel, asker: Cancel): Promise<Answer> {
     const { clock } = this.#options;
     const { upstream } = member;
     const start = clock.now();
@@ -124,7 +124,7 @@ export class ServerList {
     } catch (error) {
       // Who lost a race is only as slow as it was up to then.
       if (signal.reason === LOST) member.ms = Math.max(member.ms, clock.now() - start);
-      else {
+      else if (asker.reason === null) {
         member.failures++;
         member.until = clock.now() + Math.min(MAX_PENALTY, PENALTY * 2 ** (member.failures - 1));
       }

@@ -2,7 +2,7 @@
 import { addressFamily, type Endpoint, normaliseHost, parseEndpoint } from '@nekit/core';
 import { RCODE_NAMES } from '../wire/message.js';
 
-export type Transport = 'udp' | 'tcp' | 'tls' | 'https' | 'system' | 'rcode';
+export type Transport = 'udp' | 'tcp' | 'tls' | 'https' | 'system' | 'rcode' | 'other';
 
 export interface ServerSpec {
   /** As it was written: the name in messages. */
@@ -10,6 +10,9 @@ export interface ServerSpec {
   readonly transport: Transport;
   /** Of `system` and `rcode` there is none. */
   readonly endpoint: Endpoint | null;
+  /** Of `other`, which a plugin knows: the scheme, and what stands behind it. */
+  readonly scheme: string;
+  readonly address: string;
   /** Of DoH. */
   readonly url: URL | null;
   readonly rcode: number;
@@ -45,17 +48,20 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
 export function parseServer(text: string): ServerSpec {
   const [address = '', ...rest] = text.trim().split('#');
   const settings = settingsOf(rest.join('#'));
-  const common = { text, url: null, endpoint: null, rcode: 0, ...settings };
+  const common = { text, url: null, endpoint: null, rcode: 0, scheme: '', address: '', ...settings };
   if (/^system(?::\/\/)?$/i.test(address)) return { ...common, transport: 'system' };
-  const scheme = /^([a-z0-9]+):\/\//i.exec(address)?.[1]?.toLowerCase() ?? 'udp';
-  const behind = address.replace(/^[a-z0-9]+:\/\//i, '');
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(address)?.[1]?.toLowerCase() ?? 'udp';
+  const behind = address.replace(/^[a-z][a-z0-9+.-]*:\/\//i, '');
   if (scheme === 'rcode') {
     const rcode = RCODE_NAMES[behind.toLowerCase()];
     if (rcode === undefined) throw new Error(`"${text}" names no answer: it is one of ${Object.keys(RCODE_NAMES).join(', ')}`);
     return { ...common, transport: 'rcode', rcode };
   }
   const port = PORTS[scheme];
-  if (port === undefined) throw new Error(ELSEWHERE[scheme] ?? `"${text}" has the unknown scheme ${scheme}://: write udp, tcp, tls, https, system or rcode`);
+  if (port === undefined) {
+    if (ELSEWHERE[scheme] !== undefined) throw new Error(ELSEWHERE[scheme]);
+    return { ...common, transport: 'other', scheme, address: behind };
+  }
   if (scheme === 'https') return { ...common, transport: 'https', ...httpsOf(text, address) };
   const endpoint = parseEndpoint(behind.replace(/\/$/, ''), port);
   if (endpoint === null || endpoint.port === 0)
@@ -111,5 +117,5 @@ function decode(text: string): string {
 
 /** Whether a server can be asked without knowing any name. */
 export function isPlain({ endpoint, transport }: ServerSpec): boolean {
-  return endpoint === null ? transport === 'system' || transport === 'rcode' : addressFamily(endpoint.host) !== 0;
+  return endpoint === null ? transport !== 'https' : addressFamily(endpoint.host) !== 0;
 }

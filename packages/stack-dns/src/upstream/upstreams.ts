@@ -1,5 +1,17 @@
 /** All servers of a config, and who is asked for what. */
-import { type Adapter, type Cancel, type Clock, type Hosts, NetError, type Resolver, type Rule, type Stream, type TimerWheel, TlsLayer } from '@nekit/core';
+import {
+  type Adapter,
+  type Cancel,
+  type Clock,
+  type Hosts,
+  type NameServer,
+  NetError,
+  type Resolver,
+  type Rule,
+  type Stream,
+  type TimerWheel,
+  TlsLayer,
+} from '@nekit/core';
 import type { DnsConfig, Policy } from '../config.js';
 import { holdsForAddress, type MakeRule, type NameTest, nameTest } from '../names.js';
 import { addressTest, LOCAL_NETWORKS } from '../networks.js';
@@ -9,6 +21,7 @@ import { type Question, queryMessage } from '../wire/question.js';
 import { DnsClient } from './dns-client.js';
 import { DnsResolver } from './dns-resolver.js';
 import { HttpsUpstream } from './https-upstream.js';
+import { OtherUpstream } from './other-upstream.js';
 import { ServerList } from './server-list.js';
 import type { ServerSpec } from './server-spec.js';
 import type { SystemServers } from './system-servers.js';
@@ -30,6 +43,8 @@ export interface UpstreamsOptions {
   adapter(tag: string): Adapter;
   random(length: number): Uint8Array;
   readonly rule: MakeRule;
+  /** A server of a kind that a plugin has brought. Throws a plain Error. */
+  nameServer(scheme: string, address: string, adapter: string | null): NameServer;
 }
 
 interface Ruled {
@@ -154,6 +169,7 @@ export class Upstreams {
   #made(spec: ServerSpec, context: UpstreamContext): Upstream {
     const { text, transport, endpoint, rcode, url } = spec;
     if (transport === 'rcode') return fixedAnswer(text, rcode, bareMessage);
+    if (transport === 'other') return new OtherUpstream(text, this.#options.nameServer(spec.scheme, spec.address, spec.adapter), this.#options);
     if (transport === 'system' || endpoint === null) return new SystemUpstream(spec, this.#options.system, context, this.#options);
     const route = new Route(endpoint, spec.adapter, context);
     const dial = (signal: Cancel): Promise<Stream> => route.dialStream(signal);

@@ -48,6 +48,9 @@ function make(t: Test, keys: Record<string, unknown>, options: Partial<Upstreams
     rule: (kind) => {
       throw new Error(`there is no rule ${kind}`);
     },
+    nameServer: (scheme) => {
+      throw new Error(`there is no ${scheme}`);
+    },
     ...options,
   });
   t.teardown(() => upstreams.close());
@@ -277,4 +280,26 @@ void t.test('through an adapter: it is given the name of the server, or speaks T
   t.same(await ask(), ['192.0.2.1']);
   t.same(await make(t, { nameserver: 'tcp://dns.example#home' }, {}, [adapter]).ask(), ['192.0.2.1']);
   t.same(seen, ['8.8.8.8:53', 'dns.example:53']);
+});
+
+void t.test('a kind of server that a plugin has brought', async (t) => {
+  const made: string[] = [];
+  const nameServer: UpstreamsOptions['nameServer'] = (scheme, address, adapter) => {
+    made.push(`${scheme} ${address} ${adapter}`);
+    return {
+      ask: async (query) => {
+        const { questions } = decoded(query);
+        if (questions?.[0]?.name === 'throws.example') throw new Error('no');
+        return replyTo(questions?.[0]?.name === 'wrong.example' ? Uint8Array.from(query, (byte, i) => (i === 0 ? byte ^ 1 : byte)) : query, {
+          answers: [address4(query)],
+        });
+      },
+    };
+  };
+  const address4 = (query: Uint8Array): DnsRecord => address(query, '192.0.2.44');
+  const { ask } = make(t, { nameserver: 'mine://some/where?x#home' }, { nameServer });
+  t.same(await ask(), ['192.0.2.44']);
+  t.same(made, ['mine some/where?x home']);
+  await t.rejects(ask('wrong.example'), { code: 'DNS_BAD_MESSAGE' });
+  await t.rejects(ask('throws.example'), /mine:.*no/);
 });

@@ -22,7 +22,7 @@ interface Active {
 }
 
 /** The name server of a kernel. */
-export const DNS_SERVICE = token<DnsService>('DnsService');
+export const KERNEL_DNS = token<KernelDns>('KernelDns');
 
 export interface PoolPlace {
   /** Of the config file. */
@@ -31,7 +31,7 @@ export interface PoolPlace {
   readonly warn: (message: string) => void;
 }
 
-export class DnsService implements Answerer, FakeIpTable {
+export class KernelDns implements Answerer, FakeIpTable {
   readonly #clock: Clock;
   readonly #newStore: ((key: string) => FakeIpStore) | null;
   readonly #query = new Query();
