@@ -71,7 +71,7 @@ t.test('the package rule', async (t) => {
     ['packages/adapter-a/src/a.ts', `import '@nekit/adapter-b';`, /another package than @nekit\/core/],
     ['packages/adapter-a/src/a.ts', `import '../../adapter-b/src/b.js';`, /leaves the package/],
     ['packages/adapter-a/src/a.ts', `import '@nekit/core/testing';`, /only tests/],
-    ['packages/adapter-a/src/a.ts', `import '@nekit/core/dist/net/a.js';`, /only "." and/],
+    ['packages/adapter-a/src/a.ts', `import '@nekit/core/dist/net/a.js';`, /only "\.", "\.\/ip" and/],
     ['packages/adapter-a/src/a.ts', `import '../test/b.js';`, /src imports test/],
     ['packages/adapter-a/test/a.test.ts', `import '@nekit/adapter-b';`, /another package/],
     ['packages/core/src/net/a.ts', `await import('@nekit/adapter-http');`, /core imports another package/],

@@ -149,9 +149,9 @@ t.test('installed in a project', async (t) => {
   await lists(t, file, folder, join(folder, 'node_modules'));
   await usesTheAddon(t, file, folder);
   t.test('a plugin that is not there', async (t) => {
-    const { exitCode, stderr } = await new Command(file, ['--plugins', 'example,ss', '-c', 'config.yaml'], folder).ended();
+    const { exitCode, stderr } = await new Command(file, ['--plugins', 'example,@nekit/nowhere', '-c', 'config.yaml'], folder).ended();
     t.equal(exitCode, 2);
-    t.equal(stderr, 'nekit-kernel: plugin "ss" is not installed; install it with: npm install @nekit/adapter-shadowsocks\n');
+    t.equal(stderr, 'nekit-kernel: plugin "@nekit/nowhere" is not installed; install it with: npm install @nekit/nowhere\n');
   });
 });
 
@@ -182,9 +182,9 @@ t.test('installed globally, run from somewhere else', async (t) => {
   await lists(t, file, elsewhere, join(prefix, 'lib', 'node_modules'));
   t.match(await versionOf(file, elsewhere), /\(native: none, TypeScript fallback: @nekit\/native: not installed\)$/, 'installed without the addon');
   t.test('a plugin that is not there', async (t) => {
-    const { exitCode, stderr } = await new Command(file, ['--plugins', 'dns'], elsewhere).ended();
+    const { exitCode, stderr } = await new Command(file, ['--plugins', '@nekit/nowhere'], elsewhere).ended();
     t.equal(exitCode, 2);
-    t.equal(stderr, `nekit-kernel: plugin "dns" is not installed; install it with: npm install -g @nekit/stack-dns --prefix ${prefix}\n`);
+    t.equal(stderr, `nekit-kernel: plugin "@nekit/nowhere" is not installed; install it with: npm install -g @nekit/nowhere --prefix ${prefix}\n`);
   });
 });
 

@@ -245,10 +245,171 @@ function copyCost(length) {
   return Math.round(((performance.now() - started) * 1e6) / rounds);
 }
 
+/** From one connection to another, each the other's socket: what the first client sends the second gets. */
+async function relayed(payload, perBatch, largest) {
+  const stage = new Stage(1500, largest);
+  const from = await stage.connect(1000);
+  const to = await stage.connect(2000);
+  const [left, right] = joined();
+  void from.stream.splice(left, options());
+  void to.stream.splice(right, options());
+  stage.stack.flush(stage.time);
+  stage.sink.clear();
+  // The batch: data of the first client, and behind it the second client's ACK.
+  const packet = template(from, payload);
+  const ack = template(to, 0);
+  const { parser } = stage;
+  parser.clear();
+  let at = TX;
+  for (let i = 0; i < perBatch; i++, at += (packet.length + 7) & ~7) {
+    bytes.set(packet, at);
+    parser.add(at, at + packet.length, 0, true);
+  }
+  bytes.set(ack, at);
+  parser.add(at, at + ack.length, 0, true);
+  let got = 0;
+  return measure(
+    'relay',
+    payload,
+    () => {
+      stage.time += 0.05;
+      for (let i = 0; i < perBatch; i++) {
+        parser.sequence[i] = from.seq;
+        from.seq = (from.seq + payload) >>> 0;
+        stage.stack.input(parser, i);
+      }
+      parser.acknowledgment[perBatch] = to.ack;
+      stage.stack.input(parser, perBatch);
+      stage.stack.flush(stage.time);
+      stage.stack.flush(stage.time); // the second connection has heard of its socket
+      for (let i = 0; i < stage.sink.count; i++) {
+        const start = stage.sink.start[i];
+        const length = stage.sink.end[i] - start - 40;
+        if (length > 0 && ((bytes[start + 22] << 8) | bytes[start + 23]) === 2000) {
+          to.ack = (to.ack + length) >>> 0;
+          got += length;
+        }
+      }
+      stage.sink.clear();
+      return perBatch;
+    },
+    () => {
+      if (got === 0) throw new Error('nothing came through');
+    },
+  );
+}
+
+/** Two sockets in memory, each of which receives what the other is sent, through a ring. */
+function joined() {
+  const ends = [];
+  for (const index of [0, 1]) {
+    const ring = new Uint8Array(1 << 20);
+    let head = 0;
+    let tail = 0;
+    ends.push({
+      index,
+      pending: 0,
+      onReadable: null,
+      onWritable: null,
+      onClose: null,
+      put(source, start, end) {
+        const count = Math.min(end - start, ring.length - (tail - head), ring.length - (tail & (ring.length - 1)));
+        ring.set(source.subarray(start, start + count), tail & (ring.length - 1));
+        tail += count;
+        this.onReadable?.();
+        return count;
+      },
+      send(source, start, end) {
+        return ends[1 - index].put(source, start, end);
+      },
+      receive(target, start, end) {
+        const count = Math.min(end - start, tail - head, ring.length - (head & (ring.length - 1)));
+        if (count === 0) return 0;
+        const from = head & (ring.length - 1);
+        target.set(ring.subarray(from, from + count), start);
+        head += count;
+        ends[1 - index].onWritable?.();
+        return count;
+      },
+      closeWrite() {},
+      abort() {},
+      relay: () => null,
+    });
+  }
+  return ends;
+}
+
+/** One connection among many: the look-up in a large table, and no two packets of one flow in a row. */
+async function crowd(flows) {
+  const stage = new Stage(1500, 65535);
+  const clients = [];
+  for (let i = 0; i < flows; i++) {
+    const client = await stage.connect(1000 + i);
+    void client.stream.splice(new MemoryConn(), options());
+    clients.push(client);
+  }
+  stage.stack.flush(stage.time);
+  const { parser } = stage;
+  parser.clear();
+  let at = TX;
+  for (let i = 0; i < 64; i++) {
+    const packet = template(clients[i], 1460);
+    bytes.set(packet, at);
+    parser.add(at, at + packet.length, 0, true);
+    at += (packet.length + 7) & ~7;
+  }
+  return measure(
+    `sink, ${flows} flows`,
+    1460,
+    () => {
+      stage.time += 0.05;
+      for (let i = 0; i < 64; i++) {
+        parser.sequence[i] = clients[i].seq;
+        clients[i].seq = (clients[i].seq + 1460) >>> 0;
+        stage.stack.input(parser, i);
+      }
+      stage.stack.flush(stage.time);
+      stage.sink.clear();
+      return 64;
+    },
+    () => {},
+  );
+}
+
+/** What a connection weighs that has nothing to do: after some bytes both ways, with a splice. */
+async function idle(count) {
+  const stage = new Stage(1500, 0);
+  stage.stack.flush(stage.time);
+  globalThis.gc?.();
+  const before = process.memoryUsage();
+  const kept = [];
+  for (let i = 0; i < count; i++) {
+    const client = await stage.connect(1 + i);
+    const remote = new MemoryConn();
+    void client.stream.splice(remote, options());
+    client.stream = null;
+    burst(stage, template(client, 100), 1, client, 100);
+    stage.stack.input(stage.parser, 0);
+    stage.stack.flush(stage.time);
+    stage.sink.clear();
+    kept.push(remote);
+  }
+  globalThis.gc?.();
+  const after = process.memoryUsage();
+  const perConn = (after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers) / count;
+  if (stage.stack.info.connections !== count || stage.stack.info.memory !== 0) throw new Error(JSON.stringify(stage.stack.info));
+  return Math.round(perConn);
+}
+
 const rows = [];
 rows.push(await sink(1460, 32, 'sink'));
 rows.push(await sink(64240, 4, 'sink'));
+rows.push(await crowd(64));
+rows.push(await crowd(10000));
 rows.push(await source(0, 1460));
 rows.push(await source(65535, 64240));
+rows.push(await relayed(1460, 32, 0));
+rows.push(await relayed(64240, 4, 65535));
 console.table(rows);
 console.log(`copy inside the slab: 1460 B ${copyCost(1460)} ns, 64240 B ${copyCost(64240)} ns`);
+console.log(`idle connection, splice, session and socket stand-in included: ${await idle(10000)} bytes`);

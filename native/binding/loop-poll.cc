@@ -27,15 +27,19 @@ LoopPoll* LoopPoll::open(Napi::Env env, int fd, std::function<void()> heard, std
     return nullptr;
   }
   dataOf(self->handle_) = self;
-  uv_poll_start(poll, kUvReadable, [](uv_poll_s* handle, int, int) {
-    auto* it = static_cast<LoopPoll*>(dataOf(handle));
-    if (it->closing_) return;
-    const Napi::HandleScope scope(it->env_);
-    it->heard_();
-  });
+  uv_poll_start(poll, kUvReadable, &LoopPoll::onPoll);
   napi_add_async_cleanup_hook(
       env, [](napi_async_cleanup_hook_handle, void* data) { static_cast<LoopPoll*>(data)->close(); }, self, &self->hook_);
   return self;
+}
+
+void LoopPoll::onPoll(uv_poll_s* handle, int status, int) {
+  auto* it = static_cast<LoopPoll*>(dataOf(handle));
+  if (it->closing_) return;
+  const Napi::HandleScope scope(it->env_);
+  it->heard_();
+  // libuv has stopped after an error. Who was called may not have seen it yet (a TUN that is being removed says EAGAIN for a moment), and is called again until it closes this.
+  if (status < 0 && !it->closing_) uv_poll_start(handle, kUvReadable, &LoopPoll::onPoll);
 }
 
 void LoopPoll::hold(bool alive) {

@@ -5,6 +5,8 @@
 
 #include <functional>
 
+struct uv_poll_s;
+
 namespace nekit {
 
 class LoopPoll {
@@ -21,6 +23,7 @@ class LoopPoll {
  private:
   LoopPoll(Napi::Env env, std::function<void()> heard, std::function<void()> closed);
   ~LoopPoll() = default;
+  static void onPoll(uv_poll_s* handle, int status, int events);
 
   napi_env env_;
   std::function<void()> heard_;

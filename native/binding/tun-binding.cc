@@ -70,19 +70,26 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
     fields_.acknowledgment = arrayOf<uint32_t>(batch, "acknowledgment", napi_uint32_array, most);
     fields_.window = arrayOf<uint16_t>(batch, "window", napi_uint16_array, most);
     fields_.segmentSize = arrayOf<uint16_t>(batch, "segmentSize", napi_uint16_array, most);
-    // The arrays keep their memory as long as they live, and nobody may replace them: they are held one by one.
-    for (const char* kept : {"bytes", "start", "end", "transport", "payload", "version", "protocol", "flags", "sourcePort", "destinationPort", "flow", "sequence",
+    for (const char* name : {"bytes", "start", "end", "transport", "payload", "version", "protocol", "flags", "sourcePort", "destinationPort", "flow", "sequence",
                              "acknowledgment", "window", "segmentSize"})
-      keep_.push_back(Napi::Persistent(batch.Get(kept).As<Napi::Object>()));
-    keep_.push_back(Napi::Persistent(info[1].As<Napi::Object>()));
+      keep(batch.Get(name).As<Napi::TypedArray>());
+    keep(drops);
     onPackets_ = Napi::Persistent(info[2].As<Napi::Function>());
     if (getentropy(&seed_, sizeof seed_) != 0) throw Napi::Error::New(env, "Tun: the system gives no random bytes");
   }
 
  private:
+  // Once for each buffer, however many arrays lie in it.
+  void keep(const Napi::TypedArray& array) {
+    const Napi::ArrayBuffer buffer = array.ArrayBuffer();
+    for (const auto& kept : buffers_)
+      if (kept.Value().StrictEquals(buffer)) return;
+    buffers_.push_back(Napi::Persistent(buffer.As<Napi::Object>()));
+  }
+
   // name, offload, multiQueue: 0 or -errno
   Napi::Value open(const Napi::CallbackInfo& info) {
-    if (device_ != nullptr) return Napi::Number::New(info.Env(), -EALREADY);
+    if (used_) return Napi::Number::New(info.Env(), -EALREADY);
     TunOptions options;
     options.name = info[0].ToString().Utf8Value();
     options.offload = flagOf(info, 1);
@@ -92,11 +99,11 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
     return started(info, std::move(device), error);
   }
 
-  // fd: 0 or -errno. It is ours from here on.
+  // fd, offload: 0 or -errno. It stays its owner's.
   Napi::Value adopt(const Napi::CallbackInfo& info) {
-    if (device_ != nullptr) return Napi::Number::New(info.Env(), -EALREADY);
+    if (used_) return Napi::Number::New(info.Env(), -EALREADY);
     auto device = std::make_unique<TunDevice>();
-    const int error = device->adopt(intOf(info, 0));
+    const int error = device->adopt(info[0].IsNumber() ? intOf(info, 0) : -1, flagOf(info, 1));
     return started(info, std::move(device), error);
   }
 
@@ -104,21 +111,34 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
     if (error != 0) return Napi::Number::New(info.Env(), -error);
     device_ = std::move(device);
     poll_ = LoopPoll::open(info.Env(), device_->fd(), [this] { turn(); }, [this] { gone(); });
-    if (poll_ == nullptr) device_.reset();
-    else Ref();  // until `close` or the environment's end
+    if (poll_ == nullptr) {
+      device_.reset();
+      return Napi::Number::New(info.Env(), 0);  // an error is on its way
+    }
+    used_ = true;
+    Ref();  // until `close` or the environment's end
     return Napi::Number::New(info.Env(), 0);
   }
 
   void turn() {
     if (device_ == nullptr) return;
     bool more = false;
-    const int count = device_->read(slab_, fields_, seed_, drops_, more);
+    const int count = isWhole() ? device_->read(slab_, fields_, seed_, drops_, more) : -EFAULT;
     if (count == 0) return;
     running_ = true;
     call(count);
     running_ = false;
     if (poll_ == nullptr) finish();
     else if (count < 0) poll_->close();  // it would be told for ever
+  }
+
+  // Whether all memory is still where it was: JavaScript may transfer an array to another thread, by mistake.
+  bool isWhole() const {
+    for (const auto& buffer : buffers_) {
+      bool detached = true;
+      if (napi_is_detached_arraybuffer(Env(), buffer.Value(), &detached) != napi_ok || detached) return false;
+    }
+    return true;
   }
 
   void call(int32_t count) {
@@ -133,6 +153,7 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
 
   // bytes, records, count: how many packets were sent; the others are counted as dropped
   Napi::Value write(const Napi::CallbackInfo& info) {
+    if (device_ == nullptr) return Napi::Number::New(info.Env(), 0);  // nor is there where to count
     const Bytes bytes = nekit::bytesOf(info.Env(), info[0]);
     napi_typedarray_type type;
     size_t length = 0;
@@ -143,9 +164,9 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
     uint32_t sent = 0;
     for (size_t i = 0; i < count; ++i, records += kRecord) {
       const bool inside = bytes.data != nullptr && records[0] <= records[1] && records[1] <= bytes.length;
-      if (inside && device_ != nullptr && device_->write(bytes.data + records[0], records[1] - records[0], static_cast<uint16_t>(records[2])) == 0) ++sent;
-      else drops_[static_cast<size_t>(Drop::kOutput)] += 1;
+      if (inside && device_->write(bytes.data + records[0], records[1] - records[0], static_cast<uint16_t>(records[2])) == 0) ++sent;
     }
+    if (sent < count && isWhole()) drops_[static_cast<size_t>(Drop::kOutput)] += static_cast<double>(count - sent);
     return Napi::Number::New(info.Env(), sent);
   }
 
@@ -161,10 +182,9 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
   }
 
   void finish() {
-    keep_.clear();
+    if (buffers_.empty()) return;
+    buffers_.clear();
     onPackets_.Reset();
-    if (released_) return;
-    released_ = true;
     Unref();
   }
 
@@ -178,10 +198,11 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
   FlowSeed seed_{};
   uint8_t* slab_ = nullptr;
   double* drops_ = nullptr;
-  std::vector<Napi::ObjectReference> keep_;
+  // What all of these point into: kept alive until `finish`, which comes once.
+  std::vector<Napi::ObjectReference> buffers_;
   Napi::FunctionReference onPackets_;
   bool running_ = false;
-  bool released_ = false;
+  bool used_ = false;
 };
 
 // netlink(request): the answer, or -errno

@@ -55,19 +55,13 @@ int TunDevice::open(const TunOptions& options) {
   return setUp(options.offload ? kOffloadChecksum | kOffloadTcp | kOffloadUdp : 0);
 }
 
-int TunDevice::adopt(int fd) {
-  fd_ = fd;
+int TunDevice::adopt(int fd, bool offload) {
   ifreq request{};
-  if (ioctl(fd_, TUNGETIFF, &request) != 0) {
-    const int error = errno == ENOTTY ? EINVAL : errno;
-    close();
-    return error;
-  }
+  if (ioctl(fd, TUNGETIFF, &request) != 0) return errno == ENOTTY ? EINVAL : errno;
   const int flags = request.ifr_flags & 0xffff;
-  if ((flags & IFF_TUN) == 0 || (flags & IFF_NO_PI) == 0) {
-    close();
-    return EINVAL;  // TAP, or with a protocol word in front
-  }
+  if ((flags & IFF_TUN) == 0 || (flags & IFF_NO_PI) == 0) return EINVAL;  // TAP, or with a protocol word in front
+  fd_ = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (fd_ < 0) return errno;
   const int mode = fcntl(fd_, F_GETFL);
   if (mode < 0 || fcntl(fd_, F_SETFL, mode | O_NONBLOCK) != 0) {
     const int error = errno;
@@ -76,7 +70,7 @@ int TunDevice::adopt(int fd) {
   }
   name_.assign(request.ifr_name, strnlen(request.ifr_name, sizeof request.ifr_name));
   header_ = (flags & IFF_VNET_HDR) != 0;
-  return setUp(header_ ? kOffloadChecksum | kOffloadTcp | kOffloadUdp : 0);
+  return setUp(offload ? kOffloadChecksum | kOffloadTcp | kOffloadUdp : 0);
 }
 
 // Agrees on the header's length and on as many offloads as the kernel has.
@@ -92,6 +86,7 @@ int TunDevice::setUp(uint32_t wanted) {
   if ((wanted & kOffloadUdp) != 0 && ioctl(fd_, TUNSETOFFLOAD, kTcpOffload | kUdpOffload) == 0) offload_ = kOffloadChecksum | kOffloadTcp | kOffloadUdp;
   else if ((wanted & kOffloadTcp) != 0 && ioctl(fd_, TUNSETOFFLOAD, kTcpOffload) == 0) offload_ = kOffloadChecksum | kOffloadTcp;
   else if ((wanted & kOffloadChecksum) != 0 && ioctl(fd_, TUNSETOFFLOAD, TUN_F_CSUM) == 0) offload_ = kOffloadChecksum;
+  else ioctl(fd_, TUNSETOFFLOAD, 0);  // one that was handed to us may have had some
   return 0;
 }
 
@@ -145,12 +140,17 @@ int TunDevice::write(uint8_t* packet, size_t length, uint16_t segmentSize) {
   const uint32_t cutter = layout.protocol == 17 ? kOffloadUdp : kOffloadTcp;
   VirtioHeader header;
   if (super && (offload_ & cutter) == 0) {
-    int error = 0;
-    const bool cut = cutSegments(packet, length, layout, segmentSize, scratch_.data(), scratch_.size(), [&](uint8_t* segment, size_t segmentLength) {
-      error = put(header, segment, segmentLength);
-      return error == 0;
+    // One reference is all that std::function keeps without allocating.
+    struct {
+      TunDevice* device;
+      const VirtioHeader* header;
+      int error;
+    } state{this, &header, 0};
+    const bool cut = cutSegments(packet, length, layout, segmentSize, scratch_.data(), scratch_.size(), [&state](uint8_t* segment, size_t segmentLength) {
+      state.error = state.device->put(*state.header, segment, segmentLength);
+      return state.error == 0;
     });
-    return cut ? error : EINVAL;
+    return cut ? state.error : EINVAL;
   }
   if ((offload_ & kOffloadChecksum) != 0) leaveChecksums(packet, length, layout, segmentSize, header);
   else computeChecksums(packet, length, layout);
@@ -170,11 +170,7 @@ namespace nekit {
 
 TunDevice::~TunDevice() { close(); }
 int TunDevice::open(const TunOptions&) { return ENOSYS; }
-int TunDevice::adopt(int fd) {
-  fd_ = fd;
-  close();
-  return ENOSYS;
-}
+int TunDevice::adopt(int, bool) { return ENOSYS; }
 int TunDevice::setUp(uint32_t) { return ENOSYS; }
 int TunDevice::read(uint8_t*, const PacketFields&, const FlowSeed&, double*, bool&) { return -ENOSYS; }
 int TunDevice::put(const VirtioHeader&, const uint8_t*, size_t) { return ENOSYS; }

@@ -40,8 +40,8 @@ class TunDevice {
 
   /// 0 or an errno: EPERM (no right), ENOENT (no /dev/net/tun), EBUSY (somebody has it), ENOSYS (not on this system).
   int open(const TunOptions& options);
-  /// Takes a descriptor that is a TUN already, with the flags that it has. It is ours from here on, also after an error.
-  int adopt(int fd);
+  /// Works on a duplicate of a descriptor that is a TUN already, with the flags that it has; the given one stays its owner's. 0 or an errno: EINVAL (no TUN), EBADF.
+  int adopt(int fd, bool offload);
 
   int fd() const { return fd_; }
   const std::string& name() const { return name_; }

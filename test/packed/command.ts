@@ -83,6 +83,7 @@ export class Command {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(() => {
+        this.#child.kill('SIGKILL');
         reject(new Error(`nekit-kernel took longer than ${limitMs} ms ${what}; stdout: ${this.#stdout}; stderr: ${this.#stderr}`));
       }, limitMs);
     });

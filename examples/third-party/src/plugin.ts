@@ -1,11 +1,13 @@
 import { definePlugin } from '@nekit/core';
+import { z } from 'zod';
+import { EchoStack } from './echo-stack.js';
 import { ForwardInbound, forwardConfig } from './forward-inbound.js';
 import { H2cAdapter } from './h2c-adapter.js';
 import { h2cConfig, parseH2cUri } from './h2c-config.js';
 import { hoursRule } from './hours-rule.js';
 
 /**
- * One of each: an adapter (`type: h2c` in `proxies:`), a rule (`HOURS,09:00-17:30,target`), an inbound (`type: forward` in `listeners:`).
+ * One of each: an adapter (`type: h2c` in `proxies:`), a rule (`HOURS,09:00-17:30,target`), an inbound (`type: forward` in `listeners:`), an IP stack (`echo`, for `tun.stack`).
  * `setup` only registers. Whatever a kernel needs is made by the `create` functions, once per entry of its config, so several kernels in
  * one process share nothing.
  */
@@ -20,6 +22,7 @@ export default definePlugin({
       uri: { schemes: ['h2c'], parse: parseH2cUri },
     });
     context.rule(hoursRule());
+    context.stack({ type: 'echo', config: z.strictObject({}), create: (_config, given) => new EchoStack(given) });
     context.inbound({ type: 'forward', config: forwardConfig, create: (config, context) => new ForwardInbound(config, context) });
   },
 });

@@ -57,9 +57,13 @@ function advanceTo(c: Connection, ack: number): void {
   c.isStalled = false;
 }
 
-/** The peer is alive: what waits for it does not give up, however long the window stays closed. */
+/**
+ * The peer is alive: what waits for it does not give up, however long the window stays closed. Unless both sides have ended already: then nobody is left here who could, and a peer
+ * that will never take the rest must not be served for ever.
+ */
 function answered(c: Connection): void {
-  if (c.sndWnd === 0 || c.rtxKind === RTX.persist) c.isStalled = false;
+  const isOrphan = c.isFinQueued && c.isFinReceived;
+  if (!isOrphan && (c.sndWnd === 0 || c.rtxKind === RTX.persist)) c.isStalled = false;
   c.keepAliveTries = 0;
 }
 
@@ -71,11 +75,20 @@ function updateWindow(c: Connection, s: Segment, window: number, isNew: boolean)
   if (before(s.acknowledgment, c.sndUna)) return;
   if (!isNew && !before(c.sndWl1, s.sequence) && (c.sndWl1 !== s.sequence || before(s.acknowledgment, c.sndWl2))) return;
   if (c.sndWnd !== window && c.rtxKind === RTX.persist) c.isRearmDue = true;
+  if (c.sndWnd === 0 && window > 0 && c.log.count > 0 && c.mode === MODE.loss) reopen(c);
   c.sndWnd = window;
   c.sndWl1 = isNew ? later(c.sndWl1, s.sequence) : s.sequence;
   c.sndWl2 = s.acknowledgment;
   if (window > c.maxSndWnd) c.maxSndWnd = window;
   if (window > 0) c.persistBackoff = 0;
+}
+
+/** The peer had taken its window back and gives it again: what was sent into the closed one was dropped, and the backoff meant the window, not the path. */
+function reopen(c: Connection): void {
+  c.rtt.progress();
+  c.log.markHeadLost(c.mss);
+  c.isHeadDue = true;
+  c.isRearmDue = true;
 }
 
 /** Whether one of the blocks says that something arrived twice (RFC 2883). What lies outside of what is in flight is nobody's. */

@@ -151,6 +151,8 @@ export class Connection extends Flow implements Timed {
   readonly congestion: Congestion;
   mode: number = MODE.open;
   recoveryPoint = 0;
+  /** Loss was found just now: its first segment goes at once, whatever is in flight (RFC 6675 section 5, 4.3). */
+  isHeadDue = false;
   dupAcks = 0;
   rackSentAt = 0;
   rackEnd = 0;
@@ -297,10 +299,18 @@ export class Connection extends Flow implements Timed {
     return gain > 0 && (gain >= this.rcvLimit >> 1 || (gain >= this.rcvMss && (offered < 2 * this.rcvMss || gain >= this.rcvLimit >> 2)));
   }
 
+  /** A window that had grown and is not used any more becomes what it was; its edge stays, so that takes effect with what comes next. */
+  shrink(now: number, idleMs: number): void {
+    if (this.rcvLimit <= this.firstLimit || distance(this.tunedAt, now) < idleMs) return;
+    this.env.shrinkWindow(this.rcvLimit - this.firstLimit);
+    this.rcvLimit = this.firstLimit;
+  }
+
   /** RST, now; whatever is in the buffers is gone. */
   abort(failure: number): void {
     if (this.state === STATE.closed || this.state === STATE.timeWait) {
-      this.receive.clear(); // nobody will read it
+      if (this.receive.readable > 0) this.failure = failure; // a reader must not take what is left for the end
+      this.receive.clear();
       return;
     }
     this.isResetDue = true;

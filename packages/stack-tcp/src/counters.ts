@@ -36,12 +36,10 @@ export const COUNT = {
   dropConnections: 33,
   dropReply: 34,
   dropIcmp: 35,
-  dropFragment: 36,
-  evictedPending: 37,
-  evictedHalfOpen: 38,
-  evictedTimeWait: 39,
-  sinkFull: 40,
-  spuriousRecoveries: 41,
+  evictedPending: 36,
+  evictedHalfOpen: 37,
+  evictedTimeWait: 38,
+  sinkFull: 39,
 } as const;
 
 export type CounterName = keyof typeof COUNT;

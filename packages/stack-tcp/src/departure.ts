@@ -22,7 +22,7 @@ export class Departure {
   dispatch(c: Connection, sink: PacketSink, now: number): boolean {
     if (c.isResetDue) return this.#reset(c, sink);
     if (c.state === STATE.closed) return true;
-    if (c.state === STATE.synReceived) return !c.isSynAckDue || this.#synAck(c, sink, now);
+    if (c.state === STATE.synReceived) return (!c.isSynAckDue || this.#synAck(c, sink, now)) && (!c.isAckDue || this.#ack(c, sink, now));
     if (c.isAckDue && (c.receive.islandCount > 0 || c.hasDuplicate) && !this.#ack(c, sink, now)) return false;
     if (!this.#tailProbe(c, sink, now)) return false;
     if (c.log.lost > 0 && !this.#lost(c, sink, now)) return false;
@@ -78,11 +78,12 @@ export class Departure {
       const start = log.startOf(index);
       const length = (log.endOf(index) - start) | 0;
       const room = c.congestion.window - inFlight(c);
-      if (room < c.mss && log.inFlight > 0) break;
+      if (room < c.mss && log.inFlight > 0 && !c.isHeadDue) break;
       const allowed = start === c.sndUna ? Math.max(c.mss, c.sndWnd) : distance(start, (c.sndUna + c.sndWnd) | 0);
       if (allowed <= 0) break;
       const count = wholeSegments(c, sink, Math.min(length, allowed), Math.max(room, c.mss));
       if (!this.#send(c, sink, start, count, now)) return false;
+      c.isHeadDue = false;
       log.retransmitted(index, count, now);
       c.isRearmDue = c.isRearmDue || c.rtxKind === RTX.none || c.rtxKind === RTX.tailProbe;
       c.env.count(COUNT.retransmitted);

@@ -4,6 +4,9 @@ import type { Flow } from './flow.js';
 import type { Replies } from './replies.js';
 import type { TcpSettings } from './settings.js';
 
+/** ICMP messages that are looked at per 128 ms. */
+const LOOK_UPS = 16;
+
 /** What all connections of one stack share. */
 export class TcpEnvironment {
   readonly settings: TcpSettings;
@@ -17,6 +20,10 @@ export class TcpEnvironment {
   bufferCap: number;
   /** What windows have grown by. */
   #grown = 0;
+  /** Somebody could not grow: windows that others do not use any more are to be taken back. */
+  isSweepDue = false;
+  #lookUpTick = 0;
+  #lookUps = 0;
   readonly #touch: (flow: Flow) => void;
 
   constructor(settings: TcpSettings, arena: Arena, sink: PacketSink, replies: Replies, touch: (flow: Flow) => void) {
@@ -52,9 +59,23 @@ export class TcpEnvironment {
 
   /** Whether a window may grow by so much. */
   growWindow(bytes: number): boolean {
-    if (bytes <= 0 || this.#grown + bytes > this.settings.windowBudget || this.bufferCap < this.settings.maxWindow) return false;
+    if (bytes <= 0 || this.bufferCap < this.settings.maxWindow) return false;
+    if (this.#grown + bytes > this.settings.windowBudget) {
+      this.isSweepDue = true;
+      return false;
+    }
     this.#grown += bytes;
     return true;
+  }
+
+  /** Whether one more ICMP message is worth a search through all flows: nobody shall make us do it all day. */
+  mayLookUp(now: number): boolean {
+    const tick = now >> 7;
+    if (tick !== this.#lookUpTick) {
+      this.#lookUpTick = tick;
+      this.#lookUps = 0;
+    }
+    return ++this.#lookUps <= LOOK_UPS;
   }
 
   /** A connection that had grown its window does not need it any more. */

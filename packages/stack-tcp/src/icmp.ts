@@ -22,6 +22,11 @@ export function receiveIcmp(batch: PacketBatch, index: number, table: FlowTable,
   const icmp = batch.transport[index] ?? 0;
   const type = bytes[icmp] ?? 0;
   if (isIPv4 ? type !== 3 && type !== 11 && type !== 12 : type === 0 || type > 4) return false;
+  if (table.size === 0) return false;
+  if (!env.mayLookUp(host.now)) {
+    env.count(COUNT.dropIcmp);
+    return true;
+  }
   const flow = quotedFlow(bytes, batch.payload[index] ?? 0, batch.end[index] ?? 0, isIPv4);
   const found = flow === null ? null : table.findQuoted(flow);
   if (!(found instanceof Connection)) return false;

@@ -93,6 +93,13 @@ export class ReceiveQueue {
     if (this.head === this.tail && this.islandCount === 0) this.#ring.release();
   }
 
+  /** Nothing can follow: what lies behind the tail was nonsense. */
+  end(): void {
+    this.islandCount = 0;
+    this.#islands = null;
+    if (this.head === this.tail) this.#ring.release();
+  }
+
   /** Forgets everything that is in it. */
   clear(): void {
     this.head = this.tail;

@@ -57,7 +57,9 @@ export function detectLoss(c: Connection, now: number): number {
 export function detectLossByCount(c: Connection, hasAdvanced: boolean): void {
   const isThird = c.mode === MODE.open && c.dupAcks === DUP_THRESHOLD;
   const isPartial = c.mode === MODE.recovery && hasAdvanced && before(c.sndUna, c.recoveryPoint);
-  if (isThird || (isPartial && (c.log.stateOf(0) & RETRANSMITTED) === 0)) c.log.markHeadLost(c.mss);
+  if (!isThird && (!isPartial || (c.log.stateOf(0) & RETRANSMITTED) !== 0)) return;
+  c.log.markHeadLost(c.mss);
+  c.isHeadDue = true;
 }
 
 /** Something is lost: one reduction for all that was in flight. */
@@ -65,15 +67,21 @@ export function enterRecovery(c: Connection, now: number): void {
   if (c.mode !== MODE.open || c.log.lost === 0) return;
   c.mode = MODE.recovery;
   c.recoveryPoint = c.sndNxt;
-  c.congestion.lost(c.log.inFlight + c.log.lost, now);
+  c.isHeadDue = true;
+  c.congestion.lost(flightSize(c), now);
   c.env.count(COUNT.fastRecoveries);
+}
+
+/** RFC 5681: what was sent and not acknowledged, SACKed or not. */
+function flightSize(c: Connection): number {
+  return distance(c.sndUna, c.sndNxt);
 }
 
 /** The timer ran out (RFC 6298 section 5, RFC 5681 section 3.1). */
 export function enterLoss(c: Connection): void {
   const { log } = c;
   const isAgain = c.mode === MODE.loss && before(c.sndUna, c.recoveryPoint);
-  c.congestion.timedOut(log.inFlight + log.lost, isAgain);
+  c.congestion.timedOut(flightSize(c), isAgain);
   // The head cannot be SACKed and not acknowledged, unless the peer has thrown away what it had reported.
   log.markAllLost((log.stateOf(0) & SACKED) !== 0);
   c.mode = MODE.loss;

@@ -47,6 +47,7 @@ export class Ring {
   }
 
   copyTo(target: Uint8Array, to: number, sequence: number, length: number): void {
+    if (length === 0) return; // there may be no memory, and no place in it
     const at = sequence & (this.capacity - 1);
     const run = Math.min(length, this.capacity - at);
     copyBytes(target, to, this.arena.bytes, this.#offset + at, this.#offset + at + run);

@@ -23,6 +23,9 @@ import { Timers } from './timers.js';
 /** The sink was full, or memory was: try again after so long, in ms. */
 const RETRY_MS = 1;
 const STARVED_MS = 20;
+/** Windows are taken back at most so often, from connections that were idle for so long, in ms. */
+const SWEEP_MS = 1_000;
+const IDLE_MS = 2_000;
 
 /** What can be seen of a stack from outside. */
 export interface StackInfo {
@@ -53,12 +56,17 @@ export class TcpStack implements IpStack, ConnectionHost {
   #dirty: Connection[] = [];
   #served: Connection[] = [];
   readonly #starved = new Set<Connection>();
+  /** Those that have ended, with bytes that their reader has not taken. */
+  readonly #unread = new Set<Connection>();
+  /** The clock's milliseconds, as they are and as int32. */
+  #flushedAt = 0;
   #now = 0;
   #isTimeKnown = false;
   #isClosed = false;
   /** Int32 ms, while `#hasRetry`: what was left over waits for it. */
   #retryAt = 0;
   #hasRetry = false;
+  #sweptAt = 0;
 
   constructor(settings: TcpSettings, context: StackContext) {
     const { output } = context;
@@ -78,8 +86,7 @@ export class TcpStack implements IpStack, ConnectionHost {
   }
 
   get now(): number {
-    if (!this.#isTimeKnown) this.#setTime(this.#context.output.now());
-    return this.#now;
+    return this.#isTimeKnown ? this.#now : Math.floor(this.#context.output.now()) | 0;
   }
 
   get counters(): Counters {
@@ -103,14 +110,15 @@ export class TcpStack implements IpStack, ConnectionHost {
     if (protocol !== PROTOCOL.tcp)
       return (protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6) && receiveIcmp(batch, index, this.#table, this.#env, this);
     if (this.#isClosed) return true;
+    if (!this.#isTimeKnown) this.#setTime(this.#context.output.now()); // once per batch: until the flush
     const segment = this.#segment;
     const flow = this.#table.find(batch, index);
     segment.read(batch, index);
     if (flow instanceof Connection) {
-      arrive(flow, segment, this.now);
+      arrive(flow, segment, this.#now);
       this.#touch(flow);
     } else if (flow instanceof Pending) this.#listener.receivePending(flow, segment);
-    else if (flow === null || (flow instanceof Resting && this.#timeWait.arrive(flow, segment, this.now))) this.#receiveStray(batch, index);
+    else if (flow === null || (flow instanceof Resting && this.#timeWait.arrive(flow, segment, this.#now))) this.#receiveStray(batch, index);
     return true;
   }
 
@@ -120,6 +128,7 @@ export class TcpStack implements IpStack, ConnectionHost {
     this.timers.run(this.#now);
     if (this.#timeWait.size > 0) this.#timeWait.expire(this.#now);
     this.#retry();
+    if (this.#env.isSweepDue) this.#sweep();
     const dirty = this.#dirty;
     this.#dirty = this.#served;
     this.#served = dirty;
@@ -152,6 +161,8 @@ export class TcpStack implements IpStack, ConnectionHost {
       flow.abort(FAILURE.aborted);
       this.#touch(flow);
     }
+    for (const connection of this.#unread) connection.abort(FAILURE.aborted);
+    this.#unread.clear();
     this.#timeWait.clear();
     this.#isClosed = true;
     this.#context.output.wake();
@@ -166,8 +177,6 @@ export class TcpStack implements IpStack, ConnectionHost {
     this.#starved.add(connection);
     this.#tryAgain(STARVED_MS);
   }
-
-  #flushedAt = 0;
 
   #setTime(now: number): void {
     this.#flushedAt = now;
@@ -188,6 +197,11 @@ export class TcpStack implements IpStack, ConnectionHost {
   /** What a connection has to do at the end of a batch. */
   #serve(c: Connection): void {
     const now = this.#now;
+    if (c.isRemoved) {
+      c.owner?.serve(now); // what came before the end may still be read
+      if (c.receive.readable === 0) this.#unread.delete(c);
+      return;
+    }
     runTimers(c, now);
     if (c.isSynchronized) this.#listener.established(c);
     c.owner?.serve(now);
@@ -211,7 +225,18 @@ export class TcpStack implements IpStack, ConnectionHost {
     this.#env.shrinkWindow(c.rcvLimit - c.firstLimit);
     this.#env.count(COUNT.closed);
     this.#listener.closed(c);
+    c.send.clear();
+    if (c.receive.readable > 0) this.#unread.add(c);
+    else c.receive.clear();
     if (c.state === STATE.timeWait && !this.#isClosed) this.#timeWait.add(c, this.#now);
+  }
+
+  /** Takes windows back from those that have not used theirs for a while. */
+  #sweep(): void {
+    if (distance(this.#sweptAt, this.#now) < SWEEP_MS) return;
+    this.#sweptAt = this.#now;
+    this.#env.isSweepDue = false;
+    for (const flow of this.#table) if (flow instanceof Connection) flow.shrink(this.#now, IDLE_MS);
   }
 
   #tryAgain(wait: number): void {

@@ -46,7 +46,7 @@ export class TcpStream implements Stream, Owner {
     const c = this.#connection;
     if (c.receive.readable > 0) {
       const chunk = this.#take();
-      if (c.isAckDue) this.#stack.wake(c);
+      if (c.isAckDue || c.isRemoved) this.#stack.wake(c);
       return Promise.resolve([chunk]);
     }
     if (c.isFinReceived) return Promise.resolve(null);

@@ -94,6 +94,7 @@ function noteFin(c: Connection, sequence: number): void {
 
 function receiveFin(c: Connection): void {
   c.isFinReceived = true;
+  c.receive.end();
   c.rcvNxt = (c.rcvNxt + 1) | 0;
   if (before(c.rcvEdge, c.rcvNxt)) c.rcvEdge = c.rcvNxt;
   c.isAckDue = true;

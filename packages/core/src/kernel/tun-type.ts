@@ -19,9 +19,16 @@ const OUR_STACKS = ['dns', 'tcp', 'udp'];
 const DEFAULT_INET4 = ['198.18.0.1/30'];
 const DEFAULT_INET6 = ['fdfe:dcba:9876::1/126'];
 
+/** As Linux has it; empty: it chooses. */
+const INTERFACE = /^(?!\.{1,2}$)[^\s/:]{0,15}$/u;
+
 const KEYS = z.object({
   enable: z.boolean().default(true).describe('false: no TUN.'),
-  device: z.string().max(15).default('').describe('Name of the interface; the kernel chooses one by default.'),
+  device: z
+    .string()
+    .regex(INTERFACE, 'no name of an interface: at most 15 characters, without blanks, "/" and ":"')
+    .default('')
+    .describe('Name of the interface; the kernel chooses one by default.'),
   'file-descriptor': z.int().min(0).optional().describe('An open TUN instead (IFF_TUN, IFF_NO_PI); whoever opened it configures the interface.'),
   stack: z
     .union([z.string(), z.array(z.string()).min(1)])
@@ -142,8 +149,7 @@ function optionsOf(definition: StackDefinition<unknown>, input: unknown, issues:
     return definition.config.parse(section);
   } catch (error) {
     const found: unknown = isRecord(error) ? error.issues : undefined;
-    if (Array.isArray(found))
-      issues.push(...found.filter(isRecord).map((one) => within(definition.type, one)));
+    if (Array.isArray(found)) issues.push(...found.filter(isRecord).map((one) => within(definition.type, one)));
     else issues.push(issue([definition.type], error instanceof Error ? error.message : String(error)));
     return undefined;
   }

@@ -13,8 +13,8 @@ export type TunConstructor = new (batch: Omit<PacketBatch, 'length'>, drops: Flo
 export interface Tun {
   /** 0 or a negative errno. An empty name: the kernel chooses. */
   open(name: string, offload: boolean, multiQueue: boolean): number;
-  /** Takes a descriptor that is a TUN already; it is the device's from here on, also after an error. */
-  adopt(fd: number): number;
+  /** Works on a duplicate of a descriptor that is a TUN already; the given one stays its owner's. */
+  adopt(fd: number, offload: boolean): number;
   /** `records`: start, end and segment size of each packet. How many were sent; the others are counted. */
   write(bytes: Uint8Array, records: Uint32Array, count: number): number;
   close(): void;

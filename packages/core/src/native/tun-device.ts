@@ -1,9 +1,10 @@
+import { constants } from 'node:os';
 import { Arena } from '../ip/arena.js';
 import type { PacketBatch } from '../ip/packet-batch.js';
 import type { DeviceHandlers, PacketDevice, PacketSink } from '../ip/packet-device.js';
 import { LONGEST_PACKET } from '../ip/protocol.js';
-import { NekitError, type NetError } from '../net/errors.js';
-import { netErrorOf, systemError } from './errno.js';
+import { errorCode, NekitError, NetError } from '../net/errors.js';
+import { systemError } from './errno.js';
 import { addAddress, type LinkAddress, linkInfo, setLink } from './link-config.js';
 import { TUN_DROPS, TUN_PACKETS, TUN_SLAB, type Tun, type TunAddon } from './tun-addon.js';
 
@@ -24,10 +25,13 @@ const DEFAULT_ARENA = 256 * 1024 * 1024;
  */
 const QUEUE_LENGTH = 10_000;
 
+/** What setting an IPv6 address gives where IPv6 is switched off (net.ipv6.conf.all.disable_ipv6) or not there. */
+const NO_IPV6: readonly string[] = ['EACCES', 'EOPNOTSUPP', 'EAFNOSUPPORT'];
+
 export interface TunOptions {
   /** Empty: the kernel chooses. */
   readonly name: string;
-  /** An open TUN instead (IFF_TUN, IFF_NO_PI). Its interface is somebody else's to configure. */
+  /** An open TUN instead (IFF_TUN, IFF_NO_PI), which stays open when the device is closed. Its interface is somebody else's to configure. */
   readonly fileDescriptor?: number;
   readonly addresses: readonly LinkAddress[];
   /** Bytes. */
@@ -46,8 +50,8 @@ export class TunDevice implements PacketDevice {
   readonly sink: PacketSink;
   readonly arena: Arena;
   /** Packets that were dropped, see TUN_DROPS. */
-  readonly drops = new Float64Array(TUN_DROPS);
-  /** The interface's index; 0 where it is not ours. */
+  readonly drops: Float64Array;
+  /** The interface's index; 0 where nobody says (it is not ours, and in another network namespace). */
   readonly index: number;
   readonly #tun: Tun;
   readonly #batch: TunBatch;
@@ -58,21 +62,22 @@ export class TunDevice implements PacketDevice {
   constructor(addon: TunAddon, options: TunOptions) {
     const slab = new Uint8Array(aligned(TUN_SLAB) + OUTPUT + (options.arenaBytes ?? DEFAULT_ARENA));
     this.#batch = new TunBatch(slab);
+    this.drops = this.#batch.drops;
     this.arena = new Arena(slab, aligned(TUN_SLAB) + OUTPUT);
     this.#tun = new addon.Tun(this.#batch, this.drops, (count) => this.#heard(count));
     const { fileDescriptor, name, offload, multiQueue = false } = options;
-    const failed = fileDescriptor === undefined ? this.#tun.open(name, offload, multiQueue) : this.#tun.adopt(fileDescriptor);
+    const failed = fileDescriptor === undefined ? this.#tun.open(name, offload, multiQueue) : this.#tun.adopt(fileDescriptor, offload);
     if (failed !== 0) throw unavailable(-failed, options);
     this.name = this.#tun.name;
+    let link: { readonly index: number; readonly mtu: number };
     try {
-      this.index = fileDescriptor === undefined ? configure(addon, this.name, options) : 0;
+      link = fileDescriptor === undefined ? configure(addon, this.name, options) : adopted(addon, this.name, options);
     } catch (error) {
       this.#tun.close();
-      throw new NekitError('TUN_UNAVAILABLE', `the TUN device ${this.name} cannot be set up: ${error instanceof Error ? error.message : String(error)}`, {
-        cause: error,
-      });
+      throw new NekitError('TUN_UNAVAILABLE', `the TUN device ${this.name} cannot be set up: ${messageOf(error)}`, { cause: error });
     }
-    this.#output = new TunOutput(slab, aligned(TUN_SLAB), options.mtu, this.#tun);
+    this.index = link.index;
+    this.#output = new TunOutput(slab, aligned(TUN_SLAB), link.mtu, this.#tun);
     this.sink = this.#output;
   }
 
@@ -94,33 +99,57 @@ export class TunDevice implements PacketDevice {
       this.#batch.length = count;
       this.#handlers?.packets(this.#batch);
     } else {
-      const error: NetError = netErrorOf(-count, `the TUN device ${this.name} is gone:`);
-      this.#handlers?.failed(error);
+      const why = -count === constants.errno.EFAULT ? 'its memory was transferred to another thread' : 'it was removed';
+      this.#handlers?.failed(new NetError('aborted', `the TUN device ${this.name} is gone: ${why}`, { code: 'DEVICE_GONE' }));
     }
   }
 }
 
-/** What the addon fills. */
+/** What the addon fills. All arrays lie in one buffer: what the addon has to look at before it writes into them. */
 class TunBatch implements PacketBatch {
   length = 0;
   readonly bytes: Uint8Array;
-  readonly start = new Uint32Array(TUN_PACKETS);
-  readonly end = new Uint32Array(TUN_PACKETS);
-  readonly transport = new Uint32Array(TUN_PACKETS);
-  readonly payload = new Uint32Array(TUN_PACKETS);
-  readonly version = new Uint8Array(TUN_PACKETS);
-  readonly protocol = new Uint8Array(TUN_PACKETS);
-  readonly flags = new Uint8Array(TUN_PACKETS);
-  readonly sourcePort = new Uint16Array(TUN_PACKETS);
-  readonly destinationPort = new Uint16Array(TUN_PACKETS);
-  readonly flow = new Uint32Array(TUN_PACKETS);
-  readonly sequence = new Uint32Array(TUN_PACKETS);
-  readonly acknowledgment = new Uint32Array(TUN_PACKETS);
-  readonly window = new Uint16Array(TUN_PACKETS);
-  readonly segmentSize = new Uint16Array(TUN_PACKETS);
+  readonly drops: Float64Array;
+  readonly start: Uint32Array;
+  readonly end: Uint32Array;
+  readonly transport: Uint32Array;
+  readonly payload: Uint32Array;
+  readonly version: Uint8Array;
+  readonly protocol: Uint8Array;
+  readonly flags: Uint8Array;
+  readonly sourcePort: Uint16Array;
+  readonly destinationPort: Uint16Array;
+  readonly flow: Uint32Array;
+  readonly sequence: Uint32Array;
+  readonly acknowledgment: Uint32Array;
+  readonly window: Uint16Array;
+  readonly segmentSize: Uint16Array;
 
   constructor(bytes: Uint8Array) {
+    const counts = 8 * TUN_DROPS;
+    const words = 7;
+    const halves = 4;
+    const octets = 3;
+    const buffer = new ArrayBuffer(counts + TUN_PACKETS * (4 * words + 2 * halves + octets));
+    const word = (index: number): Uint32Array => new Uint32Array(buffer, counts + TUN_PACKETS * 4 * index, TUN_PACKETS);
+    const half = (index: number): Uint16Array => new Uint16Array(buffer, counts + TUN_PACKETS * (4 * words + 2 * index), TUN_PACKETS);
+    const octet = (index: number): Uint8Array => new Uint8Array(buffer, counts + TUN_PACKETS * (4 * words + 2 * halves + index), TUN_PACKETS);
     this.bytes = bytes;
+    this.drops = new Float64Array(buffer, 0, TUN_DROPS);
+    this.start = word(0);
+    this.end = word(1);
+    this.transport = word(2);
+    this.payload = word(3);
+    this.flow = word(4);
+    this.sequence = word(5);
+    this.acknowledgment = word(6);
+    this.sourcePort = half(0);
+    this.destinationPort = half(1);
+    this.window = half(2);
+    this.segmentSize = half(3);
+    this.version = octet(0);
+    this.protocol = octet(1);
+    this.flags = octet(2);
   }
 }
 
@@ -145,7 +174,7 @@ class TunOutput implements PacketSink {
   }
 
   reserve(length: number, segmentSize: number): number {
-    if (length > LONGEST_PACKET) return -1;
+    if (length > (segmentSize === 0 ? this.mtu : LONGEST_PACKET)) return -1;
     if (this.#count === RECORDS || this.#at + length > this.#begin + OUTPUT) this.flush();
     const at = this.#at;
     const record = this.#count * RECORD;
@@ -170,20 +199,43 @@ function aligned(length: number): number {
   return (length + 63) & ~63;
 }
 
-/** The interface's index. Throws with the system's code for what is needed. */
-function configure(addon: TunAddon, name: string, { addresses, mtu, warn }: TunOptions): number {
+/** Throws with the system's code for what is needed. */
+function configure(addon: TunAddon, name: string, { addresses, mtu, warn }: TunOptions): { index: number; mtu: number } {
   const { index, queueLength } = linkInfo(addon.netlink, name);
   setLink(addon.netlink, index, { mtu });
   if (queueLength < QUEUE_LENGTH) {
     try {
       setLink(addon.netlink, index, { queueLength: QUEUE_LENGTH });
     } catch (error) {
-      warn(`the queue of ${name} stays at ${queueLength} packets: ${error instanceof Error ? error.message : String(error)}`);
+      warn(`the queue of ${name} stays at ${queueLength} packets: ${messageOf(error)}`);
     }
   }
-  for (const address of addresses) addAddress(addon.netlink, index, address);
+  for (const address of addresses) {
+    try {
+      addAddress(addon.netlink, index, address);
+    } catch (error) {
+      // Where the system has IPv6 switched off, IPv4 is carried nevertheless.
+      if (!address.address.includes(':') || !NO_IPV6.includes(errorCode(error))) throw error;
+      warn(`no IPv6 by ${name}, as this system has it switched off: ${messageOf(error)}`);
+    }
+  }
   setLink(addon.netlink, index, { up: true });
-  return index;
+  return { index, mtu };
+}
+
+/** What a descriptor's interface is like, where it can be asked: on Android, or from another network namespace, it cannot. */
+function adopted(addon: TunAddon, name: string, { mtu, warn }: TunOptions): { index: number; mtu: number } {
+  try {
+    const link = linkInfo(addon.netlink, name);
+    return { index: link.index, mtu: Math.min(mtu, link.mtu) };
+  } catch (error) {
+    warn(`the MTU of ${name} is taken to be ${mtu}, for it cannot be asked: ${messageOf(error)}`);
+    return { index: 0, mtu };
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function unavailable(errno: number, { name, fileDescriptor }: TunOptions): NekitError {

@@ -10,34 +10,30 @@ import type { Deadline, TimerWheel } from './timer-wheel.js';
  * `a` is the client's side: bytes from a to b count as up.
  */
 export function relay(a: Stream, b: Stream, options: RelayOptions, timers: TimerWheel): Promise<Totals> {
-  if (b.native !== undefined) {
-    if (a.native !== undefined) return relayNative(a, b, a.native, b.native, options, timers);
-    if (a.splice !== undefined) return spliceInto(a, b, b.native, options);
-  }
-  return pump(a, b, options, timers);
+  if (b.native === undefined) return pump(a, b, options, timers);
+  if (a.native !== undefined) return relayNative(a, b, a.native, b.native, options, timers);
+  return a.splice === undefined ? pump(a, b, options, timers) : relaySpliced(a, b, b.native, options);
 }
 
-/** A flow of an IP stack on the client's side, and a kernel socket: the stack moves the bytes itself. */
-async function spliceInto(a: Stream, b: Stream, end: NativeEnd, options: RelayOptions): Promise<Totals> {
-  const forget = options.signal.onCancel((reason) => {
-    a.abort(reason);
-    b.abort(reason);
-  });
-  try {
-    const conn = await end.detach([]);
-    if (a.splice !== undefined && options.signal.reason === null) return await a.splice(conn, options);
-    const error = toNetError(options.signal.reason);
-    conn.abort(error);
-    a.abort(error);
-    return { up: 0, down: 0, error };
-  } catch (thrown) {
+/** A flow of an IP stack and a kernel socket: the stack moves the bytes itself. */
+function relaySpliced(a: Stream, b: Stream, endB: NativeEnd, options: RelayOptions): Promise<Totals> {
+  const stop = (thrown: unknown): Totals => {
     const error = toNetError(thrown);
     a.abort(error);
     b.abort(error);
     return { up: 0, down: 0, error };
-  } finally {
-    forget();
-  }
+  };
+  const forget = options.signal.onCancel(stop);
+  return endB.detach([]).then(
+    (conn) => {
+      forget();
+      return a.splice?.(conn, options) ?? stop(new NetError('aborted', 'the stack has lost the stream'));
+    },
+    (thrown: unknown) => {
+      forget();
+      return stop(thrown);
+    },
+  );
 }
 
 /** Kernel sockets on both sides: their bytes stay out of JavaScript, where the engine has both. Nothing waits here while they move. */

@@ -41,6 +41,51 @@ void t.test('relay', async (t) => {
     assert.equal(timers.size, 0);
   });
 
+  await t.test('a stream that moves its bytes itself is given the socket, and a failed detach ends both', async () => {
+    const clock = new FakeClock();
+    const timers = new TimerWheel(clock);
+    const given = options();
+    const [stack, client] = pipePair();
+    const [remote, server] = pipePair();
+    const conn = { abort: () => {} };
+    const spliced: unknown[] = [];
+    const totals = { up: 1, down: 2, error: null };
+    const a = Object.assign(Object.create(stack) as typeof stack, {
+      read: () => stack.read(),
+      abort: (reason: Error) => stack.abort(reason),
+      splice: (remoteConn: unknown, relayOptions: unknown) => {
+        spliced.push(remoteConn, relayOptions);
+        return Promise.resolve(totals);
+      },
+    });
+    const withNative = (detach: () => Promise<never>) => ({
+      read: () => remote.read(),
+      write: (chunks: readonly Uint8Array[]) => remote.write(chunks),
+      closeWrite: () => remote.closeWrite(),
+      abort: (reason: Error) => remote.abort(reason),
+      native: { detach },
+    });
+    assert.equal(
+      await relay(
+        a,
+        withNative(() => Promise.resolve(conn as never)),
+        given,
+        timers,
+      ),
+      totals,
+    );
+    assert.deepEqual(spliced, [conn, given]);
+    const failed = relay(
+      a,
+      withNative(() => Promise.reject(new NetError('aborted', 'gone', { code: 'GONE' }))),
+      given,
+      timers,
+    );
+    assert.equal((await failed).error?.code, 'GONE');
+    await assert.rejects(client.read(), isNetError);
+    await assert.rejects(server.read(), isNetError);
+  });
+
   await t.test('passes a half-close on and goes on the other way', async () => {
     const { client, server, done } = joined();
     await send(client, Buffer.from('request'));

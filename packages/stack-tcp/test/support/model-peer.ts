@@ -22,7 +22,7 @@ export interface PeerOptions {
   readonly hasSack: boolean;
   /** What it takes in before its application reads, in bytes. */
   readonly receiveBuffer: number;
-  /** How long its application leaves bytes unread, in ms; 0: not at all. */
+  /** How long its application leaves bytes unread, in ms; 0: not at all, -1: until `pull`. */
   readonly readDelayMs: number;
   /** 0: each segment is acknowledged at once. */
   readonly delayedAckMs: number;
@@ -62,7 +62,10 @@ export class ModelPeer {
   /** Segments that it has sent more than once. */
   retransmissions = 0;
   readonly #o: PeerOptions;
-  #data = new Uint8Array(0);
+  /** What is to be sent, from byte `#base` on (the first has number 1), and how much of the array is used. */
+  #data = new Uint8Array(4_096);
+  #base = 1;
+  #length = 0;
   #isClosing = false;
   #una = 0;
   #nxt = 0;
@@ -104,11 +107,36 @@ export class ModelPeer {
   }
 
   write(bytes: Uint8Array): void {
-    const joined = new Uint8Array(this.#data.length + bytes.length);
-    joined.set(this.#data);
-    joined.set(bytes, this.#data.length);
-    this.#data = joined;
+    const used = this.#end - this.#base;
+    const acked = Math.max(0, Math.min(used, this.#una - this.#base));
+    if (used + bytes.length > this.#data.length || acked > 1 << 20) {
+      const moved = new Uint8Array(Math.max(2 * (used - acked + bytes.length), 4_096));
+      moved.set(this.#data.subarray(acked, used));
+      this.#data = moved;
+      this.#base += acked;
+    }
+    this.#data.set(bytes, this.#end - this.#base);
+    this.#length += bytes.length;
     this.#pump();
+  }
+
+  /** Behind the last byte: the number of the FIN. */
+  get #end(): number {
+    return this.#length + 1;
+  }
+
+  /** Bytes that were written and not sent. */
+  get backlog(): number {
+    return Math.max(0, this.#end - Math.max(1, this.#nxt));
+  }
+
+  /** Everything that is unread. */
+  pull(): Uint8Array[] {
+    const wasClosed = this.#freeWindow() < this.#o.receiveBuffer / 2;
+    this.#takeAll();
+    const chunks = this.received.splice(0);
+    if (wasClosed && !this.isReset) this.#acknowledge();
+    return chunks;
   }
 
   /** FIN after what was written. */
@@ -208,7 +236,7 @@ export class ModelPeer {
     this.#nxt = Math.max(this.#nxt, ack);
     this.#duplicates = 0;
     this.#rto = 300;
-    if (this.#isClosing && ack === this.#data.length + 2) this.isFinAcked = true;
+    if (this.#isClosing && ack === this.#end + 1) this.isFinAcked = true;
     if (ack < this.#recoverTo) {
       const hole = this.#sent.find((sent) => !sent.isSacked);
       if (hole !== undefined) this.#transmit(hole);
@@ -276,7 +304,7 @@ export class ModelPeer {
 
   #read(): void {
     if (this.#o.readDelayMs === 0) this.#takeAll();
-    else if (!this.#isReading && this.#unreadLength > 0) {
+    else if (this.#o.readDelayMs > 0 && !this.#isReading && this.#unreadLength > 0) {
       this.#isReading = true;
       this.#o.clock.after(this.#o.readDelayMs, () => {
         this.#isReading = false;
@@ -315,7 +343,7 @@ export class ModelPeer {
   /** New segments as far as both windows allow. */
   #pump(): void {
     if (!this.isEstablished || this.isReset) return;
-    const end = this.#data.length + 1;
+    const end = this.#end;
     for (;;) {
       const inFlight = this.#sent.filter((sent) => !sent.isSacked).length;
       if (inFlight >= this.#o.congestionWindow) break;
@@ -349,8 +377,8 @@ export class ModelPeer {
       this.#emit(0, FLAG.syn, new Uint8Array(0), hasTimestamps ? { ...options, timestamps: { value: this.#time(), echo: 0 } } : options);
       return;
     }
-    const end = this.#data.length + 1;
-    const payload = this.#data.subarray(sent.from - 1, Math.min(sent.to, end) - 1);
+    const end = this.#end;
+    const payload = this.#data.slice(sent.from - this.#base, Math.max(sent.from, Math.min(sent.to, end)) - this.#base);
     this.#emit(sent.from, sent.to > end ? FLAG.ack | FLAG.fin : FLAG.ack, payload, {});
   }
 
@@ -396,7 +424,7 @@ export class ModelPeer {
   #arm(): void {
     this.#stopTimer?.();
     this.#stopTimer = null;
-    const isBlocked = this.#nxt < this.#data.length + 1 || (this.#isClosing && this.#nxt < this.#data.length + 2);
+    const isBlocked = this.#nxt < this.#end || (this.#isClosing && this.#nxt < this.#end + 1);
     if (this.isReset || (this.#sent.length === 0 && !(this.isEstablished && isBlocked))) return;
     this.#stopTimer = this.#o.clock.after(this.#rto, () => {
       this.#stopTimer = null;
@@ -407,14 +435,14 @@ export class ModelPeer {
       if (this.#sent.length > 0) {
         this.#recoverTo = this.#nxt;
         this.#transmit(this.#first());
-      } else if (this.#nxt <= this.#data.length + 1) this.#probe();
+      } else if (this.#nxt <= this.#end) this.#probe();
       this.#arm();
     });
   }
 
   /** A byte, or the FIN, that the window has no room for. */
   #probe(): void {
-    const end = this.#data.length + 1;
+    const end = this.#end;
     const isFin = this.#nxt === end;
     const sent = { from: this.#nxt, to: this.#nxt + 1, sentAt: 0, count: 0, isSacked: false };
     if (isFin && !this.#isClosing) return;

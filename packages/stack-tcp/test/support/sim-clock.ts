@@ -33,7 +33,7 @@ export class SimClock implements Clock {
   async runUntil(isDone: () => boolean, ms: number): Promise<boolean> {
     const end = this.#now + ms;
     for (;;) {
-      for (let i = 0; i < 6; i++) await null;
+      for (let i = 0; i < 6; i++) await Promise.resolve();
       if (isDone()) return true;
       const next = this.#heap[0];
       if (next === undefined || next.at > end) {

@@ -15,14 +15,16 @@ export interface StackTestOptions {
   readonly seed?: number;
   readonly settings?: Partial<TcpSettings>;
   readonly handleStream: HandleStream;
+  /** On the event loop's own time instead. */
+  readonly isReal?: boolean;
 }
 
 /** A stack on a device, in a simulation: everything happens on its clock. */
 export function stackOn(options: StackTestOptions): StackUnderTest {
-  const { device, clock, handleStream, seed = 1 } = options;
+  const { device, clock, handleStream, seed = 1, isReal = false } = options;
   const random = new SeededRandom(seed);
   const soon = (run: () => void): void => void clock.after(0, run);
-  const driver = new StackDriver({ device, clock, defer: soon, later: soon });
+  const driver = new StackDriver(isReal ? { device, clock } : { device, clock, defer: soon, later: soon });
   let ids = 0;
   const context: StackContext = {
     output: driver.output,

@@ -37,18 +37,26 @@ export class TunInbound implements Inbound {
   }
 
   start(_signal: Cancel): Promise<void> {
-    const inbound = this.#context;
-    const { name } = inbound;
-    const identity = { inbound: name, inboundType: 'TUN', inboundPort: 0 };
-    const events = inbound.get(EVENTS);
+    const { name } = this.#context;
+    const events = this.#context.get(EVENTS);
     const warn = (message: string): void => events.emit('kernel.warning', { code: 'TUN', message: `${name}: ${message}` });
-    let device: PacketDevice;
     try {
-      device = this.#options.open(warn);
+      this.#run(this.#options.open(warn), warn);
+      return Promise.resolve();
     } catch (error) {
+      this.#device?.close();
+      this.#device = null;
       const message = error instanceof Error ? error.message : String(error);
       return Promise.reject(new NekitError('LISTEN_FAILED', `listener ${name}: ${message}`, { cause: error }));
     }
+  }
+
+  #run(device: PacketDevice, warn: (message: string) => void): void {
+    const inbound = this.#context;
+    const { name } = inbound;
+    const events = inbound.get(EVENTS);
+    const identity = { inbound: name, inboundType: 'TUN', inboundPort: 0 };
+    this.#device = device;
     const driver = new StackDriver({
       device,
       clock: inbound.get(CLOCK),
@@ -71,11 +79,9 @@ export class TunInbound implements Inbound {
       onUdp: () => warn('UDP is not carried; npm install @nekit/stack-udp, and add "udp" to plugins'),
     });
     const behind = [...stacks, leftover];
-    this.#device = device;
-    this.#driver = driver;
     driver.start([new FragmentStack(behind, () => output.now()), ...behind]);
-    events.emit('listener.started', { listener: name, type: this.#context.type, endpoint: { host: device.name, port: 0 } });
-    return Promise.resolve();
+    this.#driver = driver;
+    events.emit('listener.started', { listener: name, type: inbound.type, endpoint: { host: device.name, port: 0 } });
   }
 
   /** Its sessions end with it: their packets have nowhere to go. */

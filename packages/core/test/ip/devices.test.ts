@@ -1,0 +1,241 @@
+// Devices in memory, the faults of a path, captures, and what drives stacks.
+import t from 'tap';
+import {
+  buildPacket,
+  FaultInjector,
+  faultyPipe,
+  type IpStack,
+  type Packet,
+  type PipeEnd,
+  packetAt,
+  parsePacket,
+  pcapHeader,
+  pcapRecord,
+  pipeDevice,
+  readPcap,
+  SeededRandom,
+  StackDriver,
+} from '../../dist/ip.js';
+import { FakeClock, settle } from '../../dist/testing.js';
+
+const ping = (rest: number, length = 10): Uint8Array =>
+  buildPacket({ kind: 'icmp', source: '10.0.0.2', destination: '192.0.2.1', type: 8, code: 0, rest, payload: new Uint8Array(length) });
+const udp = (payload: Uint8Array): Uint8Array =>
+  buildPacket({ kind: 'udp', source: '10.0.0.2', destination: '192.0.2.1', sourcePort: 1, destinationPort: 2, payload });
+
+function put(end: PipeEnd, packet: Uint8Array, segmentSize = 0): boolean {
+  const at = end.sink.reserve(packet.length, segmentSize);
+  if (at !== -1) end.sink.bytes.set(packet, at);
+  return at !== -1;
+}
+
+function collect(end: PipeEnd): Packet[] {
+  const packets: Packet[] = [];
+  end.start({
+    packets: (batch) => {
+      for (let i = 0; i < batch.length; i++) packets.push(packetAt(batch, i));
+    },
+    failed: () => {},
+  });
+  return packets;
+}
+
+t.test('pipeDevice: what one end flushes the other gets, in order, once it has started', async (t) => {
+  const [a, b] = pipeDevice();
+  for (let i = 0; i < 300; i++) {
+    put(a, ping(i));
+    if (i % 100 === 99) a.flush();
+  }
+  const packets = collect(b);
+  await settle();
+  t.strictSame(
+    packets.map((packet) => (packet.kind === 'icmp' ? packet.rest : -1)),
+    Array.from({ length: 300 }, (_, i) => i),
+  );
+  const failed: string[] = [];
+  a.start({ packets: () => {}, failed: (error) => void failed.push(error.code) });
+  b.close();
+  b.close();
+  t.strictSame(failed, ['DEVICE_GONE']);
+});
+
+t.test('pipeDevice: transport checksums are filled in; the queue, the slab and the MTU are bounds', async (t) => {
+  const [a, b] = pipeDevice({ queuePackets: 10 });
+  const packets = collect(b);
+  const bytes = udp(Buffer.from('sum'));
+  bytes.fill(0, 26, 28);
+  put(a, bytes);
+  a.flush();
+  await settle();
+  t.match(packets, [{ kind: 'udp' }]);
+  t.equal(put(a, new Uint8Array(1_501)), false, 'longer than the MTU');
+  for (let i = 0; i < 25; i++) put(a, ping(i));
+  a.flush();
+  t.equal(b.dropped, 15);
+  await settle();
+  t.equal(packets.length, 11);
+  let room = 0;
+  while (put(a, ping(1, 1_000))) room++;
+  t.equal(room, 256);
+});
+
+t.test('pipeDevice with offload: a super-packet crosses whole', async (t) => {
+  const [a, b] = pipeDevice({ offload: true });
+  const sizes: number[] = [];
+  b.start({ packets: (batch) => void sizes.push((batch.end[0] ?? 0) - (batch.start[0] ?? 0), batch.segmentSize[0] ?? 0), failed: () => {} });
+  const packet = buildPacket({
+    kind: 'tcp',
+    source: '10.0.0.2',
+    destination: '192.0.2.1',
+    sourcePort: 1,
+    destinationPort: 2,
+    sequence: 0,
+    acknowledgment: 0,
+    flags: 16,
+    window: 0,
+    payload: new Uint8Array(60_000),
+  });
+  t.equal(put(a, packet, 1_460), true);
+  a.flush();
+  await settle();
+  t.strictSame(sizes, [60_040, 1_460]);
+});
+
+t.test('the fault injector: the same seed gives the same faults, about as many as asked for', async (t) => {
+  const run = async (seed: number): Promise<{ order: number[]; broken: number; at: number[] }> => {
+    const clock = new FakeClock(0);
+    const order: number[] = [];
+    const at: number[] = [];
+    let broken = 0;
+    const path = new FaultInjector({ seed, loss: 0.2, duplicate: 0.1, corrupt: 0.05, reorder: 0.1, reorderMs: 5, delayMs: 10 }, clock, (bytes) => {
+      const packet = parsePacket(bytes);
+      if (packet?.kind !== 'icmp') broken++;
+      else order.push(packet.rest);
+      at.push(clock.now());
+    });
+    for (let i = 0; i < 1_000; i++) path.send(ping(i));
+    await clock.advance(100);
+    t.equal(path.passed, order.length + broken);
+    t.ok(Math.abs(path.lost - 200) < 50, `${path.lost} of 1,000 lost`);
+    return { order, broken, at };
+  };
+  const first = await run(1);
+  t.strictSame(await run(1), first);
+  t.notSame((await run(2)).order, first.order);
+  t.ok(first.broken > 20 && first.broken < 80);
+  t.ok(first.order.some((value, i) => i > 0 && value < (first.order[i - 1] ?? 0)));
+  t.ok(Math.min(...first.at) >= 10);
+});
+
+t.test('the fault injector: a narrow link delays, its queue is bounded, and nothing comes after stop', async (t) => {
+  const clock = new FakeClock(0);
+  const at: number[] = [];
+  const path = new FaultInjector({ seed: 1, rate: 100, queueBytes: 5_000 }, clock, () => void at.push(clock.now()));
+  for (let i = 0; i < 100; i++) path.send(ping(i, 972));
+  await clock.advance(1_000);
+  t.strictSame(at.slice(0, 3), [10, 20, 30]);
+  t.equal(at.length, 6);
+  path.send(ping(1));
+  path.stop();
+  await clock.advance(1_000);
+  t.equal(at.length, 6);
+});
+
+t.test('faultyPipe: super-packets are cut in front of the path', async (t) => {
+  const clock = new FakeClock(0);
+  const [a, b] = faultyPipe({ clock, there: { seed: 1 }, back: { seed: 2, loss: 1 }, defer: (run) => void clock.after(0, run) });
+  const got: number[] = [];
+  b.start({
+    packets: (batch) => {
+      for (let i = 0; i < batch.length; i++) got.push((batch.end[i] ?? 0) - (batch.payload[i] ?? 0));
+    },
+    failed: () => {},
+  });
+  a.start({ packets: () => got.push(-1), failed: () => {} });
+  const packet = buildPacket({ kind: 'udp', source: '10.0.0.2', destination: '192.0.2.1', sourcePort: 1, destinationPort: 2, payload: new Uint8Array(100) });
+  const at = a.sink.reserve(packet.length, 0);
+  a.sink.bytes.set(packet, at);
+  a.flush();
+  b.inject(packet);
+  await clock.advance(10);
+  t.strictSame(got, [100]);
+  t.equal(b.path.lost, 1);
+  a.close();
+});
+
+t.test('pcap: written and read again; other files are not', (t) => {
+  const packets = [ping(1), udp(new Uint8Array(100))];
+  const file = Buffer.concat([pcapHeader(), ...packets.map((packet, i) => pcapRecord(packet, 1_234_567.5 + i))]);
+  const read = readPcap(file);
+  t.strictSame(
+    read?.map(({ at }) => at),
+    [1_234_567.5, 1_234_568.5],
+  );
+  t.strictSame(
+    read?.map(({ bytes }) => Buffer.from(bytes)),
+    packets.map((packet) => Buffer.from(packet)),
+  );
+  t.equal(readPcap(file.subarray(0, file.length - 1))?.length, 1, 'a record that is cut off ends it');
+  t.equal(readPcap(Buffer.from('no capture at all, but long enough')), null);
+  t.equal(readPcap(file.subarray(0, 20)), null);
+  const big = Buffer.from(file);
+  for (const at of [0, 8, 12, 16, 20, 24, 28, 32, 36]) big.subarray(at, at + 4).reverse();
+  for (const at of [4, 6]) big.subarray(at, at + 2).reverse();
+  t.equal(readPcap(big)?.[0]?.at, 1_234_567.5, 'the other byte order');
+  t.end();
+});
+
+t.test('StackDriver: the first stack that takes a packet has it; one flush per batch and per wake; one timer', async (t) => {
+  const clock = new FakeClock(0);
+  const [ours, theirs] = pipeDevice();
+  const log: string[] = [];
+  let deadline = Number.POSITIVE_INFINITY;
+  const stack = (name: string, takes: boolean): IpStack => ({
+    input: () => {
+      log.push(`${name} input`);
+      return takes;
+    },
+    flush: (now) => void log.push(`${name} flush ${now}`),
+    nextDeadline: () => (name === 'first' ? deadline : Number.POSITIVE_INFINITY),
+    close: () => void log.push(`${name} close`),
+  });
+  const failed: string[] = [];
+  const driver = new StackDriver({ device: ours, clock, onFailed: (error) => void failed.push(error.code) });
+  driver.start([stack('first', false), stack('second', true), stack('third', true)]);
+  log.length = 0;
+  put(theirs, ping(1));
+  put(theirs, ping(2));
+  theirs.flush();
+  await settle();
+  t.strictSame(log, ['first input', 'second input', 'first input', 'second input', 'first flush 0', 'second flush 0', 'third flush 0']);
+  log.length = 0;
+  driver.output.wake();
+  driver.output.wake();
+  await settle();
+  t.equal(log.length, 3);
+  deadline = 50;
+  driver.output.wake();
+  await settle();
+  t.equal(clock.pending, 1);
+  log.length = 0;
+  deadline = Number.POSITIVE_INFINITY;
+  await clock.advance(60);
+  t.ok(log.includes('first flush 50'));
+  t.equal(clock.pending, 0);
+  theirs.close();
+  t.strictSame(failed, ['DEVICE_GONE']);
+  t.ok(log.includes('third close'));
+  log.length = 0;
+  driver.close();
+  driver.output.wake();
+  await settle();
+  t.strictSame(log, []);
+});
+
+t.test('SeededRandom', (t) => {
+  const random = new SeededRandom(1);
+  const values = Array.from({ length: 10_000 }, () => random.below(10));
+  for (let digit = 0; digit < 10; digit++) t.ok(Math.abs(values.filter((value) => value === digit).length - 1_000) < 150);
+  t.equal(new SeededRandom(0).next(), new SeededRandom(0).next());
+  t.end();
+});

@@ -1,0 +1,369 @@
+// Opening: SYN, what is refused, limits. RFC 9293 sections 3.5, 3.7.1, 3.10.7.1, 3.10.7.2; RFC 7323; RFC 6528; RFC 4987.
+import { isNetError, NetError } from '@nekit/core';
+import { FLAG, parsePacket, type TcpPacket } from '@nekit/core/ip';
+import t from 'tap';
+import { Client, flagsOf, icmp, tcp, Wire } from './support/wire.js';
+
+const ALL = { mss: 1_460, windowScale: 7, sackPermitted: true, timestamps: { value: 5_000, echo: 0 } };
+
+t.test('a SYN is a request first, and answered when the target was reached', async (t) => {
+  const wire = new Wire();
+  const client = new Client(wire);
+  t.strictSame(client.syn(ALL), [], 'nothing yet');
+  const [request] = wire.requests;
+  t.match(request?.session, { network: 'tcp', source: { host: '10.0.0.2', port: 40_000 }, requested: { host: '192.0.2.1', port: 443 } });
+  t.equal(wire.stack.info.pending, 1);
+  const opening = request?.accept();
+  const [synAck] = tcp(wire.flush());
+  t.equal(synAck === undefined ? '' : flagsOf(synAck), 'SA');
+  t.equal(synAck?.acknowledgment, 1_001);
+  t.match(synAck?.options, { mss: 1_460, windowScale: 5, sackPermitted: true, timestamps: { echo: 5_000 } });
+  t.equal(synAck?.hopLimit, 64);
+  client.seq = 1_001;
+  client.ack = ((synAck?.sequence ?? 0) + 1) >>> 0;
+  client.options = { timestamps: { value: 5_001, echo: synAck?.options?.timestamps?.value ?? 0 } };
+  t.strictSame(client.send(), [], 'an ACK is not answered');
+  t.ok(await opening);
+  t.match(wire.stack.info, { connections: 1, halfOpen: 0, pending: 0, counters: { accepted: 1 } });
+});
+
+t.test('options are answered only if they were offered', async (t) => {
+  for (const [options, expected] of [
+    [{}, { mss: 1_460 }],
+    [{ mss: 1_460 }, { mss: 1_460 }],
+    [{ windowScale: 2 }, { mss: 1_460, windowScale: 5 }],
+    [{ sackPermitted: true }, { mss: 1_460, sackPermitted: true }],
+  ] as const) {
+    const client = await new Client(new Wire()).connect(options);
+    t.strictSame(client.synAck?.options, expected, JSON.stringify(options));
+    t.ok((client.synAck?.window ?? 0) <= 0xffff);
+  }
+});
+
+t.test('the MSS: ours below the MTU, theirs kept, 536 and 1220 without one, never so small that we send headers only', async (t) => {
+  const sizes = async (wire: Wire, options: object): Promise<number> => {
+    const client = await new Client(wire).connect(options);
+    await client.stream.write([new Uint8Array(6_000)]);
+    return Math.max(...tcp(wire.flush()).map((packet) => packet.payload.length));
+  };
+  t.equal(await sizes(new Wire(), {}), 536);
+  t.equal(await sizes(new Wire({ isIPv6: true }), {}), 1_220);
+  t.equal(await sizes(new Wire(), { mss: 1_000 }), 1_000);
+  t.equal(await sizes(new Wire(), { mss: 9_000 }), 1_460, 'not above the MTU');
+  t.equal(await sizes(new Wire({ isIPv6: true }), { mss: 9_000 }), 1_440);
+  t.equal(await sizes(new Wire(), { mss: 1_000, timestamps: { value: 1, echo: 0 } }), 988, 'options are taken off (RFC 6691)');
+  t.equal(await sizes(new Wire(), { mss: 8 }), 48, 'CVE-2019-11479');
+  const ours = await new Client(new Wire({ mtu: 1_280, isIPv6: true })).connect();
+  t.equal(ours.synAck?.options?.mss, 1_220);
+});
+
+t.test('a shift above 14 is 14', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect({ mss: 1_460, windowScale: 200 });
+  client.window = 1;
+  client.send();
+  await client.stream.write([new Uint8Array(60_000)]);
+  const sent = tcp(wire.flush()).reduce((sum, packet) => sum + packet.payload.length, 0);
+  t.ok(sent >= 10_000 && sent <= 16_384, `${sent} bytes in a window of 1 << 14`);
+});
+
+t.test('refusals', async (t) => {
+  for (const isIPv6 of [false, true]) {
+    const refused = async (failure: NetError['failure']): Promise<{ wire: Wire; answer: ReturnType<Wire['flush']> }> => {
+      const wire = new Wire({ isIPv6 });
+      new Client(wire).syn();
+      wire.requests[0]?.reject(new NetError(failure, 'no'));
+      t.ok(wire.wakes > 0, 'a flush is asked for');
+      return { wire, answer: wire.flush() };
+    };
+    const { answer, wire } = await refused('refused');
+    const [reset] = tcp(answer);
+    t.equal(reset === undefined ? '' : flagsOf(reset), 'RA');
+    t.match(reset, { sequence: 0, acknowledgment: 1_001, window: 0 });
+    t.match(wire.stack.info, { pending: 0, connections: 0, memory: 0 });
+    for (const [failure, type, code] of isIPv6
+      ? ([
+          ['unreachable', 1, 0],
+          ['timeout', 1, 3],
+        ] as const)
+      : ([
+          ['unreachable', 3, 0],
+          ['timeout', 3, 1],
+        ] as const)) {
+      const [message] = icmp((await refused(failure)).answer);
+      t.match(message, { type, code, destination: isIPv6 ? 'fd00::2' : '10.0.0.2' }, failure);
+      const quoted = Buffer.from(message?.payload ?? []);
+      const ip = isIPv6 ? 40 : 20;
+      t.strictSame([quoted.readUInt16BE(ip), quoted.readUInt16BE(ip + 2), quoted.readUInt32BE(ip + 4)], [40_000, 443, 1_000], 'quotes the SYN');
+    }
+  }
+});
+
+t.test('addresses that no honest client has are dropped, and counted', async (t) => {
+  const odd4: [string, string][] = [
+    ['10.0.0.2', '127.0.0.1'],
+    ['10.0.0.2', '0.1.2.3'],
+    ['10.0.0.2', '224.0.0.1'],
+    ['10.0.0.2', '239.255.255.255'],
+    ['10.0.0.2', '255.255.255.255'],
+  ];
+  const odd6: [string, string][] = [
+    ['fd00::2', '::1'],
+    ['fd00::2', '::'],
+    ['fd00::2', 'ff02::1'],
+    ['fd00::2', '::ffff:127.0.0.1'],
+  ];
+  for (const [source, destination] of [
+    ...odd4,
+    ...odd6,
+    ...odd4.map(([a, b]): [string, string] => [b, a]),
+    ...odd6.map(([a, b]): [string, string] => [b, a]),
+    ['10.0.0.2', '10.0.0.2'] as const,
+  ]) {
+    if (destination.startsWith('::ffff') || source.startsWith('::ffff')) continue; // no text says it: see below
+    const wire = new Wire({ isIPv6: source.includes(':') });
+    t.strictSame(new Client(wire).syn({}, { source, destination }), [], `${source} -> ${destination}`);
+    t.equal(wire.requests.length, 0);
+    t.equal(wire.stack.counters.get('dropAddress'), 1, `${source} -> ${destination}`);
+  }
+  const mapped = new Wire({ isIPv6: true });
+  const packet = new Client(mapped).segment({ flags: FLAG.syn, destination: '1::1' });
+  packet.fill(0, 24, 40);
+  packet.set([0xff, 0xff, 127, 0, 0, 1], 34);
+  mapped.raw(rightAgain(packet));
+  t.equal(mapped.stack.counters.get('dropAddress'), 1, 'IPv4-mapped');
+  for (const fields of [{ sourcePort: 0 }, { destinationPort: 0 }]) {
+    const wire = new Wire();
+    new Client(wire).syn({}, fields);
+    t.equal(wire.stack.counters.get('dropPort'), 1);
+  }
+  const legal = new Wire();
+  new Client(legal).syn({}, { source: '172.16.9.9', destination: '10.0.0.2' });
+  t.equal(legal.requests.length, 1, 'private ones are legal');
+});
+
+/** Its TCP checksum made right again. */
+function rightAgain(packet: Uint8Array): Uint8Array {
+  let sum = 6 + packet.length - 40;
+  packet[56] = 0;
+  packet[57] = 0;
+  for (let i = 8; i < packet.length; i += 2) sum += ((packet[i] ?? 0) << 8) | (packet[i + 1] ?? 0);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  packet[56] = (~sum >>> 8) & 0xff;
+  packet[57] = ~sum & 0xff;
+  return packet;
+}
+
+t.test('a session that is refused at once is a RST', async (t) => {
+  const wire = new Wire({ admits: () => false });
+  t.equal(flagsOf(tcp(new Client(wire).syn())[0] as TcpPacket), 'RA');
+  t.match(wire.stack.info, { pending: 0 });
+});
+
+t.test('strays: RFC 9293 section 3.10.7.1 and 3.10.7.2', async (t) => {
+  const wire = new Wire();
+  const client = new Client(wire);
+  client.ack = 7_777;
+  const [reset] = client.send();
+  t.match(reset, { flags: FLAG.rst, sequence: 7_777 }, 'an ACK: RST with its number');
+  t.equal(client.send({ flags: FLAG.syn | FLAG.ack })[0]?.flags, FLAG.rst, 'a SYN-ACK as well');
+  t.strictSame(client.send({ flags: FLAG.rst }), [], 'a RST: silence');
+  t.strictSame(client.send({ flags: FLAG.rst | FLAG.ack }), []);
+  t.strictSame(client.send({ flags: 0, payload: Buffer.from('x') }), [], 'no flag at all (nmap -sN)');
+  t.strictSame(client.send({ flags: FLAG.fin }), [], 'a FIN (nmap -sF)');
+  t.strictSame(client.send({ flags: FLAG.fin | FLAG.psh | FLAG.urg }), [], 'nmap -sX');
+  t.strictSame(client.send({ flags: FLAG.syn | FLAG.fin }), [], 'SYN and FIN');
+  t.strictSame(client.send({ flags: FLAG.syn | FLAG.rst }), []);
+  t.equal(wire.requests.length, 0);
+  t.strictSame(client.syn({}, { flags: FLAG.syn | FLAG.ece | FLAG.cwr }), [], 'SYN with ECN bits is a SYN');
+  t.equal(wire.requests.length, 1);
+});
+
+t.test('the client sends its SYN again, or leaves, while its target is dialled', async (t) => {
+  const wire = new Wire();
+  const client = new Client(wire);
+  client.syn();
+  client.syn();
+  t.equal(wire.requests.length, 1, 'one request');
+  const signal = wire.requests[0]?.session.signal;
+  client.send({ flags: FLAG.rst, sequence: 5 });
+  t.equal(signal?.reason, null, "a RST with another number is nobody's");
+  client.send({ flags: FLAG.rst, sequence: 1_001 });
+  t.match(signal?.reason, { code: 'ECONNRESET' });
+  t.equal(wire.stack.info.pending, 0);
+  t.match(await wire.requests[0]?.accept().catch((error: unknown) => error), { code: 'ECONNRESET' });
+  wire.requests[0]?.reject(new NetError('refused', 'too late'));
+  t.strictSame(wire.flush(), [], 'nothing is said to it any more');
+});
+
+t.test('SYN-ACK: sent again, with doubled gaps, and given up after 63 s', async (t) => {
+  const wire = new Wire();
+  const client = new Client(wire);
+  client.syn();
+  const opening = wire.requests[0]?.accept().catch((error: unknown) => error);
+  const first = tcp(wire.flush());
+  t.equal(first.length, 1);
+  t.equal(tcp(wire.advance(990)).length, 0);
+  t.equal(tcp(wire.advance(20)).length, 1, 'after 1 s');
+  t.equal(tcp(wire.advance(1_950)).length, 0);
+  t.equal(tcp(wire.advance(100)).length, 1, 'after 2 s more');
+  const again = client.send({ flags: FLAG.syn, options: { mss: 1_460 } });
+  t.equal(again[0]?.flags, FLAG.syn | FLAG.ack, 'and when the client asks again');
+  t.equal(again[0]?.sequence, first[0]?.sequence, 'the same one');
+  wire.advance(70_000);
+  t.match(await opening, { code: 'ETIMEDOUT', failure: 'timeout' });
+  t.match(wire.stack.info, { connections: 0, halfOpen: 0, memory: 0, timers: 0 });
+});
+
+t.test('SYN-RECEIVED: a wrong ACK is answered with RST and leaves it as it is; a RST ends it; a new SYN is challenged', async (t) => {
+  const wire = new Wire();
+  const client = new Client(wire);
+  client.syn();
+  const opening = wire.requests[0]?.accept();
+  const [synAck] = tcp(wire.flush());
+  client.seq = 1_001;
+  client.ack = 99;
+  t.match(client.send(), [{ flags: FLAG.rst, sequence: 99 }]);
+  t.equal(wire.stack.info.halfOpen, 1);
+  t.equal(client.send({ flags: FLAG.syn, sequence: 500_000 })[0]?.flags, FLAG.ack, 'a challenge');
+  client.ack = ((synAck?.sequence ?? 0) + 1) >>> 0;
+  client.send({ payload: Buffer.from('with the ACK') });
+  const stream = await opening;
+  t.equal(Buffer.concat((await stream?.read()) ?? []).toString(), 'with the ACK');
+
+  const other = new Client(wire, 9_000, 41_000);
+  other.syn();
+  const failing = wire.requests[1]?.accept().catch((error: unknown) => error);
+  wire.flush();
+  other.send({ flags: FLAG.rst, sequence: 9_001 });
+  t.match(await failing, { code: 'ECONNRESET' });
+});
+
+t.test('initial sequence numbers: not the same for two tuples, higher for the same one later, unlike for another secret', async (t) => {
+  const wire = new Wire();
+  const numbers = new Set<number>();
+  for (let port = 1_000; port < 1_100; port++) {
+    const client = await new Client(wire, 1, port).connect();
+    numbers.add(client.iss);
+  }
+  t.equal(numbers.size, 100);
+  const again = async (wire: Wire): Promise<number> => {
+    const client = await new Client(wire, 1, 2_000).connect();
+    client.send({ flags: FLAG.rst });
+    return client.iss;
+  };
+  const first = await again(wire);
+  wire.time += 40;
+  const gained = ((await again(wire)) - first) | 0;
+  t.ok(gained >= 10_000 && gained < 11_000, `one per 4 us: ${gained}`);
+});
+
+t.test('limits', async (t) => {
+  const flood = (wire: Wire, count: number, from = 0): void => {
+    for (let i = from; i < from + count; i++) new Client(wire, 1, 1_000 + (i % 60_000)).syn({}, { source: `10.1.${(i >> 8) & 255}.${i & 255}` });
+  };
+  t.test('pending dials: bounded; one that has asked again is not ended; after a while there is room', async (t) => {
+    const wire = new Wire({ settings: { maxPending: 100 } });
+    const patient = new Client(wire, 1, 999);
+    patient.syn();
+    flood(wire, 500);
+    t.equal(wire.stack.info.pending, 100);
+    t.equal(wire.requests.length, 100);
+    t.equal(wire.stack.counters.get('dropPending'), 401);
+    wire.time += 2_000;
+    wire.flush();
+    patient.syn();
+    flood(wire, 50, 1_000);
+    t.equal(wire.stack.info.pending, 100);
+    t.equal(wire.stack.counters.get('evictedPending'), 50, 'the oldest made room');
+    t.equal(wire.requests[0]?.session.signal.reason, null, 'the patient one has its place');
+    t.match(wire.requests[1]?.session.signal.reason, { code: 'TOO_MANY_PENDING' });
+  });
+  t.test('half open: bounded, the oldest goes', async (t) => {
+    const wire = new Wire({ settings: { maxHalfOpen: 10 } });
+    flood(wire, 50);
+    const ends = wire.requests.map((request) =>
+      request.accept().then(
+        () => null,
+        (error: unknown) => error,
+      ),
+    );
+    wire.flush();
+    t.equal(wire.stack.info.halfOpen, 10);
+    t.equal(wire.stack.counters.get('evictedHalfOpen'), 40);
+    t.ok(isNetError(await ends[0]));
+    const honest = await new Client(wire, 1, 999).connect();
+    t.ok(honest.stream, 'and it goes on answering');
+  });
+  t.test('connections: one more is refused', async (t) => {
+    const wire = new Wire({ settings: { maxConnections: 2 } });
+    await new Client(wire, 1, 1_001).connect();
+    await new Client(wire, 1, 1_002).connect();
+    const [reset] = tcp(new Client(wire, 1, 1_003).syn());
+    t.equal(reset?.flags, FLAG.rst | FLAG.ack);
+    t.equal(wire.stack.counters.get('dropConnections'), 1);
+  });
+  t.test('per client address, if asked for', async (t) => {
+    const wire = new Wire({ settings: { maxPendingPerSource: 3 } });
+    for (let port = 1; port <= 5; port++) new Client(wire, 1, port).syn();
+    new Client(wire, 1, 1).syn({}, { source: '10.0.0.9' });
+    t.equal(wire.requests.length, 4);
+    wire.requests[0]?.reject(new NetError('refused', 'no'));
+    new Client(wire, 1, 6).syn();
+    t.equal(wire.requests.length, 5);
+  });
+});
+
+t.test('accept-first: SYN-ACK at once, the request when the client has answered; a rejection is RST then', async (t) => {
+  const wire = new Wire({ settings: { acceptFirst: true } });
+  const client = new Client(wire);
+  const [synAck] = tcp(client.syn());
+  t.equal(synAck?.flags, FLAG.syn | FLAG.ack);
+  t.equal(wire.requests.length, 0);
+  client.seq = 1_001;
+  client.ack = ((synAck?.sequence ?? 0) + 1) >>> 0;
+  client.send();
+  await new Promise(setImmediate);
+  t.equal(wire.requests.length, 1);
+  wire.requests[0]?.reject(new NetError('refused', 'nobody there'));
+  t.match(tcp(wire.flush()), [{ flags: FLAG.rst | FLAG.ack, sequence: client.ack }]);
+});
+
+t.test('a handler that throws is answered for', async (t) => {
+  const wire = new Wire({ handleStream: () => Promise.reject(new Error('a bug')) });
+  new Client(wire).syn();
+  await new Promise(setImmediate);
+  t.match(tcp(wire.flush()), [{ flags: FLAG.rst | FLAG.ack }]);
+  t.match(wire.stack.info, { pending: 0 });
+});
+
+t.test('packets with a wrong checksum are not there, whatever they say', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect();
+  for (const flags of [FLAG.syn, FLAG.rst, FLAG.fin | FLAG.ack, FLAG.ack]) {
+    const packet = client.segment({ flags, payload: Buffer.from('data') });
+    packet[packet.length - 1] = (packet.at(-1) ?? 0) ^ 1;
+    t.equal(parsePacket(packet), null);
+    t.strictSame(wire.raw(packet), []);
+  }
+  const header = client.segment({ flags: FLAG.rst });
+  header[8] = 63; // a TTL that the IP checksum does not know of
+  t.strictSame(wire.raw(header), []);
+  t.equal(wire.stack.info.connections, 1);
+  t.equal(wire.drops[4], 5);
+});
+
+t.test('close: everything is reset, and nothing is left', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect();
+  client.text('unread');
+  new Client(wire, 1, 999).syn();
+  const reading = client.stream.read();
+  wire.stack.close();
+  wire.stack.close();
+  t.equal(tcp(wire.flush()).filter((packet) => (packet.flags & FLAG.rst) !== 0).length, 2);
+  await reading;
+  t.match(await client.stream.read().catch((error: unknown) => error), { failure: 'aborted' });
+  t.match(wire.stack.info, { connections: 0, pending: 0, memory: 0, timers: 0 });
+  t.strictSame(client.syn(), [], 'and it says no more');
+});

@@ -1,0 +1,256 @@
+// The parts by themselves, against slow models: what is in flight, what has come, timers, round trips, congestion, the plugin.
+import { Arena } from '@nekit/core/ip';
+import fc from 'fast-check';
+import t from 'tap';
+import { settingsOf, tcpConfig } from '../dist/config.js';
+import type { Congestion } from '../dist/congestion/congestion.js';
+import { Cubic } from '../dist/congestion/cubic.js';
+import { Reno } from '../dist/congestion/reno.js';
+import { connectionsAllowed } from '../dist/descriptors.js';
+import { tcpPlugin } from '../dist/index.js';
+import { ReceiveQueue } from '../dist/receive-queue.js';
+import { RoundTrip } from '../dist/rtt.js';
+import { SendBuffer } from '../dist/send-buffer.js';
+import { before, distance, earlier, later, upTo } from '../dist/sequence.js';
+import { type Timed, Timers } from '../dist/timers.js';
+import { LOST, SACKED, TransmitLog } from '../dist/transmit-log.js';
+
+t.test('sequence numbers are compared on a circle', (t) => {
+  for (const base of [0, -1, 0x7fff_ffff, -0x8000_0000, 12_345]) {
+    const next = (base + 1) | 0;
+    t.ok(before(base, next) && !before(next, base) && !before(base, base));
+    t.ok(upTo(base, base) && upTo(base, next) && !upTo(next, base));
+    t.equal(distance(base, (base + 1_000) | 0), 1_000);
+    t.equal(distance((base + 1_000) | 0, base), -1_000);
+    t.equal(later(base, next), next);
+    t.equal(earlier(base, next), base);
+  }
+  t.end();
+});
+
+t.test('the transmit log against one byte at a time', (t) => {
+  const step = fc.record({ kind: fc.constantFrom('send', 'ack', 'sack', 'lost', 'again', 'all'), a: fc.nat(40), b: fc.nat(40) });
+  fc.assert(
+    fc.property(fc.integer(), fc.array(step, { maxLength: 80 }), (start, steps) => {
+      const log = new TransmitLog();
+      log.reset(start);
+      let una = 0;
+      let nxt = 0;
+      let now = 1;
+      const states: ('flight' | 'sacked' | 'lost')[] = [];
+      const at = (offset: number): number => (start + offset) | 0;
+      for (const { kind, a, b } of steps) {
+        now += a & 1;
+        if (kind === 'send') {
+          nxt += a + 1;
+          for (let i = 0; i <= a; i++) states.push('flight');
+          log.append(at(nxt), now);
+        } else if (kind === 'ack') {
+          una = Math.min(nxt, una + a);
+          log.begin();
+          log.acknowledge(at(una));
+        } else if (kind === 'sack') {
+          const left = Math.min(nxt, una + a);
+          const right = Math.min(nxt, left + b);
+          if (left < right) {
+            log.begin();
+            log.sack(at(left), at(right));
+            for (let i = left; i < right; i++) states[i] = 'sacked';
+          }
+        } else if (kind === 'lost' && log.count > 0) {
+          const index = a % log.count;
+          const [from, to] = [distance(start, log.startOf(index)), distance(start, log.endOf(index))];
+          log.markLost(index);
+          for (let i = from; i < to; i++) if (states[i] === 'flight') states[i] = 'lost';
+        } else if (kind === 'all') {
+          log.markAllLost(false);
+          for (let i = una; i < nxt; i++) if (states[i] === 'flight') states[i] = 'lost';
+        } else if (kind === 'again') {
+          const index = log.firstLost();
+          if (index !== -1) {
+            const from = distance(start, log.startOf(index));
+            const length = Math.min(b + 1, distance(start, log.endOf(index)) - from);
+            log.retransmitted(index, length, now);
+            for (let i = from; i < from + length; i++) states[i] = 'flight';
+          }
+        }
+        const count = (state: string): number => states.slice(una, nxt).filter((each) => each === state).length;
+        if (log.inFlight !== count('flight') || log.sacked !== count('sacked') || log.lost !== count('lost')) return false;
+        for (let index = 0; index < log.count; index++) {
+          const state = log.stateOf(index);
+          const expected = (state & SACKED) !== 0 ? 'sacked' : (state & LOST) !== 0 ? 'lost' : 'flight';
+          const [from, to] = [distance(start, log.startOf(index)), distance(start, log.endOf(index))];
+          if (from >= to) return false;
+          for (let i = from; i < to; i++) if (states[i] !== expected) return false;
+        }
+        const first = states.slice(una, nxt).indexOf('lost');
+        const found = log.firstLost();
+        if ((found === -1 ? -1 : distance(start, log.startOf(found)) - una) !== first) return false;
+      }
+      return true;
+    }),
+    { numRuns: process.env.NEKIT_FULL === undefined ? 500 : 20_000 },
+  );
+  t.end();
+});
+
+t.test('the receive queue against an array', (t) => {
+  fc.assert(
+    fc.property(fc.integer(), fc.array(fc.tuple(fc.nat(3_000), fc.integer({ min: 1, max: 1_500 }), fc.nat(2_000)), { maxLength: 60 }), (start, steps) => {
+      const arena = Arena.ofSize(1 << 20);
+      const queue = new ReceiveQueue(arena);
+      queue.reset(start);
+      const source = (i: number): number => (i * 31 + (i >> 8)) & 255;
+      const has = new Set<number>();
+      let head = 0;
+      let tail = 0;
+      for (const [ahead, length, take] of steps) {
+        const from = tail + (ahead % 3 === 0 ? 0 : ahead);
+        const bytes = Uint8Array.from({ length }, (_, i) => source(from + i));
+        if (queue.store((start + from) | 0, bytes, 0, length)) for (let i = from; i < from + length; i++) has.add(i);
+        while (has.has(tail)) tail++;
+        if (distance(start, queue.tail) !== tail || queue.readable !== tail - head) return false;
+        const count = Math.min(take, queue.readable);
+        if (count > 0) {
+          const got = queue.copyOut(count);
+          for (let i = 0; i < count; i++) if (got[i] !== source(head + i)) return false;
+          queue.consume(count);
+          head += count;
+        }
+        const blocks = new Int32Array(8);
+        const blockCount = queue.sackBlocks(blocks, 4);
+        for (let i = 0; i < blockCount; i++) {
+          const [left, right] = [distance(start, blocks[i * 2] ?? 0), distance(start, blocks[i * 2 + 1] ?? 0)];
+          if (left <= tail || left >= right || has.has(left - 1) || has.has(right)) return false;
+          for (let at = left; at < right; at++) if (!has.has(at)) return false;
+        }
+      }
+      queue.clear();
+      return arena.used === 0;
+    }),
+  );
+  t.end();
+});
+
+t.test('the send buffer keeps what was written until it is acknowledged, wherever it wraps', (t) => {
+  fc.assert(
+    fc.property(fc.integer(), fc.array(fc.tuple(fc.nat(9_000), fc.nat(9_000)), { maxLength: 40 }), (start, steps) => {
+      const arena = Arena.ofSize(1 << 20);
+      const buffer = new SendBuffer(arena);
+      buffer.reset(start);
+      const source = (i: number): number => (i * 7 + (i >> 9)) & 255;
+      let una = 0;
+      let end = 0;
+      const out = new Uint8Array(100_000);
+      for (const [write, ack] of steps) {
+        const bytes = Uint8Array.from({ length: write }, (_, i) => source(end + i));
+        end += buffer.write(bytes, 0, write, 60_000);
+        if (end - una > 60_000 || buffer.length !== end - una) return false;
+        buffer.copyTo(out, 5, (start + una) | 0, end - una);
+        for (let i = una; i < end; i++) if (out[5 + i - una] !== source(i)) return false;
+        una = Math.min(end, una + ack);
+        buffer.acknowledge((start + una) | 0);
+      }
+      buffer.clear();
+      return arena.used === 0;
+    }),
+  );
+  t.end();
+});
+
+t.test('timers: in the order of their time, across the wrap, once', (t) => {
+  fc.assert(
+    fc.property(fc.integer(), fc.array(fc.tuple(fc.nat(20), fc.nat(1_000), fc.boolean()), { maxLength: 80 }), (start, steps) => {
+      const timers = new Timers();
+      const fired: number[] = [];
+      const all: (Timed & { wanted: number | null })[] = Array.from({ length: 21 }, (_, id) => ({
+        timerAt: 0,
+        timerSlot: -1,
+        wanted: null,
+        due: () => void fired.push(id),
+      }));
+      for (const [id, wait, isDelete] of steps) {
+        const timed = all[id];
+        if (timed === undefined) continue;
+        if (isDelete) {
+          timers.delete(timed);
+          timed.wanted = null;
+        } else {
+          timers.set(timed, (start + wait) | 0);
+          timed.wanted = Math.min(timed.wanted ?? wait, wait);
+        }
+      }
+      const expected = all.flatMap(({ wanted }) => (wanted === null ? [] : [wanted])).sort((x, y) => x - y);
+      for (let now = 0; now <= 1_000; now += 50) timers.run((start + now) | 0);
+      return timers.size === 0 && fired.length === expected.length && fired.every((id, i) => all[id]?.wanted === expected[i]);
+    }),
+  );
+  t.end();
+});
+
+t.test('the round trip: RFC 6298', (t) => {
+  const rtt = new RoundTrip();
+  t.equal(rtt.rto, 1_000, 'before the first');
+  rtt.sample(100);
+  t.equal(rtt.smoothed, 100);
+  t.equal(rtt.rto, 300, 'SRTT + 4 x RTT / 2');
+  for (let i = 0; i < 50; i++) rtt.sample(100);
+  t.equal(rtt.rto, 200, 'the floor');
+  rtt.backOff();
+  rtt.backOff();
+  t.equal(rtt.rto, 800);
+  for (let i = 0; i < 20; i++) rtt.backOff();
+  t.equal(rtt.rto, 60_000, 'the ceiling');
+  rtt.progress();
+  t.equal(rtt.rto, 200);
+  rtt.sample(1_000);
+  t.ok(rtt.rto > 1_000);
+  t.equal(rtt.least, 100);
+  t.end();
+});
+
+t.test('Reno and CUBIC', (t) => {
+  const controls: Congestion[] = [new Reno(1_000), new Cubic(1_000)];
+  for (const control of controls) {
+    t.equal(control.window, 10_000);
+    control.acknowledged(10_000, 0, 10);
+    t.equal(control.window, 20_000, 'slow start');
+    control.lost(20_000, 0);
+    t.equal(control.window, control instanceof Reno ? 10_000 : 14_000);
+    t.equal(control.window, control.threshold);
+    const after = control.window;
+    let now = 0;
+    for (let round = 0; round < 20; round++) {
+      now += 100;
+      control.acknowledged(control.window, now, 100);
+    }
+    t.ok(control.window > after && control.window < after + 45_000, `${control.window}`);
+    control.timedOut(control.window, false);
+    t.equal(control.window, 1_000, 'the loss window');
+    const { threshold } = control;
+    control.timedOut(1_000, true);
+    t.equal(control.threshold, threshold, 'once per loss');
+    for (let i = 0; i < 10; i++) control.acknowledged(100_000, now, 100);
+    control.idle();
+    t.equal(control.window, 10_000, 'after silence');
+  }
+  t.end();
+});
+
+t.test('the plugin registers the stack; its config is strict', (t) => {
+  const types: string[] = [];
+  const no = (): never => {
+    throw new Error('not by this plugin');
+  };
+  tcpPlugin.setup({ stack: ({ type }) => types.push(type), adapter: no, inbound: no, protocol: no, rule: no, provide: no, get: no });
+  t.strictSame(types, ['tcp']);
+  t.match(settingsOf(tcpConfig.parse({ 'max-pending': 7, congestion: 'reno' }), 99), { maxPending: 7, congestion: 'reno', maxConnections: 99, nagle: false });
+  for (const bad of [{ nagel: true }, { 'max-pending': 0 }, { 'give-up': 1_000 }, { 'max-window': 1 << 30 }])
+    t.equal(tcpConfig.safeParse(bad).success, false, JSON.stringify(bad));
+  t.equal(connectionsAllowed('Limit\nMax open files            1024                 4096                 files\n'), 960);
+  t.equal(connectionsAllowed('Max open files            1048576              1048576              files\n'), 16_384);
+  t.equal(connectionsAllowed(''), 16_384);
+  t.equal(connectionsAllowed('Max open files            20              20              files\n'), 16);
+  t.ok(connectionsAllowed() >= 16);
+  t.end();
+});

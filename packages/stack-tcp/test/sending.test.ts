@@ -1,0 +1,415 @@
+// What goes out: windows, congestion, loss, probes, timers. RFC 9293 section 3.8; RFC 5681, 6298, 6582, 6675, 6928, 8985, 9438; RFC 1191, 5927.
+import { buildPacket, FLAG, type IcmpPacket, type TcpPacket } from '@nekit/core/ip';
+import t from 'tap';
+import { Client, tcp, Wire, type WireOptions } from './support/wire.js';
+
+const error = (thrown: unknown): unknown => thrown;
+const SACK = { mss: 1_000, windowScale: 7, sackPermitted: true };
+
+/** A connection with so much to send, and what it has sent at once. */
+async function sending(
+  bytes: number,
+  given: WireOptions = {},
+  options: object = SACK,
+  window = 8_000,
+): Promise<{ wire: Wire; client: Client; sent: TcpPacket[]; written: Promise<void> }> {
+  const wire = new Wire({ settings: { congestion: 'reno' }, ...given });
+  const client = await new Client(wire).connect(options);
+  client.window = window;
+  client.send();
+  const written = client.stream.write([Uint8Array.from({ length: bytes }, (_, i) => i % 251)]);
+  const sent = tcp(wire.flush());
+  return { wire, client, sent, written };
+}
+
+const total = (packets: readonly TcpPacket[]): number => packets.reduce((sum, packet) => sum + packet.payload.length, 0);
+const offsets = (client: Client, packets: readonly TcpPacket[]): number[] =>
+  packets.filter((packet) => packet.payload.length > 0).map((packet) => packet.sequence - client.iss - 1);
+
+t.test('the initial window is ten segments (RFC 6928), and slow start doubles it', async (t) => {
+  const { client, sent, wire } = await sending(400_000);
+  t.equal(sent.length, 10);
+  t.ok(sent.every((packet) => packet.payload.length === 1_000));
+  wire.time += 50;
+  client.take(sent);
+  const second = client.send();
+  t.equal(second.length, 20);
+  wire.time += 50;
+  client.take(second);
+  t.equal(client.send().length, 40);
+});
+
+t.test("never beyond the peer's window, nor above its MSS; PSH with the last byte", async (t) => {
+  const { client, sent } = await sending(5_000, {}, { mss: 700 }, 2_000);
+  t.equal(total(sent), 1_400, 'whole segments');
+  t.ok(sent.every((packet) => packet.payload.length <= 700));
+  client.take(sent);
+  client.window = 60_000;
+  const rest = client.send();
+  t.equal(total(rest), 3_600);
+  t.strictSame(
+    rest.map((packet) => (packet.flags & FLAG.psh) !== 0),
+    [false, false, false, false, false, true],
+  );
+});
+
+t.test('super-packets: one reservation for many segments, whole ones but for the last', async (t) => {
+  const wire = new Wire({ largest: 65_535 });
+  const client = await new Client(wire).connect({ mss: 1_460, windowScale: 7, sackPermitted: true });
+  client.window = 8_000;
+  client.send();
+  void client.stream.write([new Uint8Array(200_000)]);
+  const first = wire.superPackets();
+  t.strictSame(first, [[40 + 14_600, 1_460]]);
+  client.take(tcp(wire.drain()));
+  wire.feed(client.segment());
+  for (const [length, segmentSize] of wire.superPackets()) {
+    t.ok(length <= 65_535);
+    t.equal(segmentSize, 1_460);
+    t.equal((length - 40) % 1_460, 0);
+  }
+  const pieces = tcp(wire.drain());
+  t.equal(client.take(pieces).length, 29_200, 'cut into segments with numbers and checksums of their own');
+});
+
+t.test('fast retransmit on the third duplicate ACK, not on the second (no SACK), and NewReno goes on from hole to hole', async (t) => {
+  const { client, sent, wire } = await sending(20_000, {}, { mss: 1_000 }, 60_000);
+  t.equal(sent.length, 10);
+  client.ack = (client.ack + 1_000) >>> 0; // the second and the fifth are lost
+  const fresh = client.send();
+  t.equal(fresh.length, 2);
+  t.equal(offsets(client, client.send()).includes(1_000), false);
+  t.equal(offsets(client, client.send()).includes(1_000), false);
+  t.strictSame(offsets(client, client.send()).slice(0, 1), [1_000], 'the third');
+  t.equal(wire.stack.counters.get('fastRecoveries'), 1);
+  for (let i = 0; i < 4; i++) t.equal(offsets(client, client.send()).includes(1_000), false, 'once');
+  client.ack = (client.ack + 3_000) >>> 0;
+  t.ok(offsets(client, client.send()).includes(4_000), 'a partial ACK shows the next hole');
+  client.ack = (client.ack + 9_000) >>> 0;
+  client.send();
+  t.equal(wire.stack.counters.get('timeouts'), 0);
+});
+
+t.test('SACK: exactly the holes are sent again, two in one round trip, without a timeout', async (t) => {
+  const { client, sent, wire } = await sending(30_000);
+  wire.time += 40;
+  client.take(sent.slice(0, 1));
+  const fresh = client.send();
+  client.take([]);
+  const base = client.iss + 1;
+  const sack = (...blocks: [number, number][]): TcpPacket[] =>
+    client.send({ options: { sack: blocks.map(([left, right]): [number, number] => [(base + left) >>> 0, (base + right) >>> 0]) } });
+  wire.time += 40;
+  const answers = [...sack([2_000, 3_000]), ...sack([2_000, 4_000]), ...sack([5_000, 6_000], [2_000, 4_000]), ...sack([5_000, 10_000], [2_000, 4_000])];
+  const again = offsets(client, answers).filter((offset) => offset < 10_000);
+  t.strictSame(
+    [...new Set(again)].sort((a, b) => a - b),
+    [1_000, 4_000],
+  );
+  t.equal(again.length, 2, 'each once');
+  t.equal(fresh.length, 2);
+  t.match(wire.stack.info.counters, { fastRecoveries: 1, retransmitted: 2 });
+  t.notOk('timeouts' in wire.stack.info.counters);
+});
+
+t.test('a lost retransmission is found without a timeout (RACK)', async (t) => {
+  const { client, sent, wire } = await sending(60_000);
+  t.equal(sent.length, 10);
+  const base = client.iss + 1;
+  const sack = (right: number): TcpPacket[] => client.send({ options: { sack: [[(base + 1_000) >>> 0, (base + right) >>> 0]] } });
+  wire.time += 40;
+  const first = sack(10_000);
+  t.ok(offsets(client, first).includes(0), 'sent again');
+  const beyond = Math.max(...first.map((packet) => packet.sequence - base + packet.payload.length));
+  wire.time += 40;
+  const second = sack(beyond);
+  const third = [...second, ...tcp(wire.advance(15))];
+  t.ok(offsets(client, third).includes(0), 'what was sent after it has arrived, it has not: once more');
+  t.notOk('timeouts' in wire.stack.info.counters);
+});
+
+t.test('reordering is no loss: a segment that comes a little late stops the search', async (t) => {
+  const { client, wire } = await sending(20_000);
+  const base = client.iss + 1;
+  wire.time += 80;
+  const early = client.send({ options: { sack: [[(base + 1_000) >>> 0, (base + 2_000) >>> 0]] } });
+  t.notOk(offsets(client, early).includes(0));
+  wire.time += 5;
+  client.ack = (client.ack + 2_000) >>> 0;
+  client.send();
+  wire.advance(30);
+  t.equal(wire.stack.counters.get('retransmitted'), 0);
+});
+
+t.test('the tail: a probe comes long before the timeout (RFC 8985 section 7)', async (t) => {
+  const { client, sent, wire } = await sending(3_000);
+  wire.time += 20;
+  client.take(sent);
+  client.send();
+  await client.stream.write([new Uint8Array(3_000)]);
+  const lost = tcp(wire.flush());
+  t.equal(lost.length, 3);
+  const probe = tcp(wire.advance(60));
+  t.strictSame(offsets(client, probe), [5_000], 'the last segment, after two round trips');
+  t.match(wire.stack.info.counters, { tailProbes: 1 });
+  const base = client.iss + 1;
+  wire.time += 20;
+  const rest = client.send({ options: { sack: [[(base + 5_000) >>> 0, (base + 6_000) >>> 0]] } });
+  t.strictSame(offsets(client, [...rest, ...tcp(wire.advance(30))]), [3_000, 4_000], 'and its SACK shows the others');
+  t.notOk('timeouts' in wire.stack.info.counters);
+});
+
+t.test('the timeout: doubled each time, one segment in flight, and everything again in slow start', async (t) => {
+  const { client, sent, wire } = await sending(10_000, {}, { mss: 1_000 }, 60_000);
+  t.equal(sent.length, 10);
+  const times: number[] = [];
+  for (let ms = 0; ms < 40_000; ms += 10) if (tcp(wire.advance(10)).length > 0) times.push(wire.time);
+  const gaps = times.slice(1).map((time, i) => time - (times[i] ?? 0));
+  for (let i = 1; i < gaps.length; i++) t.ok(Math.abs((gaps[i] ?? 0) - 2 * (gaps[i - 1] ?? 0)) <= 20, `${gaps[i - 1]} then ${gaps[i]}`);
+  t.ok(times.length >= 5);
+  client.ack = (client.ack + 1_000) >>> 0;
+  t.equal(client.send().length, 2, 'slow start');
+});
+
+t.test('a peer that never answers is given up after five minutes, with a RST', async (t) => {
+  const { client, wire, written } = await sending(1_000);
+  await written;
+  const reading = client.stream.read().catch(error);
+  const all = tcp(wire.advance(700_000));
+  t.match(await reading, { code: 'ETIMEDOUT', failure: 'timeout' });
+  t.equal(all.at(-1)?.flags, FLAG.rst | FLAG.ack);
+  t.match(wire.stack.info, { connections: 0, memory: 0, timers: 0, counters: { timedOut: 1 } });
+});
+
+t.test('a peer that forgets what it has reported (SACK reneging) gets it again', async (t) => {
+  const { client, wire } = await sending(4_000);
+  const base = client.iss + 1;
+  client.send({ options: { sack: [[(base + 1_000) >>> 0, (base + 4_000) >>> 0]] } });
+  client.ack = (client.ack + 1_000) >>> 0;
+  client.send();
+  const again = tcp(wire.advance(5_000));
+  t.ok(offsets(client, again).includes(1_000));
+});
+
+t.test('SACK blocks of what was never sent, of nothing, or too many of them, change nothing', async (t) => {
+  const { client, wire } = await sending(10_000);
+  const base = client.iss + 1;
+  for (const [left, right] of [
+    [20_000, 21_000],
+    [500, 500],
+    [900, 100],
+    [-5_000, -4_000],
+    [9_000, 20_000],
+  ] as const) {
+    client.send({ options: { sack: [[(base + left) >>> 0, (base + right) >>> 0]] } });
+  }
+  t.equal(wire.stack.counters.get('retransmitted'), 0);
+  // Every other byte (CVE-2019-11477): bounded.
+  for (let i = 1; i < 9_990; i += 8) {
+    client.send({ options: { sack: [0, 2, 4, 6].map((at): [number, number] => [(base + i + at) >>> 0, (base + i + at + 1) >>> 0]) } });
+  }
+  t.equal(wire.stack.info.connections, 1);
+});
+
+t.test('a closed window: probes for ever with growing gaps as long as they are answered; then everything, and the FIN (gVisor 13393)', async (t) => {
+  const { client, sent, wire } = await sending(5_000, {}, { mss: 1_000 }, 2_000);
+  await client.stream.closeWrite();
+  client.take(sent);
+  client.window = 0;
+  client.send();
+  const gaps: number[] = [];
+  let last = wire.time;
+  for (let ms = 0; ms < 40 * 60_000; ms += 50) {
+    const probes = tcp(wire.advance(50));
+    if (probes.length === 0) continue;
+    t.match(probes, [{ sequence: client.ack, payload: { length: 1 } }]);
+    gaps.push(wire.time - last);
+    last = wire.time;
+    client.send(); // answered, and still closed
+  }
+  t.ok(gaps.length > 30, `${gaps.length} probes in 40 minutes`);
+  for (let i = 1; i < gaps.length; i++) t.ok((gaps[i] ?? 0) >= (gaps[i - 1] ?? 0) - 60 && (gaps[i] ?? 0) <= 60_100);
+  client.window = 10_000;
+  const rest = client.send();
+  t.equal(client.take(rest).length, 3_000);
+  t.equal((rest.at(-1)?.flags ?? 0) & FLAG.fin, FLAG.fin);
+});
+
+t.test('both have ended, and the client takes nothing more: not for ever', async (t) => {
+  const { client, sent, wire } = await sending(5_000, {}, { mss: 1_000 }, 2_000);
+  client.take(sent);
+  client.window = 0;
+  client.send({ flags: FLAG.fin | FLAG.ack });
+  client.seq++;
+  t.equal(await client.stream.read(), null);
+  await client.stream.closeWrite();
+  let last: TcpPacket | undefined;
+  for (let ms = 0; ms < 500_000 && wire.stack.info.connections > 0; ms += 500) {
+    const probes = tcp(wire.advance(500));
+    last = probes.at(-1) ?? last;
+    if (probes.length > 0 && wire.stack.info.connections > 0) client.send();
+  }
+  t.match(wire.stack.info, { connections: 0, memory: 0, timers: 0, counters: { timedOut: 1 } });
+  t.equal(last?.flags, FLAG.rst | FLAG.ack);
+});
+
+t.test('the window opens by the answer to a probe that got through', async (t) => {
+  const { client, sent, wire } = await sending(3_000, {}, { mss: 1_000 }, 1_000);
+  client.take(sent);
+  client.window = 0;
+  client.send();
+  const probe = tcp(wire.advance(2_000)).slice(0, 1);
+  t.equal(client.take(probe).length, 1);
+  client.window = 5_000;
+  const rest = client.send();
+  t.strictSame(offsets(client, rest), [1_001, 2_001]);
+});
+
+t.test('a FIN that a closed window has no room for is sent as a probe', async (t) => {
+  const { client, sent, wire } = await sending(1_000, {}, { mss: 1_000 }, 1_000);
+  client.take(sent);
+  client.window = 0;
+  client.send();
+  await client.stream.closeWrite();
+  const probe = tcp(wire.advance(3_000));
+  t.ok(probe.length > 0 && probe.every((packet) => (packet.flags & FLAG.fin) !== 0 && packet.sequence === client.ack));
+  client.take(probe.slice(0, 1));
+  client.send();
+  t.strictSame(tcp(wire.advance(100_000)), [], 'and rests when it was acknowledged');
+  t.equal(wire.stack.info.timers, 0);
+});
+
+t.test('the peer takes its window back: what is in flight is kept, nothing new goes, and it is no reason to give up', async (t) => {
+  const { client, sent, wire } = await sending(20_000, {}, { mss: 1_000 }, 20_000);
+  t.equal(sent.length, 10);
+  client.window = 0;
+  client.send();
+  for (let i = 0; i < 60; i++) {
+    const again = tcp(wire.advance(30_000));
+    t.ok(
+      offsets(client, again).every((offset) => offset === 0),
+      'only the head, as a probe',
+    );
+    client.send();
+  }
+  client.window = 30_000;
+  client.send();
+  let got = 0;
+  for (let i = 0; i < 200 && got < 20_000; i++) {
+    got += client.take(tcp(wire.advance(100))).length;
+    got += client.take(client.send()).length;
+  }
+  t.equal(got, 20_000);
+});
+
+t.test('silly windows: a small window gets no small segments while anything is in flight, and something after a while', async (t) => {
+  const { client, sent, wire } = await sending(10_000, {}, { mss: 1_000 }, 4_000);
+  client.take(sent.slice(0, 3));
+  client.window = 1_100; // 1,000 in flight, room for 100
+  t.strictSame(client.send(), []);
+  client.take(sent.slice(3));
+  client.window = 100;
+  t.strictSame(client.send(), []);
+  const forced = tcp(wire.advance(3_000));
+  t.equal(forced[0]?.payload.length, 100);
+});
+
+t.test('Nagle, if asked for', async (t) => {
+  for (const nagle of [false, true]) {
+    const wire = new Wire({ settings: { nagle } });
+    const client = await new Client(wire).connect();
+    await client.stream.write([Buffer.from('a')]);
+    t.equal(wire.flush().length, 1);
+    await client.stream.write([Buffer.from('b')]);
+    t.equal(wire.flush().length, nagle ? 0 : 1);
+    client.ack++;
+    t.equal(client.send().length, nagle ? 1 : 0);
+  }
+});
+
+t.test('keep-alive, if asked for: probes after silence; an answer is enough; without one it ends', async (t) => {
+  const wire = new Wire({ settings: { keepAliveMs: 60_000 } });
+  const client = await new Client(wire).connect();
+  t.strictSame(tcp(wire.advance(59_000)), []);
+  t.match(tcp(wire.advance(2_000)), [{ sequence: client.ack - 1, payload: { length: 0 }, acknowledgment: client.seq }]);
+  client.send();
+  t.strictSame(tcp(wire.advance(59_000)), []);
+  const reading = client.stream.read().catch(error);
+  wire.advance(900_000);
+  t.match(await reading, { code: 'ETIMEDOUT' });
+  const silent = new Wire();
+  await new Client(silent).connect();
+  t.strictSame(silent.advance(10 * 3_600_000), [], 'and none without');
+});
+
+t.test('path MTU: only if the quoted number is in flight; smaller segments from then on; nothing else of ICMP does anything', async (t) => {
+  const { client, sent, wire } = await sending(10_000, {}, { mss: 1_460, sackPermitted: true }, 60_000);
+  const tooBig = (sequence: number, mtu: number, fields: Partial<IcmpPacket> = {}): TcpPacket[] => {
+    const quoted = buildPacket({
+      kind: 'tcp',
+      source: '192.0.2.1',
+      destination: '10.0.0.2',
+      sourcePort: 443,
+      destinationPort: client.port,
+      sequence: sequence >>> 0,
+      acknowledgment: 0,
+      flags: FLAG.ack,
+      window: 0,
+      payload: new Uint8Array(0),
+    });
+    return tcp(
+      wire.raw(
+        buildPacket({ kind: 'icmp', source: '10.0.0.1', destination: '192.0.2.1', type: 3, code: 4, rest: mtu, payload: quoted.subarray(0, 28), ...fields }),
+      ),
+    );
+  };
+  t.strictSame(tooBig(client.ack - 1, 1_000), [], 'already acknowledged');
+  t.strictSame(tooBig(client.ack + 50_000, 1_000), [], 'never sent');
+  t.strictSame(tooBig(client.ack, 1_000, { code: 1 }), [], 'host unreachable');
+  t.strictSame(tooBig(client.ack, 1_000, { code: 3 }), [], 'port unreachable');
+  t.equal(wire.stack.counters.get('dropIcmp'), 4);
+  const again = tooBig(client.ack, 1_000);
+  t.equal(again[0]?.sequence, client.ack, 'what was too big, again');
+  t.ok(again.length > 0 && again.every((packet) => packet.payload.length <= 960));
+  t.strictSame(tooBig(client.ack, 1_400), [], 'it does not grow by ICMP');
+  t.equal(Math.max(...tooBig(client.ack, 68).map((packet) => packet.payload.length)), 512, 'nor below 552');
+  t.equal(wire.stack.info.connections, 1);
+  t.ok(sent.length > 0);
+  wire.raw(buildPacket({ kind: 'icmp', source: '10.0.0.1', destination: '192.0.2.1', type: 8, code: 0, rest: 1, payload: new Uint8Array(8) }));
+  t.equal(wire.isTaken, false, 'an echo is for others');
+});
+
+t.test('writing: the buffer is bounded, and who waits goes on when there is room', async (t) => {
+  const { client, sent, wire, written } = await sending(3_000_000);
+  let isDone = false;
+  void written.then(() => {
+    isDone = true;
+  });
+  await new Promise(setImmediate);
+  t.equal(isDone, false);
+  t.ok(wire.stack.info.memory <= 131_072, 'twice what may be in flight, 64 KiB at least');
+  let got = client.take(sent).length;
+  for (let i = 0; i < 5_000 && got < 3_000_000; i++) {
+    wire.time += 1;
+    got += client.take(client.send()).length;
+  }
+  client.send();
+  await new Promise(setImmediate);
+  t.equal(got, 3_000_000);
+  t.equal(isDone, true);
+  t.equal(wire.stack.info.memory, 0);
+});
+
+t.test('a writer that starves for memory is woken when there is some (gVisor 10243)', async (t) => {
+  const wire = new Wire({ arenaBytes: 2 * 4_096 });
+  const clients = [await new Client(wire, 1, 1_001).connect(), await new Client(wire, 1, 1_002).connect(), await new Client(wire, 1, 1_003).connect()];
+  const writing = clients.map((client) => client.stream.write([new Uint8Array(4_000)]));
+  let sent = tcp(wire.flush());
+  t.equal(new Set(sent.map((packet) => packet.destinationPort)).size, 2, 'two have memory');
+  for (const client of clients) {
+    client.take(sent.filter((packet) => packet.destinationPort === client.port));
+  }
+  sent = [...clients.slice(0, 2).flatMap((client) => client.send()), ...tcp(wire.advance(100))];
+  t.equal(new Set(sent.map((packet) => packet.destinationPort)).size, 1, 'and then the third');
+  await Promise.all(writing);
+});

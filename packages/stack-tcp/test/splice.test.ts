@@ -1,0 +1,336 @@
+// A client's connection joined with a kernel socket: with one in memory that takes and gives as the test will, and with real ones on loopback.
+import { createHash } from 'node:crypto';
+import { createServer, type Socket } from 'node:net';
+import { CancelSource, type NativeConn, NetError, type RelayOptions, relay, SOCKETS, type Stream, systemClock, TimerWheel, type Totals } from '@nekit/core';
+import { FLAG, packetAt, pipeDevice, SeededRandom } from '@nekit/core/ip';
+import { eventually, testContext, within } from '@nekit/core/testing';
+import t from 'tap';
+import { ModelPeer } from './support/model-peer.js';
+import { stackOn } from './support/stack-on.js';
+import { Client, tcp, Wire } from './support/wire.js';
+
+/** A socket in memory: takes `room` bytes, gives what is put in. */
+class MemoryConn implements NativeConn {
+  room = Number.POSITIVE_INFINITY;
+  readonly taken: Uint8Array[] = [];
+  sends = 0;
+  isFinSent = false;
+  aborted: Error | null = null;
+  pending = 0;
+  onReadable: (() => void) | null = null;
+  onWritable: (() => void) | null = null;
+  onClose: ((error: NetError | null) => void) | null = null;
+  #given: Uint8Array = new Uint8Array(0);
+  #isEnded = false;
+
+  give(bytes: Uint8Array): void {
+    this.#given = Buffer.concat([this.#given, bytes]);
+    this.onReadable?.();
+  }
+  end(): void {
+    this.#isEnded = true;
+    this.onReadable?.();
+  }
+  drain(): void {
+    this.room = Number.POSITIVE_INFINITY;
+    this.onWritable?.();
+  }
+  get text(): string {
+    return Buffer.concat(this.taken).toString();
+  }
+  send(bytes: Uint8Array, start: number, end: number): number {
+    this.sends++;
+    const count = Math.min(this.room, end - start);
+    this.room -= count;
+    this.taken.push(bytes.slice(start, start + count));
+    return count;
+  }
+  receive(bytes: Uint8Array, start: number, end: number): number {
+    const count = Math.min(end - start, this.#given.length);
+    if (count === 0) return this.#isEnded ? -1 : 0;
+    bytes.set(this.#given.subarray(0, count), start);
+    this.#given = this.#given.subarray(count);
+    return count;
+  }
+  closeWrite(): void {
+    this.isFinSent = true;
+  }
+  abort(reason: Error): void {
+    this.aborted = reason;
+  }
+  relay(): null {
+    return null;
+  }
+}
+
+interface Spliced {
+  wire: Wire;
+  client: Client;
+  conn: MemoryConn;
+  signal: CancelSource;
+  options: RelayOptions;
+  done: Promise<Totals>;
+}
+
+async function spliced(over: Partial<RelayOptions> = {}, wireOptions = {}): Promise<Spliced> {
+  const wire = new Wire(wireOptions);
+  const client = await new Client(wire).connect({ mss: 1_460, windowScale: 7, sackPermitted: true });
+  client.window = 60_000;
+  client.send();
+  const conn = new MemoryConn();
+  const signal = new CancelSource();
+  const options = { signal, idleMs: 60_000, halfCloseMs: 10_000, counters: new Float64Array(4), slot: 2, ...over };
+  const done = client.stream.splice?.(conn, options);
+  wire.flush();
+  if (done === undefined) throw new Error('no splice');
+  return { wire, client, conn, signal, options, done };
+}
+
+t.test('bytes both ways, counted; one send per batch; both FINs; nothing is left', async (t) => {
+  const { wire, client, conn, options, done } = await spliced();
+  wire.feed(...[0, 1, 2, 3].map((i) => client.segment({ sequence: client.seq + i * 5, payload: Buffer.from(`part${i}`) })));
+  client.seq += 20;
+  wire.flush();
+  t.equal(conn.text, 'part0part1part2part3');
+  t.equal(conn.sends, 1, 'small segments are gathered');
+  conn.give(Buffer.from('answer'));
+  t.ok(wire.wakes > 0);
+  t.equal(Buffer.from(client.take(tcp(wire.flush()))).toString(), 'answer');
+  client.text('', { flags: FLAG.fin | FLAG.ack });
+  client.seq++;
+  t.equal(conn.isFinSent, true);
+  conn.give(Buffer.from('after your FIN'));
+  conn.end();
+  t.equal(Buffer.from(client.take(tcp(wire.flush()))).toString(), 'after your FIN');
+  client.send();
+  t.strictSame(await done, { up: 20, down: 20, error: null });
+  t.strictSame([...options.counters], [0, 0, 20, 20]);
+  t.match(wire.stack.info, { connections: 0, memory: 0, timers: 0 });
+  t.equal(conn.aborted, null);
+});
+
+t.test('a large payload goes from the packet to the socket, and only the rest is kept', async (t) => {
+  const { client, conn, wire } = await spliced({}, { mtu: 65_535 });
+  conn.room = 20_000;
+  client.text(new Uint8Array(30_000).fill(7));
+  t.equal(conn.taken[0]?.length, 20_000);
+  t.equal(wire.stack.info.memory, 16_384);
+  conn.drain();
+  wire.flush();
+  t.equal(Buffer.concat(conn.taken).length, 30_000);
+  t.equal(wire.stack.info.memory, 0);
+});
+
+t.test('a full socket closes the window; when it is writable again the window opens', async (t) => {
+  const { wire, client, conn } = await spliced({}, { settings: { initialWindow: 16_384, maxWindow: 16_384 } });
+  conn.room = 0;
+  let last = client.text(new Uint8Array(1_460));
+  for (let i = 0; i < 11; i++) last = [...last, ...client.text(new Uint8Array(1_460))];
+  last = [...last, ...tcp(wire.advance(100))];
+  t.ok((last.at(-1)?.window ?? 0) << 1 < 1_460, 'closed');
+  conn.drain();
+  const [update] = tcp(wire.flush());
+  t.ok((update?.window ?? 0) >= 16_000 >> 1, 'open');
+});
+
+t.test('a full ring leaves the rest in the socket', async (t) => {
+  const { wire, client, conn } = await spliced();
+  conn.give(new Uint8Array(3_000_000));
+  let got = 0;
+  for (let i = 0; i < 3_000 && got < 3_000_000; i++) {
+    wire.time += 1;
+    got += client.take(tcp(wire.flush())).length;
+    got += client.take(client.send()).length;
+    t.ok(wire.stack.info.memory <= 1 << 20) || t.bailout('unbounded');
+  }
+  t.equal(got, 3_000_000);
+});
+
+t.test('a client that resets, a socket that fails, the signal, silence: both ends are cut off', async (t) => {
+  t.test('reset', async (t) => {
+    const { client, conn, done } = await spliced();
+    client.send({ flags: FLAG.rst });
+    t.match(await done, { error: { code: 'ECONNRESET' } });
+    t.match(conn.aborted, { code: 'ECONNRESET' });
+  });
+  t.test('socket', async (t) => {
+    const { wire, client, conn, done } = await spliced();
+    conn.onClose?.(new NetError('aborted', 'reset by peer', { code: 'ECONNRESET' }));
+    t.match(await done, { error: { message: 'reset by peer' } });
+    t.match(tcp(wire.flush()), [{ flags: FLAG.rst | FLAG.ack, sequence: client.ack }], 'a RST: a truncated download must not look complete');
+    t.match(wire.stack.info, { connections: 0, memory: 0, timers: 0 });
+  });
+  t.test('signal', async (t) => {
+    const { wire, conn, signal, done } = await spliced();
+    signal.cancel(new NetError('aborted', 'the kernel stops', { code: 'STOPPED' }));
+    t.match(await done, { error: { code: 'STOPPED' } });
+    t.ok(conn.aborted);
+    t.equal(tcp(wire.flush()).length, 1);
+  });
+  t.test('a signal that had fired', async (t) => {
+    const signal = new CancelSource();
+    signal.cancel(new NetError('aborted', 'too late', { code: 'STOPPED' }));
+    t.match(await (await spliced({ signal })).done, { error: { code: 'STOPPED' } });
+  });
+  t.test('silence, postponed by every byte; shorter after a FIN', async (t) => {
+    const { wire, client, done } = await spliced();
+    wire.advance(50_000);
+    client.text('x');
+    wire.advance(50_000);
+    t.equal(wire.stack.info.connections, 1);
+    client.text('', { flags: FLAG.fin | FLAG.ack });
+    wire.advance(10_100);
+    t.match(await done, { error: { code: 'IDLE_TIMEOUT', failure: 'timeout' } });
+    t.equal(wire.stack.info.connections, 0);
+  });
+});
+
+t.test('a spent stream says so', async (t) => {
+  const { client } = await spliced();
+  t.match(await client.stream.read().catch((error: unknown) => error), { code: 'SPENT' });
+  t.match(await client.stream.write([]).catch((error: unknown) => error), { code: 'SPENT' });
+  const again = new MemoryConn();
+  t.match(await client.stream.splice?.(again, { signal: new CancelSource(), idleMs: 1, halfCloseMs: 1, counters: new Float64Array(2), slot: 0 }), {
+    error: { code: 'SPENT' },
+  });
+  t.ok(again.aborted);
+});
+
+const { context } = testContext();
+const sockets = context.get(SOCKETS);
+
+t.test(
+  'with real sockets: the client, the stack, relay, a server on loopback',
+  { skip: sockets.kind === 'native' ? false : 'the addon is not there' },
+  async (t) => {
+    const bytes = new SeededRandom(5).bytes(3_000_000);
+    const digest = (chunks: readonly Uint8Array[]): string => chunks.reduce((hash, chunk) => hash.update(chunk), createHash('sha256')).digest('hex');
+
+    /** Runs one connection of the model peer to a server, and gives what came of it. */
+    const connect = async (
+      serve: (socket: Socket) => void,
+    ): Promise<{ peer: ModelPeer; totals: Promise<Totals>; stack: ReturnType<typeof stackOn>['stack'] }> => {
+      const server = createServer({ allowHalfOpen: true }, serve);
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      const address = server.address();
+      if (address === null || typeof address === 'string') throw new Error('no port');
+      const [ours, theirs] = pipeDevice({ mtu: 9_000, queueBytes: 8 << 20 });
+      const timers = new TimerWheel(systemClock);
+      let report: (totals: Totals) => void = () => {};
+      const totals = new Promise<Totals>((resolve) => {
+        report = resolve;
+      });
+      const { stack, driver } = stackOn({
+        device: ours,
+        clock: systemClock,
+        isReal: true,
+        handleStream: async (request) => {
+          const remote = await new Promise<Stream>((resolve, reject) => sockets.connect('127.0.0.1', address.port, {}, resolve, reject));
+          report(
+            await relay(
+              await request.accept(),
+              remote,
+              { signal: request.session.signal, idleMs: 30_000, halfCloseMs: 30_000, counters: new Float64Array(2), slot: 0 },
+              timers,
+            ),
+          );
+        },
+      });
+      const peer: ModelPeer = new ModelPeer({
+        clock: systemClock,
+        send: (packet) => theirs.inject(packet),
+        address: '10.0.0.2',
+        port: 1_024,
+        server: '192.0.2.1',
+        serverPort: 443,
+        isn: 1,
+        mss: 8_960,
+        windowScale: 4,
+        hasTimestamps: true,
+        hasSack: true,
+        receiveBuffer: 256 * 1024,
+        readDelayMs: 0,
+        delayedAckMs: 0,
+        congestionWindow: 20,
+        isOrdered: true,
+      });
+      theirs.start({
+        packets: (batch) => {
+          for (let i = 0; i < batch.length; i++) {
+            const packet = packetAt(batch, i);
+            if (packet.kind === 'tcp') peer.receive(packet);
+          }
+        },
+        failed: () => {},
+      });
+      t.teardown(() => {
+        peer.abort();
+        driver.close();
+        ours.close();
+        server.close();
+      });
+      peer.connect();
+      return { peer, totals, stack };
+    };
+
+    await t.test('3 MB there and back, then both FINs', async (t) => {
+      const { peer, totals, stack } = await connect((socket) => socket.pipe(socket));
+      peer.write(bytes);
+      peer.close();
+      t.match(await within(totals, 20_000), { up: bytes.length, down: bytes.length, error: null });
+      await eventually(() => peer.hasEnded && peer.isFinAcked);
+      t.equal(digest(peer.received), digest([bytes]));
+      t.strictSame(peer.faults, []);
+      await eventually(() => stack.info.connections === 0);
+      t.equal(stack.info.memory, 0);
+    });
+
+    await t.test('a server that reads slowly, and answers after the FIN', async (t) => {
+      const hash = createHash('sha256');
+      const { peer, totals } = await connect((socket) => {
+        socket.on('data', (chunk) => {
+          hash.update(chunk);
+          socket.pause();
+          setTimeout(() => socket.resume(), 2);
+        });
+        socket.on('end', () => socket.end('done'));
+      });
+      peer.write(bytes);
+      peer.close();
+      t.match(await within(totals, 20_000), { up: bytes.length, down: 4, error: null });
+      t.equal(hash.digest('hex'), digest([bytes]));
+      await eventually(() => peer.hasEnded);
+      t.equal(Buffer.concat(peer.received).toString(), 'done');
+    });
+
+    await t.test('a server that resets: the client sees RST, not an end', async (t) => {
+      const { peer, totals } = await connect((socket) => {
+        socket.write('half of');
+        setTimeout(() => socket.resetAndDestroy(), 20);
+      });
+      t.match(await within(totals, 5_000), { error: { code: 'ECONNRESET' } });
+      await eventually(() => peer.isReset);
+      t.equal(peer.hasEnded, false);
+    });
+
+    await t.test('a client that leaves: the server sees it', async (t) => {
+      let failed: string | undefined;
+      let hasHeard = false;
+      const { peer, totals } = await connect((socket) => {
+        socket.on('data', () => {
+          hasHeard = true;
+        });
+        socket.on('error', (error: NodeJS.ErrnoException) => {
+          failed = error.code;
+        });
+      });
+      peer.write(Buffer.from('x'));
+      await eventually(() => hasHeard);
+      peer.abort();
+      t.match(await within(totals, 5_000), { error: { code: 'ECONNRESET' } });
+      await eventually(() => failed !== undefined);
+      t.equal(failed, 'ECONNRESET');
+    });
+    sockets.close();
+  },
+);

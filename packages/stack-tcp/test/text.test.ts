@@ -1,0 +1,361 @@
+// What comes in: order, ACKs, windows, SACK; and how a connection ends. RFC 9293 sections 3.6, 3.8.6, 3.10.7.4; RFC 5681 section 4.2; RFC 2018; RFC 2883; RFC 6191.
+import { NetError } from '@nekit/core';
+import { FLAG, type TcpPacket } from '@nekit/core/ip';
+import t from 'tap';
+import { Client, tcp, Wire } from './support/wire.js';
+
+const error = (thrown: unknown): unknown => thrown;
+const SACK = { mss: 1_000, sackPermitted: true };
+
+t.test('ACKs: delayed by 40 ms, at once for the second full segment, one per batch', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect({ mss: 1_000 });
+  t.strictSame(client.text('small'), []);
+  t.strictSame(wire.advance(39), []);
+  t.match(wire.advance(2), [{ flags: FLAG.ack, acknowledgment: client.seq }]);
+  t.strictSame(client.text(new Uint8Array(1_000)), []);
+  t.equal(client.text(new Uint8Array(1_000)).length, 1, 'MUST-59');
+  const burst = Array.from({ length: 20 }, (_, i) => client.segment({ sequence: client.seq + i * 1_000, payload: new Uint8Array(1_000) }));
+  t.match(wire.raw(...burst), [{ flags: FLAG.ack, acknowledgment: client.seq + 20_000 }]);
+  client.seq += 20_000;
+  client.text('question');
+  await client.stream.write([Buffer.from('answer')]);
+  t.match(wire.flush(), [{ acknowledgment: client.seq, payload: Buffer.from('answer') }], 'text carries it');
+  t.strictSame(
+    tcp(wire.advance(60)).filter((packet) => packet.payload.length === 0),
+    [],
+  );
+});
+
+t.test('out of order: an ACK at once for each, SACK blocks with the newest first, an ACK at once for what fills the gap', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect(SACK);
+  const base = client.seq;
+  const at = (offset: number, length = 100): TcpPacket[] => client.send({ sequence: base + offset, payload: new Uint8Array(length).fill(offset & 255) });
+  const blocks = (packets: TcpPacket[]): number[][] | undefined => packets[0]?.options?.sack?.map(([left, right]) => [left - base, right - base]);
+  t.strictSame(blocks(at(200)), [[200, 300]]);
+  t.strictSame(blocks(at(600)), [
+    [600, 700],
+    [200, 300],
+  ]);
+  t.strictSame(blocks(at(400)), [
+    [400, 500],
+    [600, 700],
+    [200, 300],
+  ]);
+  t.strictSame(
+    blocks(at(300)),
+    [
+      [200, 500],
+      [600, 700],
+    ],
+    'two islands grow together',
+  );
+  t.strictSame(blocks(at(800)), [
+    [800, 900],
+    [200, 500],
+    [600, 700],
+  ]);
+  t.strictSame(
+    blocks(at(1_000)),
+    [
+      [1_000, 1_100],
+      [800, 900],
+      [200, 500],
+      [600, 700],
+    ],
+    'four without timestamps',
+  );
+  const filled = at(0, 250);
+  t.equal(filled[0]?.acknowledgment, base + 500);
+  t.strictSame(blocks(filled), [
+    [1_000, 1_100],
+    [800, 900],
+    [600, 700],
+  ]);
+  t.equal((await client.readNow())?.length, 500);
+});
+
+t.test('what came twice is reported once: RFC 2883', async (t) => {
+  const client = await new Client(new Wire()).connect(SACK);
+  const base = client.seq;
+  client.text('abcdef');
+  const [report] = client.send({ sequence: base, payload: Buffer.from('abc') });
+  t.strictSame(report?.options?.sack, [[base, base + 3]]);
+  const [next] = client.send({ sequence: base - 1 });
+  t.equal(next?.options?.sack, undefined);
+});
+
+t.test('islands are bounded (CVE-2018-5390), and text that could not be kept is taken when it comes again', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect(SACK);
+  const base = client.seq;
+  for (let i = 1; i < 2_000; i++) client.send({ sequence: base + i * 2, payload: Uint8Array.of(i) });
+  t.equal(wire.stack.counters.get('dropMemory'), 1_999 - 32);
+  t.ok(wire.stack.info.memory <= 8_192);
+  for (let i = 0; i < 4_000; i += 400) client.text(new Uint8Array(400).fill(1));
+  t.equal((await client.readNow())?.length, 4_000);
+  t.equal(wire.stack.info.memory, 0, 'an empty buffer is given back');
+});
+
+t.test('text that overlaps: the first bytes stay', async (t) => {
+  const client = await new Client(new Wire()).connect();
+  client.text('hello ');
+  client.send({ sequence: client.seq - 3, payload: Buffer.from('XXXworld') });
+  client.seq += 5;
+  t.equal(await client.readNow(), 'hello world');
+});
+
+t.test('the window: what is not read closes it; the edge never retreats; it opens by segments, not by bytes', async (t) => {
+  const wire = new Wire({ settings: { initialWindow: 8_192, maxWindow: 8_192 } });
+  const client = await new Client(wire).connect({ mss: 1_024 });
+  let edge = 0;
+  let last: TcpPacket | undefined;
+  for (let i = 0; i < 8; i++) {
+    [last] = client.text(new Uint8Array(1_024)).concat(tcp(wire.advance(50)));
+    const right = (last?.acknowledgment ?? 0) + (last?.window ?? 0);
+    t.ok(right >= edge, 'the edge stays');
+    edge = right;
+  }
+  t.equal(last?.window, 0);
+  t.equal(wire.stack.info.memory, 8_192);
+  t.equal((await client.readNow())?.length, 8_192);
+  t.match(wire.flush(), [{ window: 8_192 }], 'the reader has taken it all');
+});
+
+t.test('a window that is not used grows not; one that is taken within a round trip does', async (t) => {
+  const wire = new Wire({ settings: { initialWindow: 16_384, maxWindow: 262_144, windowBudget: 1 << 20 } });
+  const client = await new Client(wire).connect({ mss: 1_460, windowScale: 7, sackPermitted: true });
+  let window = 0;
+  for (let i = 0; i < 200; i++) {
+    const reading = client.read();
+    for (const packet of client.text(new Uint8Array(1_460))) window = Math.max(window, packet.window << 3);
+    await reading;
+    for (const packet of tcp(wire.flush())) window = Math.max(window, packet.window << 3);
+  }
+  t.equal(window, 262_144 & ~7);
+});
+
+t.test('the budget of windows: one that is idle gives back what it had grown', async (t) => {
+  const wire = new Wire({ settings: { initialWindow: 16_384, maxWindow: 131_072, windowBudget: 150_000 } });
+  const grow = async (client: Client): Promise<number> => {
+    let window = 0;
+    for (let i = 0; i < 100; i++) {
+      const reading = client.read();
+      for (const packet of client.text(new Uint8Array(1_460))) window = Math.max(window, packet.window << 2);
+      await reading;
+      for (const packet of tcp(wire.flush())) window = Math.max(window, packet.window << 2);
+    }
+    return window;
+  };
+  const options = { mss: 1_460, windowScale: 7, sackPermitted: true };
+  const one = await new Client(wire, 1, 1_001).connect(options);
+  const two = await new Client(wire, 1, 1_002).connect(options);
+  t.ok((await grow(one)) > 120_000);
+  t.ok((await grow(two)) < 64_000, 'the budget is spent');
+  wire.time += 5_000;
+  await grow(two);
+  t.ok((await grow(two)) > 120_000, 'the other was idle');
+  one.send({ flags: FLAG.rst });
+  two.send({ flags: FLAG.rst });
+  t.equal(wire.stack.info.connections, 0);
+});
+
+t.test('memory: at its end text is dropped, not the connection; it comes again', async (t) => {
+  const wire = new Wire({ arenaBytes: 16 * 4_096 });
+  const clients: Client[] = [];
+  for (let i = 0; i < 20; i++) clients.push(await new Client(wire, 1_000, 2_000 + i).connect());
+  for (const client of clients) client.send({ payload: new Uint8Array(1_000).fill(7) });
+  t.equal(wire.stack.counters.get('dropMemory'), 4);
+  t.ok(wire.stack.info.memory <= wire.arena.size);
+  for (const client of clients) await client.readNow();
+  wire.flush();
+  for (const client of clients) {
+    client.text(new Uint8Array(1_000).fill(7));
+    await client.readNow();
+  }
+  t.match(wire.stack.info, { memory: 0, connections: 20 });
+});
+
+t.test('FIN in order only: an early one waits, a second one that says otherwise is not believed', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect();
+  const base = client.seq;
+  t.match(client.send({ sequence: base + 3, flags: FLAG.fin | FLAG.ack }), [{ acknowledgment: base }]);
+  t.equal(await client.readNow(), '');
+  client.send({ sequence: base + 8, flags: FLAG.fin | FLAG.ack });
+  const reading = client.read();
+  t.match(client.send({ sequence: base, payload: Buffer.from('abc') }), [{ acknowledgment: base + 4 }]);
+  t.equal(Buffer.concat((await reading) ?? []).toString(), 'abc');
+  t.equal(await client.read(), null);
+  t.equal(await client.read(), null, 'again and again');
+  t.match(client.send({ sequence: base + 3, flags: FLAG.fin | FLAG.ack }), [{ acknowledgment: base + 4 }], 'the FIN again: an ACK again');
+});
+
+t.test('what lies behind a FIN is nonsense, and is not kept', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect();
+  client.send({ sequence: client.seq + 100, payload: Buffer.from('behind the end') });
+  t.equal(wire.stack.info.memory, 4_096);
+  client.text('', { flags: FLAG.ack | FLAG.fin });
+  t.equal(await client.read(), null);
+  t.equal(wire.stack.info.memory, 0);
+});
+
+t.test('half-close: the client has ended, we go on', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect();
+  client.text('request', { flags: FLAG.ack | FLAG.fin });
+  client.seq++;
+  t.equal(await client.readNow(), 'request');
+  t.equal(await client.read(), null);
+  await client.stream.write([Buffer.from('a late answer')]);
+  t.equal(Buffer.from(client.take(tcp(wire.flush()))).toString(), 'a late answer');
+  client.send();
+  await client.stream.closeWrite();
+  const [fin] = tcp(wire.flush());
+  t.equal(fin?.flags, FLAG.fin | FLAG.ack);
+  client.take([fin as TcpPacket]);
+  client.send();
+  t.match(wire.stack.info, { connections: 0, timeWait: 0, memory: 0, timers: 0 }, 'LAST-ACK: nothing is left');
+});
+
+t.test('half-close the other way: we have ended, the client goes on; then TIME-WAIT', async (t) => {
+  const wire = new Wire({ settings: { timeWaitMs: 10_000 } });
+  const client = await new Client(wire).connect();
+  await client.stream.closeWrite();
+  client.take(tcp(wire.flush()));
+  client.send();
+  client.text('still here');
+  t.equal(await client.readNow(), 'still here', 'FIN-WAIT-2');
+  const end = client.read();
+  t.match(client.send({ flags: FLAG.fin | FLAG.ack }), [{ flags: FLAG.ack, acknowledgment: client.seq + 1 }]);
+  t.equal(await end, null);
+  t.match(wire.stack.info, { connections: 0, timeWait: 1, memory: 0 });
+  wire.time += 600;
+  t.match(client.send({ flags: FLAG.fin | FLAG.ack }), [{ flags: FLAG.ack, acknowledgment: client.seq + 1 }], 'the FIN again');
+  wire.advance(9_990);
+  t.equal(wire.stack.info.timeWait, 1, 'and the wait began anew');
+  wire.advance(1_000);
+  t.equal(wire.stack.info.timeWait, 0);
+});
+
+t.test('both at once: CLOSING', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect();
+  await client.stream.closeWrite();
+  const fins = tcp(wire.flush());
+  t.match(client.send({ flags: FLAG.fin | FLAG.ack }), [{ flags: FLAG.ack, acknowledgment: client.seq + 1 }]);
+  t.equal(wire.stack.info.connections, 1);
+  client.take(fins);
+  client.seq++;
+  client.send();
+  t.match(wire.stack.info, { connections: 0, timeWait: 1 });
+});
+
+t.test('FIN with the ACK of ours: straight to TIME-WAIT; and our FIN is sent again when it was lost', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect();
+  await client.stream.closeWrite();
+  wire.flush();
+  const again = tcp(wire.advance(1_500));
+  t.ok(again.length >= 1 && again.every((packet) => (packet.flags & FLAG.fin) !== 0 && packet.sequence === client.ack), 'sent again');
+  client.ack++;
+  client.send({ flags: FLAG.fin | FLAG.ack });
+  t.match(wire.stack.info, { connections: 0, timeWait: 1 });
+});
+
+t.test('TIME-WAIT: a newer SYN takes the tuple, an older one does not; RST ends it only with the right number; it is bounded', async (t) => {
+  const finished = async (wire: Wire, options = {}): Promise<Client> => {
+    const client = await new Client(wire).connect({ mss: 1_460, ...options });
+    await client.stream.closeWrite();
+    client.take(tcp(wire.flush()));
+    client.send({ flags: FLAG.fin | FLAG.ack });
+    client.seq++;
+    wire.requests.length = 0;
+    return client;
+  };
+  const wire = new Wire();
+  const client = await finished(wire);
+  wire.time += 600;
+  t.match(client.send({ flags: FLAG.syn, acknowledgment: 0, sequence: client.seq - 500, options: { mss: 1_460 } }), [{ flags: FLAG.ack }], 'an old duplicate');
+  t.strictSame(client.send({ flags: FLAG.rst, sequence: client.seq + 1 }), []);
+  t.equal(wire.stack.info.timeWait, 1);
+  client.syn({ mss: 1_460 }, { sequence: client.seq + 1_000 });
+  t.equal(wire.requests.length, 1, 'a new connection');
+  t.match(wire.stack.info, { timeWait: 0, pending: 1 });
+
+  const stamped = new Wire();
+  const other = await finished(stamped, { timestamps: { value: 5_000, echo: 0 } });
+  other.syn({ mss: 1_460, timestamps: { value: 9_000, echo: 0 } }, { sequence: other.seq - 100_000 });
+  t.equal(stamped.requests.length, 1, 'RFC 6191: the timestamp says that it is newer');
+
+  const reset = new Wire();
+  const third = await finished(reset);
+  third.send({ flags: FLAG.rst });
+  t.equal(reset.stack.info.timeWait, 0);
+
+  const many = new Wire({ settings: { maxTimeWait: 5 } });
+  for (let port = 1; port <= 20; port++) {
+    const each = await new Client(many, 1, port).connect();
+    await each.stream.closeWrite();
+    each.take(tcp(many.flush()));
+    each.send({ flags: FLAG.fin | FLAG.ack });
+  }
+  t.match(many.stack.info, { timeWait: 5, counters: { evictedTimeWait: 15 } });
+});
+
+t.test('what came before the end can be read after it, and is given back with the stack at the latest', async (t) => {
+  const ended = async (): Promise<{ wire: Wire; client: Client }> => {
+    const wire = new Wire();
+    const client = await new Client(wire).connect();
+    client.text('last words', { flags: FLAG.ack | FLAG.fin });
+    client.seq++;
+    await client.stream.closeWrite();
+    client.take(tcp(wire.flush()));
+    client.send();
+    t.match(wire.stack.info, { connections: 0, memory: 4_096 });
+    return { wire, client };
+  };
+  const read = await ended();
+  t.equal(await read.client.readNow(), 'last words');
+  t.equal(await read.client.stream.read(), null);
+  read.wire.flush();
+  t.equal(read.wire.stack.info.memory, 0);
+  const aborted = await ended();
+  aborted.client.stream.abort(new Error('not interested'));
+  t.equal(aborted.wire.stack.info.memory, 0);
+  const closed = await ended();
+  closed.wire.stack.close();
+  t.equal(closed.wire.stack.info.memory, 0);
+  t.match(await closed.client.stream.read().catch(error), { failure: 'aborted' });
+});
+
+t.test('abort is RST, and what waits is told', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect();
+  client.text('unread');
+  await client.readNow();
+  const reading = client.read().catch(error);
+  client.stream.abort(new NetError('aborted', 'the target has gone', { code: 'ECONNRESET' }));
+  client.stream.abort(new Error('again'));
+  t.match(await reading, { message: 'the target has gone' });
+  t.match(tcp(wire.flush()), [{ flags: FLAG.rst | FLAG.ack, sequence: client.ack, acknowledgment: client.seq }]);
+  t.match(wire.stack.info, { connections: 0, memory: 0, timers: 0 });
+  t.match(await client.stream.write([Buffer.from('x')]).catch(error), { message: 'the target has gone' });
+  t.match(await client.stream.closeWrite().catch(error), { message: 'the target has gone' });
+});
+
+t.test('IPv6 carries the same', async (t) => {
+  const wire = new Wire({ isIPv6: true });
+  const client = await new Client(wire).connect({ mss: 1_440, windowScale: 7, sackPermitted: true });
+  client.text('over six', { flags: FLAG.ack | FLAG.fin });
+  client.seq++;
+  t.equal(await client.readNow(), 'over six');
+  await client.stream.write([Buffer.alloc(3_000, 'down ')]);
+  await client.stream.closeWrite();
+  const sent = tcp(wire.flush());
+  t.equal(client.take(sent).length, 3_000);
+  client.send();
+  t.equal(wire.stack.info.connections, 0);
+});
