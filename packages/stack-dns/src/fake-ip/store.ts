@@ -1,14 +1,8 @@
 /** Where names and their numbers are kept over a restart, and shared. */
 
-export interface KeptName {
-  readonly index: number;
-  /** Lower case, 1 to 255 bytes. */
-  readonly name: Uint8Array;
-}
-
 /** What a store is given by the pool that uses it. */
 export interface StoreUser {
-  /** A name has this number: found when it was opened, or assigned by another kernel that shares the store. */
+  /** A name (1 to 255 bytes, lower case) has this number: found when it was opened, or assigned by another kernel that shares the store. */
   restore(index: number, name: Uint8Array): void;
   /** All that there are, the least recently used first; `name` is lent. */
   forEach(run: (index: number, name: Uint8Array) => void): void;

@@ -89,11 +89,9 @@ export class DnsServer {
     const { type } = query;
     const { fakes, ipv6 } = this.#options;
     const isAddress = type === TYPE.A || type === TYPE.AAAA;
-    // Strings cost more than all else together, so they are made where somebody looks at them.
-    const hosts = this.#options.hosts();
-    const last = query.name[query.nameLength - 1] ?? 0;
-    if (isAddress && last >= 0x30 && last <= 0x39 && endsInNumber(query)) return emptyReply(out, query, bytes, start, RCODE.NXDOMAIN);
+    if (isAddress && endsInNumber(query)) return emptyReply(out, query, bytes, start, RCODE.NXDOMAIN);
     const name = textOf(query);
+    const hosts = this.#options.hosts();
     if (isLocalhost(name)) return this.#fromAddresses(['127.0.0.1', '::1'], query, bytes, start, out);
     if (hosts.size > 0 && hosts.has(name)) return this.#fromHosts(hosts, name, query, bytes, start, transport, out);
     if (type === TYPE.PTR && fakes !== null) {
@@ -201,14 +199,25 @@ function textOf({ name, nameLength }: Query): string {
   return Buffer.from(name.buffer, name.byteOffset, nameLength).toString('latin1');
 }
 
-/** Whether the last label is digits: no such name is there, and it could be taken for an address. */
+/** Whether the last label is a number, as inet_aton reads them (`0x7f` too): no such name is there, and it would be taken for an address (URL standard, "ends in a number"). */
 function endsInNumber({ name, nameLength }: Query): boolean {
-  for (let i = nameLength - 1; i >= 0; i--) {
-    const code = name[i] ?? 0;
-    if (code === 0x2e) return true;
-    if (code < 0x30 || code > 0x39) return false;
-  }
+  let at = nameLength;
+  while (at > 0 && name[at - 1] !== DOT) at--;
+  if (!isDigit(name[at])) return false;
+  const isHex = name[at] === 0x30 && name[at + 1] === 0x78;
+  for (let i = isHex ? at + 2 : at; i < nameLength; i++) if (!isDigit(name[i]) && !(isHex && isHexLetter(name[i]))) return false;
   return true;
+}
+
+const DOT = 0x2e;
+
+function isDigit(code: number | undefined): boolean {
+  return code !== undefined && code >= 0x30 && code <= 0x39;
+}
+
+/** Of lower case, as all letters are here. */
+function isHexLetter(code: number | undefined): boolean {
+  return code !== undefined && code >= 0x61 && code <= 0x66;
 }
 
 /** RFC 6761 section 6.3. */

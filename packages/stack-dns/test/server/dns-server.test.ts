@@ -74,8 +74,10 @@ void t.test('fake answers', async (t) => {
   const reverse = address.split('.').reverse().join('.');
   t.same(said(await server.answer(queryBytes(`${reverse}.in-addr.arpa`, 'PTR'))), ['PTR www.example'], 'the name of a fake address');
   t.equal(decoded(await server.answer(queryBytes('250.250.18.198.in-addr.arpa', 'PTR'))).rcode, 3, 'of one that stands for nothing');
-  t.equal(decoded(await server.answer(queryBytes('1.2.3.4', 'A'))).rcode, 3, 'an address is no name');
+  for (const name of ['1.2.3.4', '0x7f000001', 'a.0X7F', '2130706433', 'example.017'])
+    t.equal(decoded(await server.answer(queryBytes(name, 'A'))).rcode, 3, `${name}: an address is no name`);
   t.equal(fakes.size, 1);
+  for (const name of ['a.0x7g', 'x0x7f', '1.example', '0xyz', 'a.7up']) t.match(said(await server.answer(queryBytes(name, 'A'))), [/^A 198/], name);
 });
 
 void t.test('ANY, localhost, errors, silence', async (t) => {
