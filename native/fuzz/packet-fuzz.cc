@@ -1,4 +1,5 @@
-// parsePacket on anything. With clang: -fsanitize=fuzzer. With any compiler: -DNEKIT_FUZZ_MAIN, then `packet-fuzz [runs] [seed]`.
+// parsePacket on anything. With clang: -fsanitize=fuzzer. With any compiler: -DNEKIT_FUZZ_MAIN, then `packet-fuzz [runs] [seed]`, which begins with the named packets
+// (corpus/packets.txt) and goes on with mutants of them and with noise; `packet-fuzz write FOLDER` makes a file for libFuzzer of each named packet.
 //
 // The first byte of the input chooses what the device vouches for and whether the rest is put into a plausible packet first, without which few inputs get past the
 // IP header; the second the segment size. What was accepted must lie inside of what was given, and what is sent on must be what it was.
@@ -83,14 +84,49 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 }
 
 #ifdef NEKIT_FUZZ_MAIN
+#include <fstream>
+#include <string>
+
+#include "test/packet-corpus.hh"
+
+namespace {
+
+/// As LLVMFuzzerTestOneInput reads it. Super-packets of the corpus have sizes that its second byte cannot say; it takes one that cuts them, too.
+Bytes inputOf(const Bytes& packet, bool vouched, uint16_t segmentSize) {
+  Bytes input{static_cast<uint8_t>(vouched ? 1 : 0), static_cast<uint8_t>(segmentSize == 0 ? 0 : 91)};
+  input.insert(input.end(), packet.begin(), packet.end());
+  return input;
+}
+
+}  // namespace
+
 int main(int count, char** arguments) {
+  const auto corpus = nekit::readCorpus();
+  require(!corpus.empty());
+  if (count > 2 && std::strcmp(arguments[1], "write") == 0) {
+    for (const auto& packet : corpus) {
+      const Bytes input = inputOf(packet.bytes, packet.vouched, packet.segmentSize);
+      std::ofstream(std::string(arguments[2]) + '/' + packet.name, std::ios::binary).write(reinterpret_cast<const char*>(input.data()), static_cast<std::streamsize>(input.size()));
+    }
+    return 0;
+  }
   const unsigned long runs = count > 1 ? std::strtoul(arguments[1], nullptr, 10) : 20000;
   const unsigned long seed = count > 2 ? std::strtoul(arguments[2], nullptr, 10) : 1;
   std::mt19937_64 random(seed);
+  nekit::corpus::Random changes(static_cast<uint32_t>(seed));
   Bytes input;
+  for (const auto& packet : corpus) {
+    input = inputOf(packet.bytes, packet.vouched, packet.segmentSize);
+    LLVMFuzzerTestOneInput(input.data(), input.size());
+  }
   for (unsigned long run = 0; run < runs; ++run) {
-    input.resize(random() % 16 == 0 ? random() % 4000 : random() % 200);
-    for (uint8_t& byte : input) byte = static_cast<uint8_t>(random());
+    if (run % 2 == 0) {
+      input.resize(random() % 16 == 0 ? random() % 4000 : random() % 200);
+      for (uint8_t& byte : input) byte = static_cast<uint8_t>(random());
+    } else {
+      const auto& packet = corpus[random() % corpus.size()];
+      input = inputOf(nekit::corpus::mutate(packet.bytes, changes), random() % 2 == 0, random() % 2 == 0 ? packet.segmentSize : 1);
+    }
     LLVMFuzzerTestOneInput(input.data(), input.size());
   }
   std::printf("%lu runs, seed %lu\n", runs, seed);

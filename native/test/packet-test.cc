@@ -10,6 +10,7 @@
 #include "packet/outgoing.hh"
 #include "packet/parse.hh"
 #include "test/check.hh"
+#include "test/packet-corpus.hh"
 
 namespace nekit {
 namespace {
@@ -305,6 +306,21 @@ void offloading() {
   }
 }
 
+/// What the TypeScript parser is held to as well.
+void corpusPackets() {
+  const auto packets = readCorpus();
+  CHECK(packets.size() > 60);
+  bool same = true;
+  for (const NamedPacket& packet : packets) {
+    const std::string outcome = outcomeOf(packet.bytes, packet.vouched, packet.segmentSize);
+    const std::string digest = digestOf(packet);
+    if (outcome == packet.outcome && digest == packet.digest) continue;
+    std::fprintf(stderr, "%s: %s %s, not %s %s\n", packet.name.c_str(), outcome.c_str(), digest.c_str(), packet.outcome.c_str(), packet.digest.c_str());
+    same = false;
+  }
+  CHECK(same);
+}
+
 }  // namespace
 }  // namespace nekit
 
@@ -315,5 +331,6 @@ int main() {
   nekit::extensionHeaders();
   nekit::cutting();
   nekit::offloading();
+  nekit::corpusPackets();
   return 0;
 }

@@ -21,6 +21,15 @@ export const CLI = fileURLToPath(new URL('../../packages/cli/bin/nekit-kernel.js
 /** Of the device; the addresses are Clash's. */
 export const TUN = 'tun7';
 
+export interface StartOptions {
+  /** Whether routes of IPv6 are set as well; true. */
+  readonly ipv6?: boolean;
+  /** A command that runs the kernel: what stands behind it is the kernel's own command line. */
+  readonly through?: readonly string[];
+  /** Lines of shell that bring the device up, where the kernel does not. */
+  readonly setUp?: string;
+}
+
 export interface TunHome {
   readonly home: Namespace;
   readonly outside: Namespace;
@@ -29,7 +38,7 @@ export interface TunHome {
   /** The kernel's log so far. */
   log(): string;
   /** Starts the kernel on a config and sets the routes; settles when both are there. */
-  start(config: string, args?: readonly string[]): Promise<ChildProcess>;
+  start(config: string, args?: readonly string[], options?: StartOptions): Promise<ChildProcess>;
   close(): Promise<void>;
 }
 
@@ -50,19 +59,25 @@ export async function makeTunHome(): Promise<TunHome> {
     outside,
     configFile,
     log: () => log,
-    async start(config, args = []) {
+    async start(config, args = [], { ipv6 = true, through = [], setUp = '' } = {}) {
       writeFileSync(configFile, config);
       log = '';
-      const kernel = home.spawn(process.execPath, [CLI, 'run', '-c', configFile, ...args]);
+      const [command = '', ...rest] = [...through, process.execPath, CLI, 'run', '-c', configFile, ...args];
+      const kernel = home.spawn(command, rest);
       for (const pipe of [kernel.stdout, kernel.stderr])
         pipe?.on('data', (part: Buffer) => {
           log += part.toString();
         });
-      const isUp = async (): Promise<boolean> => (await home.run('ip', ['link', 'show', TUN])).stdout.includes('UP');
+      const isUp = async (): Promise<boolean> => {
+        const { code, stdout } = await home.run('ip', ['link', 'show', TUN]);
+        if (code === 0 && setUp !== '' && !stdout.includes('UP')) await home.sh(setUp);
+        return stdout.includes('UP');
+      };
       for (const end = performance.now() + 20_000; !(await isUp()); ) {
         if (kernel.exitCode !== null || performance.now() > end) throw new Error(`the kernel has no TUN: ${log}`);
       }
-      await home.sh(`ip route replace 203.0.113.0/24 dev ${TUN} metric 1; ip -6 route replace 2001:db8:113::/64 dev ${TUN} metric 1`);
+      await home.sh(`ip route replace 203.0.113.0/24 dev ${TUN} metric 1`);
+      if (ipv6) await home.sh(`ip -6 route replace 2001:db8:113::/64 dev ${TUN} metric 1`);
       return kernel;
     },
     async close() {

@@ -2,19 +2,21 @@ import { type AdapterDefinition, definePlugin } from '@nekit/core';
 import { ShadowsocksAdapter } from './adapter.js';
 import { type ShadowsocksConfig, shadowsocksConfig } from './config.js';
 import { shadowsocksInbound } from './server/inbound.js';
+import { ReplayFilters } from './server/replay-filters.js';
 import { parseSsUri } from './uri.js';
 
 function definition(type: string): AdapterDefinition<ShadowsocksConfig> {
   return { type, config: shadowsocksConfig, create: (config, context) => new ShadowsocksAdapter(type, config, context) };
 }
 
-/** The adapter `ss` (`shadowsocks` means the same), `--proxy ss://…`, and the listener type `shadowsocks`. */
+/** The adapter `ss`, `--proxy ss://…`, and the listener type `shadowsocks`. Either name is good for both. */
 export default definePlugin({
   name: 'adapter-shadowsocks',
   api: 1,
   setup(context) {
     context.adapter({ ...definition('ss'), uri: { schemes: ['ss'], parse: parseSsUri } });
     context.adapter(definition('shadowsocks'));
-    context.inbound(shadowsocksInbound());
+    const filters = new ReplayFilters(); // a reload keeps them
+    for (const type of ['shadowsocks', 'ss']) context.inbound(shadowsocksInbound(type, filters));
   },
 });

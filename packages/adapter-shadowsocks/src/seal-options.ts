@@ -7,7 +7,7 @@ import type { Clock } from '@nekit/core';
 export const PROLOGUE_DELAY = 10;
 
 /** Who is at the other end of a sealed connection. */
-export type Peer = 'server' | 'client';
+type Peer = 'server' | 'client';
 
 export interface SealOptions {
   readonly clock: Clock;

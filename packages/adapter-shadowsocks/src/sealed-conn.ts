@@ -1,6 +1,6 @@
-import type { Chunks, Codec, NativeConn, NetError } from '@nekit/core';
-import { cutOff, sealError, silentEnd } from './seal-error.js';
-import { type Peer, PROLOGUE_DELAY, type SealOptions } from './seal-options.js';
+import { type Chunks, type Codec, type NativeConn, type NetError, sealedError, sealedTruncated } from '@nekit/core';
+import { baseError } from './seal-error.js';
+import { PROLOGUE_DELAY, type SealOptions } from './seal-options.js';
 
 /** What one look at the wire takes, in bytes. */
 const READ = 64 * 1024;
@@ -17,7 +17,6 @@ export class SealedConn implements NativeConn {
   onWritable: (() => void) | null = null;
   readonly #conn: NativeConn;
   readonly #codec: Codec;
-  readonly #peer: Peer;
   #onClose: ((error: NetError | null) => void) | null = null;
   /** Opened, for `receive`. */
   #plain: Uint8Array;
@@ -26,16 +25,16 @@ export class SealedConn implements NativeConn {
   #error: NetError | null = null;
   #finWanted = false;
   #finSeen = false;
-  #heard: boolean;
+  /** Something could be opened: the keys are right. */
+  #opened: boolean;
   /** Stops the wait for the first bytes. */
   #stopWaiting: (() => void) | null = null;
 
   constructor(conn: NativeConn, codec: Codec, opened: Chunks, options: Pick<SealOptions, 'clock' | 'peer'>) {
     this.#conn = conn;
     this.#codec = codec;
-    this.#peer = options.peer;
     this.#plain = opened.length === 0 ? NOTHING : Buffer.concat(opened);
-    this.#heard = opened.length > 0;
+    this.#opened = options.peer === 'client' || opened.length > 0;
     conn.onReadable = () => this.onReadable?.();
     conn.onWritable = () => this.#flush();
     conn.onClose = (error) => this.#closed(error);
@@ -80,7 +79,7 @@ export class SealedConn implements NativeConn {
       const count = this.#conn.receive(wire, 0, READ);
       if (count === 0) return 0;
       if (count < 0 && this.#codec.midRecord) {
-        this.#fail(cutOff(this.#peer));
+        this.#fail(sealedTruncated());
         return 0;
       }
       if (count < 0) this.#finSeen = true;
@@ -110,10 +109,10 @@ export class SealedConn implements NativeConn {
     try {
       this.#plain = this.#codec.open(wire);
     } catch (error) {
-      this.#fail(sealError(error, this.#peer, this.#heard));
+      this.#fail(sealedError(error));
       return false;
     }
-    this.#heard = true;
+    this.#opened ||= this.#plain.length > 0;
     return true;
   }
 
@@ -127,7 +126,7 @@ export class SealedConn implements NativeConn {
     try {
       this.#sealed = seal();
     } catch (error) {
-      this.#fail(sealError(error, this.#peer, this.#heard));
+      this.#fail(sealedError(error));
       return false;
     }
     this.#drain();
@@ -160,7 +159,7 @@ export class SealedConn implements NativeConn {
   #closed(error: NetError | null): void {
     if (this.#error !== null) return;
     this.#stopWaiting?.();
-    this.#error = error === null || this.#heard ? error : silentEnd(error, this.#peer);
+    this.#error = error === null ? null : baseError(error, this.#opened);
     this.#onClose?.(this.#error);
   }
 }

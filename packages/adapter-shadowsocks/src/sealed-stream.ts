@@ -1,6 +1,6 @@
-import { type Chunks, type Codec, type NativeConn, type NativeEnd, NetError, type Stream, toNetError } from '@nekit/core';
-import { cutOff, sealError, silentEnd } from './seal-error.js';
-import { type Peer, PROLOGUE_DELAY, type SealOptions } from './seal-options.js';
+import { type Chunks, type Codec, type NativeConn, type NativeEnd, NetError, type Stream, sealedError, sealedTruncated, toNetError } from '@nekit/core';
+import { baseError } from './seal-error.js';
+import { PROLOGUE_DELAY, type SealOptions } from './seal-options.js';
 import { SealedConn } from './sealed-conn.js';
 
 const DONE: Promise<void> = Promise.resolve();
@@ -13,13 +13,10 @@ export class SealedStream implements Stream {
   readonly #base: Stream;
   readonly #codec: Codec;
   readonly #options: SealOptions;
-  readonly #peer: Peer;
   readonly #native: NativeEnd | null;
   #unread: Chunks | null = null;
   #error: NetError | null = null;
   #finSent = false;
-  /** Something has come. */
-  #heard: boolean;
   /** Something could be opened: the keys are right. */
   #opened: boolean;
   /** Stops the wait for the first bytes. */
@@ -32,9 +29,7 @@ export class SealedStream implements Stream {
     this.#base = base;
     this.#codec = codec;
     this.#options = options;
-    this.#peer = options.peer;
-    this.#heard = options.peer === 'client'; // a server has opened the request before
-    this.#opened = this.#heard;
+    this.#opened = options.peer === 'client'; // a server has opened the request before
     this.#native = options.native && base.native !== undefined ? { detach: (unread) => this.#detach(unread) } : null;
     if (codec.prologuePending) this.#stopWaiting = options.clock.after(PROLOGUE_DELAY, () => this.#sendPrologue());
   }
@@ -54,7 +49,6 @@ export class SealedStream implements Stream {
       if (this.#error !== null) throw this.#error;
       const sealed = await this.#read();
       if (sealed === null) return this.#end();
-      this.#heard = true;
       const plain: Uint8Array[] = [];
       for (const chunk of sealed) {
         const part = this.#open(chunk);
@@ -78,7 +72,7 @@ export class SealedStream implements Stream {
     try {
       sealed = this.#codec.seal(plain);
     } catch (error) {
-      return Promise.reject(this.#fail(sealError(error, this.#peer, this.#opened)));
+      return Promise.reject(this.#fail(sealedError(error)));
     }
     return this.#send(sealed);
   }
@@ -111,13 +105,13 @@ export class SealedStream implements Stream {
       this.#opened ||= plain.length > 0;
       return plain;
     } catch (error) {
-      throw this.#fail(sealError(error, this.#peer, this.#opened));
+      throw this.#fail(sealedError(error));
     }
   }
 
   /** After FIN. */
   #end(): null {
-    if (this.#codec.midRecord) throw this.#fail(cutOff(this.#peer));
+    if (this.#codec.midRecord) throw this.#fail(sealedTruncated());
     return null;
   }
 
@@ -144,7 +138,7 @@ export class SealedStream implements Stream {
       };
       sent.then(over, (error: unknown) => this.#fail(toNetError(error)));
     } catch (error) {
-      this.#fail(sealError(error, this.#peer, this.#opened));
+      this.#fail(sealedError(error));
     }
   }
 
@@ -163,8 +157,7 @@ export class SealedStream implements Stream {
 
   /** The base has failed; a reset before the first byte means something here. */
   #told(error: unknown): NetError {
-    const known = toNetError(error);
-    return this.#fail(this.#heard ? known : silentEnd(known, this.#peer));
+    return this.#fail(baseError(toNetError(error), this.#opened));
   }
 
   /** The first error stays, and both directions end with it. */

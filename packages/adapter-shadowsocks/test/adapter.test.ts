@@ -252,7 +252,7 @@ t.test('a wrong password shows as a reset that says so', async (t) => {
   await stream.write([pattern(100, 1)]);
   const error = await within(stream.read()).catch((thrown: unknown) => thrown);
   t.ok(isNetError(error));
-  t.match(error, { code: 'SS_RESET', message: /wrong password or cipher, or the target refused/ });
+  t.match(error, { code: 'SEALED_NO_REPLY', message: /wrong password or cipher, .* or a target that refused/ });
 });
 
 t.test('a server that is reached too late is let go', async (t) => {

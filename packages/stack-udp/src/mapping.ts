@@ -9,7 +9,16 @@ const MOST_PEERS = 1024;
 /** Datagrams that wait for whoever carries them. */
 const MOST_WAITING = 512;
 
+/** What a datagram takes beside its bytes. */
+const OVERHEAD = 128;
+
 const DNS_PORT = 53;
+
+/** Bytes that wait, of all client ports together. */
+export interface WaitingBytes {
+  now: number;
+  readonly most: number;
+}
 
 /** A client's port, and everything that it talks to (RFC 4787: endpoint-independent mapping and filtering). */
 export class Mapping implements PacketConn {
@@ -32,9 +41,14 @@ export class Mapping implements PacketConn {
   readonly #addresses = new WeakMap<Endpoint, Uint8Array>();
   #lastKey: AddressKey = -1;
   #lastPeer: Endpoint | null = null;
+  readonly #all: WaitingBytes;
+  /** Of this port. */
+  #waiting = 0;
+  /** Somebody waits for the next datagram. */
+  #isAwaited = false;
   #closed = false;
 
-  constructor(key: AddressKey, batch: PacketBatch, index: number, now: number, writer: UdpWriter, onClose: (mapping: Mapping) => void) {
+  constructor(key: AddressKey, batch: PacketBatch, index: number, now: number, writer: UdpWriter, all: WaitingBytes, onClose: (mapping: Mapping) => void) {
     const { bytes } = batch;
     const at = sourceOf(batch, index);
     this.version = batch.version[index] === 4 ? 4 : 6;
@@ -45,6 +59,7 @@ export class Mapping implements PacketConn {
     // As much as a host needs to know whose it was: the IP header and eight bytes (RFC 792).
     this.first = bytes.slice(batch.start[index] ?? 0, (batch.transport[index] ?? 0) + 8);
     this.#writer = writer;
+    this.#all = all;
     this.#onClose = onClose;
   }
 
@@ -57,12 +72,33 @@ export class Mapping implements PacketConn {
     this.activeAt = now;
     if (peer.port !== DNS_PORT) this.onlyDns = false;
     const size = batch.segmentSize[index] ?? 0;
+    if (!this.#isAwaited && this.#all.now + end - payload > this.#all.most) return false;
     const copy = Buffer.allocUnsafe(end - payload);
     copy.set(bytes.subarray(payload, end));
-    if (size === 0 || copy.length <= size) return this.#received.put({ bytes: copy, peer });
+    if (size === 0 || copy.length <= size) {
+      const isTaken = this.#received.put({ bytes: copy, peer });
+      if (isTaken) this.#count(copy.length);
+      return isTaken;
+    }
     const datagrams: Datagram[] = [];
     for (let at = 0; at < copy.length; at += size) datagrams.push({ bytes: copy.subarray(at, at + size), peer });
-    return this.#received.putAll(datagrams) === datagrams.length;
+    const taken = this.#received.putAll(datagrams);
+    if (taken > 0) this.#count(copy.length); // each part keeps the whole
+    return taken === datagrams.length;
+  }
+
+  /** What was just put into the queue: it waits, unless it was waited for. */
+  #count(bytes: number): void {
+    if (this.#isAwaited) this.#isAwaited = false;
+    else {
+      this.#waiting += bytes + OVERHEAD;
+      this.#all.now += bytes + OVERHEAD;
+    }
+  }
+
+  #fetched(): void {
+    this.#all.now -= this.#waiting;
+    this.#waiting = 0;
   }
 
   peerOf(batch: PacketBatch, index: number): Endpoint {
@@ -87,6 +123,8 @@ export class Mapping implements PacketConn {
   }
 
   receive(): Promise<readonly Datagram[] | null> {
+    if (this.#waiting === 0) this.#isAwaited = true;
+    this.#fetched();
     return this.#received.take();
   }
 
@@ -110,6 +148,7 @@ export class Mapping implements PacketConn {
     this.#closed = true;
     this.error = error ?? null;
     this.#received.end();
+    this.#fetched();
     this.#onClose(this);
   }
 

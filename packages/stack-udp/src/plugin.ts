@@ -24,7 +24,7 @@ const stack: StackDefinition<z.infer<typeof config>> = {
   config,
   create(keys, context) {
     const idle = keys.timeout === undefined ? context.get(TIMEOUTS).udpIdle : keys.timeout * 1_000;
-    const limits = { mappings: keys.ports, idle, dnsIdle: Math.min(idle, DEFAULT_UDP_LIMITS.dnsIdle) };
+    const limits = { ...DEFAULT_UDP_LIMITS, mappings: keys.ports, idle, dnsIdle: Math.min(idle, DEFAULT_UDP_LIMITS.dnsIdle) };
     const identification = Buffer.from(context.random(4)).readUInt32LE();
     return new UdpStack({ context, identification, limits });
   },

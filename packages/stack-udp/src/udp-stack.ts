@@ -8,7 +8,7 @@
  */
 import { CancelSource, type NetError, type PacketConn, type PacketRequest, type Session, type StackContext } from '@nekit/core';
 import { type IpStack, isHostPair, type PacketBatch, PROTOCOL, unreachable, writeFragments } from '@nekit/core/ip';
-import { Mapping } from './mapping.js';
+import { Mapping, type WaitingBytes } from './mapping.js';
 import { type AddressKey, keyAt, sourceOf } from './nat-table.js';
 import { UdpWriter } from './udp-writer.js';
 
@@ -19,9 +19,11 @@ export interface UdpLimits {
   readonly idle: number;
   /** The same for a port that has only asked name servers. */
   readonly dnsIdle: number;
+  /** Bytes of datagrams that wait for whoever carries them, of all ports together. */
+  readonly waiting: number;
 }
 
-export const DEFAULT_UDP_LIMITS: UdpLimits = { mappings: 8_192, idle: 300_000, dnsIdle: 10_000 };
+export const DEFAULT_UDP_LIMITS: UdpLimits = { mappings: 8_192, idle: 300_000, dnsIdle: 10_000, waiting: 32 * 1024 * 1024 };
 
 /** How often mappings are looked through, in ms. */
 const SWEEP = 1_000;
@@ -41,6 +43,7 @@ export class UdpStack implements IpStack {
   readonly #options: UdpStackOptions;
   readonly #limits: UdpLimits;
   readonly #writer: UdpWriter;
+  readonly #waiting: WaitingBytes;
   /** The one that was used least recently comes first, as of the last sweep. */
   readonly #mappings = new Map<AddressKey, Mapping>();
   #sweepAt = Number.POSITIVE_INFINITY;
@@ -56,6 +59,7 @@ export class UdpStack implements IpStack {
   constructor(options: UdpStackOptions) {
     this.#options = options;
     this.#limits = options.limits ?? DEFAULT_UDP_LIMITS;
+    this.#waiting = { now: 0, most: this.#limits.waiting };
     this.#writer = new UdpWriter(options.context.output, options.identification);
     this.#identification = options.identification;
   }
@@ -67,6 +71,7 @@ export class UdpStack implements IpStack {
 
   input(batch: PacketBatch, index: number): boolean {
     if (batch.protocol[index] !== PROTOCOL.udp) return false;
+    if (this.#closed) return true; // the rest of a batch in which the kernel was stopped
     // To many, or from nobody: multicast and broadcast are not carried, and nothing is answered.
     if (!isHostPair(batch, index) || batch.destinationPort[index] === 0 || batch.sourcePort[index] === 0) {
       this.dropped.addresses++;
@@ -107,7 +112,7 @@ export class UdpStack implements IpStack {
         break;
       }
     }
-    const mapping = new Mapping(key, batch, index, now, this.#writer, (closed) => {
+    const mapping = new Mapping(key, batch, index, now, this.#writer, this.#waiting, (closed) => {
       if (this.#mappings.get(closed.key) === closed) this.#mappings.delete(closed.key);
     });
     this.#mappings.set(key, mapping);

@@ -7,34 +7,28 @@
  *     └─────────── sealed, to where the client was last <─ datagrams
  */
 import {
-  addressFamily,
   CancelSource,
   CIPHERS,
   type Datagram,
-  type Deadline,
   type Endpoint,
   EVENTS,
-  errorCode,
-  formatEndpoint,
   type InboundContext,
   MAX_UDP_PAYLOAD,
-  NekitError,
   NetError,
   OWN_ENDPOINTS,
   type PacketConn,
   type Session,
-  SOCKETS,
   TIMEOUTS,
   TIMERS,
   type TimerWheel,
   toNetError,
   type UdpBatch,
-  type UdpSocket,
 } from '@nekit/core';
 import type { Secret } from '../method.js';
 import { Scratch } from './scratch.js';
 import { type OpenedPacket, type ServerCodec, serverPacketCodec } from './server-codec.js';
 import { type PacketSender, ServerSession } from './server-session.js';
+import { ServerSockets } from './server-sockets.js';
 
 /** Who may use a server of several users (identity headers). */
 export interface PacketUser {
@@ -57,9 +51,6 @@ const SHORTEST_IDLE = 60_000;
 /** A session is put to the young end of the table no more often than this, in ms: at each packet it would cost more than it tells. */
 const MOVE_AGAIN = 1_000;
 
-/** A socket that failed is opened again after this long, in ms. */
-const REOPEN_AFTER = 5_000;
-
 const STOPPED = new NetError('aborted', 'the listener has stopped', { code: 'RETIRED' });
 
 /** A source of packets: its key, and whether it may use the listener at all. */
@@ -70,7 +61,6 @@ interface Source {
 
 export class ServerPackets implements PacketSender {
   readonly #users: readonly PacketUser[];
-  readonly #endpoint: Endpoint;
   readonly #context: InboundContext;
   readonly #timers: TimerWheel;
   readonly #idleMs: number;
@@ -78,13 +68,11 @@ export class ServerPackets implements PacketSender {
   readonly #codec: ServerCodec;
   readonly #sessions = new Map<string, ServerSession>();
   readonly #sources = new WeakMap<Endpoint, Source>();
-  readonly #sockets: { 4: UdpSocket | null; 6: UdpSocket | null } = { 4: null, 6: null };
+  readonly #sockets: ServerSockets;
   readonly #sealed = new Scratch();
   /** One for each start. */
   #stopped = new CancelSource();
-  #reopen: Deadline | null = null;
   #release: () => void = () => {};
-  #port = 0;
   /** Packets that could not be believed, of clients that are not admitted, or that found a queue full; answers that could not be sent. */
   dropped = 0;
 
@@ -92,7 +80,6 @@ export class ServerPackets implements PacketSender {
   constructor(secret: Secret, users: readonly PacketUser[], endpoint: Endpoint, context: InboundContext, options: ServerPacketsOptions = {}) {
     const timers = context.get(TIMERS);
     this.#users = users;
-    this.#endpoint = endpoint;
     this.#context = context;
     this.#timers = timers;
     this.#idleMs = secret.method.family === '2022' ? Math.max(SHORTEST_IDLE, context.get(TIMEOUTS).udpIdle) : context.get(TIMEOUTS).udpIdle;
@@ -100,11 +87,17 @@ export class ServerPackets implements PacketSender {
     const now = { monotonic: () => timers.now(), wall: options.wall ?? Date.now };
     const keys = users.map(({ key }) => key);
     this.#codec = serverPacketCodec(context.get(CIPHERS), secret, keys, now);
+    this.#sockets = new ServerSockets(endpoint, context, {
+      received: (batch, family) => this.#received(batch, family),
+      lost: (datagrams) => {
+        this.dropped += datagrams; // too long for the path, no route: UDP's answer is silence
+      },
+    });
   }
 
   /** The real one; 0 while it does not listen. */
   get port(): number {
-    return this.#port;
+    return this.#sockets.port;
   }
 
   /** Associations that are open. */
@@ -113,31 +106,23 @@ export class ServerPackets implements PacketSender {
   }
 
   /** Listens when it returns. Port 0: any. Throws NekitError `LISTEN_FAILED` and leaves nothing open. */
-  start(port = this.#endpoint.port): void {
+  start(port?: number): void {
     this.#stopped = new CancelSource();
-    try {
-      this.#port = this.#bind(port);
-    } catch (error) {
-      this.#closeSockets();
-      throw listenError(this.#context.name, { host: this.#endpoint.host, port }, error);
-    }
-    this.#release = this.#context.get(OWN_ENDPOINTS).add('udp', this.#port);
+    this.#sockets.open(port);
+    this.#release = this.#context.get(OWN_ENDPOINTS).add('udp', this.port);
   }
 
   /** Closes the port and ends what went through it: without the port nothing of it could go on. Idempotent. */
   stop(): void {
-    this.#reopen?.cancel();
-    this.#reopen = null;
     this.#release();
     this.#release = () => {};
-    this.#port = 0;
-    this.#closeSockets();
+    this.#sockets.close();
     for (const session of [...this.#sessions.values()]) session.close();
     this.#stopped.cancel(STOPPED);
   }
 
   reply(session: ServerSession, datagrams: readonly Datagram[]): number {
-    const socket = this.#sockets[session.family];
+    const socket = this.#sockets.of(session.family);
     let taken = 0;
     if (socket !== null) {
       const { host, port } = session.source;
@@ -157,58 +142,6 @@ export class ServerPackets implements PacketSender {
     if (this.#sessions.get(session.key) !== session) return;
     this.#sessions.delete(session.key);
     this.#codec.forget(session.key);
-  }
-
-  /** The port that was bound. `::` is a socket of IPv6 alone, so all addresses are two sockets. */
-  #bind(port: number): number {
-    const family = addressFamily(this.#endpoint.host);
-    if (this.#endpoint.host !== '::') return this.#openSocket(family === 6 ? 6 : 4, this.#endpoint.host, port).port;
-    try {
-      const bound = this.#openSocket(6, '::', port).port;
-      this.#openSocket(4, '0.0.0.0', bound);
-      return bound;
-    } catch (error) {
-      if (this.#sockets[6] !== null || !NO_IPV6.has(errorCode(error))) throw error;
-      return this.#openSocket(4, '0.0.0.0', port).port;
-    }
-  }
-
-  #openSocket(family: 4 | 6, host: string, port: number): UdpSocket {
-    const socket = this.#context.get(SOCKETS).bindUdp(
-      { host, port },
-      {
-        received: (batch) => this.#received(batch, family),
-        lost: (datagrams) => {
-          this.dropped += datagrams; // too long for the path, no route: UDP's answer is silence
-        },
-        failed: (error) => this.#failed(error),
-      },
-    );
-    this.#sockets[family] = socket;
-    return socket;
-  }
-
-  #closeSockets(): void {
-    this.#sockets[4]?.close();
-    this.#sockets[6]?.close();
-    this.#sockets[4] = null;
-    this.#sockets[6] = null;
-  }
-
-  /** Sessions live on: their clients do not know of it. */
-  #failed(error: NetError): void {
-    if (this.#port === 0) return;
-    const { code, message } = error;
-    this.#context.get(EVENTS).emit('listener.failed', { listener: this.#context.name, code, message });
-    this.#closeSockets();
-    this.#reopen?.cancel();
-    this.#reopen = this.#timers.after(REOPEN_AFTER, () => {
-      try {
-        this.#bind(this.#port);
-      } catch (failure) {
-        this.#failed(toNetError(failure, 'UDP'));
-      }
-    });
   }
 
   #received(batch: UdpBatch, family: 4 | 6): void {
@@ -297,7 +230,7 @@ export class ServerPackets implements PacketSender {
       network: 'udp',
       inbound: name,
       inboundType: 'SHADOWSOCKS',
-      inboundPort: this.#port,
+      inboundPort: this.port,
       source,
       requested: destination,
       destination,
@@ -321,19 +254,4 @@ export class ServerPackets implements PacketSender {
       conn.close();
     }
   }
-}
-
-const NO_IPV6: ReadonlySet<string> = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EINVAL']);
-
-function listenError(name: string, endpoint: Endpoint, error: unknown): NekitError {
-  const code = errorCode(error);
-  const why =
-    code === 'EADDRINUSE'
-      ? 'the port is in use'
-      : code === 'EACCES'
-        ? 'not permitted (ports below 1024 need root)'
-        : code === 'EADDRNOTAVAIL'
-          ? 'this machine has no such address'
-          : toNetError(error).message;
-  return new NekitError('LISTEN_FAILED', `listener ${name} cannot listen on ${formatEndpoint(endpoint)} for UDP: ${why}`, { cause: error });
 }

@@ -15,7 +15,7 @@ import { ServerPackets } from '../packet/server-packets.js';
 import { serveInside } from '../udp-over-tcp/server.js';
 import { type InboundConfig, inboundConfig, listenHost } from './config.js';
 import { type ServeInside, ShadowsocksProtocol } from './protocol.js';
-import { replayFilter } from './replay-filter.js';
+import type { ReplayFilters } from './replay-filters.js';
 import { Keyring, RequestOpener, type User } from './request-opener.js';
 
 /** Ports that are tried where any will do and UDP has the one that TCP got taken already. */
@@ -39,13 +39,9 @@ export interface PacketParts {
 
 const PARTS: PacketParts = { openPackets: (...given) => new ServerPackets(...given), serveInside };
 
-/** The listener type `shadowsocks`: TCP and UDP on one port. */
-export function shadowsocksInbound(parts: PacketParts = PARTS): InboundDefinition<InboundConfig> {
-  return {
-    type: 'shadowsocks',
-    config: inboundConfig,
-    create: (config, context) => new ShadowsocksInbound(config, context, parts),
-  };
+/** The listener type `shadowsocks`, or another name of it: TCP and UDP on one port. All that share `filters` refuse what was recorded at any of them. */
+export function shadowsocksInbound(type: string, filters: ReplayFilters, parts: PacketParts = PARTS): InboundDefinition<InboundConfig> {
+  return { type, config: inboundConfig, create: (config, context) => new ShadowsocksInbound(config, context, filters, parts) };
 }
 
 class ShadowsocksInbound implements Inbound {
@@ -59,7 +55,7 @@ class ShadowsocksInbound implements Inbound {
   readonly #host: string;
   #packets: PacketServer | null = null;
 
-  constructor(config: InboundConfig, context: InboundContext, parts: PacketParts) {
+  constructor(config: InboundConfig, context: InboundContext, filters: ReplayFilters, parts: PacketParts) {
     const ciphers = context.get(CIPHERS);
     const clock = context.get(CLOCK);
     const { cipher, 'allow-insecure-ciphers': allowInsecure } = config;
@@ -70,7 +66,7 @@ class ShadowsocksInbound implements Inbound {
     this.#secret = secret;
     this.#users = config.users.map(({ username, password }) => ({ username, key: Uint8Array.from(Buffer.from(password, 'base64')) }));
     this.#host = listenHost(config.listen) ?? '127.0.0.1';
-    const keyring = new Keyring(ciphers, secret, this.#users, replayFilter(secret.method, clock));
+    const keyring = new Keyring(ciphers, secret, this.#users, filters.of(secret, clock));
     new RequestOpener(keyring); // a cipher that this platform has not is told now, not to every client
     this.#protocol = new ShadowsocksProtocol(keyring, clock, context, parts.serveInside);
     this.#tcp = context.tcp({ host: this.#host, port: config.port }, this.#protocol);

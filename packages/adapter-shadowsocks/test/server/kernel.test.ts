@@ -63,6 +63,37 @@ void t.test('users and rules behind a listener', async (t) => {
   assert.equal(echo.accepted(), 1);
 });
 
+void t.test('what was recorded stays refused after a reload, on every listener with the key', async (t) => {
+  const echo = await startEcho();
+  const rules = ['MATCH,DIRECT'];
+  const kernel = createKernel({ listeners: [LISTENER], rules }, { plugins: [plugin] });
+  await kernel.start();
+  t.teardown(async () => {
+    await kernel.stop();
+    await echo.close();
+  });
+  const request = (): Uint8Array => {
+    const header = encodeSocksAddress({ host: '127.0.0.1', port: echo.port });
+    return clientCodec(ciphers, secretFor(ciphers, LISTENER.cipher, `${key(1)}:${key(2)}`), header).seal(Buffer.from('hello'));
+  };
+  const answered = async (bytes: Uint8Array, listener = 0): Promise<boolean> => {
+    const server = kernel.listeners()[listener]?.endpoint ?? assert.fail('it does not listen');
+    const wire = (await testContext().context.base.stream?.dialStream(server, dialOptions(server))) ?? assert.fail('direct has streams');
+    await wire.write([Uint8Array.from(bytes)]);
+    await wire.closeWrite();
+    return (await within(collect(wire))).length > 0;
+  };
+  const recorded = request();
+  assert.equal(await answered(recorded), true);
+  assert.equal(await answered(recorded), false);
+  const changed = { ...LISTENER, type: 'ss', users: [...LISTENER.users, { username: 'cy', password: key(4) }] };
+  await kernel.reload({ listeners: [changed, { ...LISTENER, name: 'other' }], rules });
+  for (const listener of [0, 1]) {
+    assert.equal(await answered(recorded, listener), false);
+    assert.equal(await answered(request(), listener), true);
+  }
+});
+
 void t.test('errors of a listener stand at its keys', async (t) => {
   const message = (over: object): string => {
     try {

@@ -142,14 +142,23 @@ class ListenerChecker {
   }
 
   #shape(entry: Readonly<Record<string, unknown>>, schema: SchemaNode, path: Path): unknown {
+    const section = path.length === 1 ? path[0] : null;
     return shape(entry, path, {
       schema,
       text: (at) => this.#source.text(at),
       unknown: (at, known) => {
         const key = String(at.at(-1));
-        if (at.length === path.length + 1 && LATER_LISTENER_KEYS.has(key))
-          this.#problems.warning('UNSUPPORTED_KEY', `"${key}" is not supported in this listener and has no effect`, at, 'key');
-        else this.#problems.warning('UNKNOWN_KEY', `${quoteKey(key)} is no key of a listener.${didYouMean(closest(key, [...known, ...CORE_KEYS]))}`, at, 'key');
+        if (at.length === path.length + 1 && LATER_LISTENER_KEYS.has(key)) {
+          // What is switched off is as it is.
+          if (entry[key] === false) return;
+          this.#problems.warning('UNSUPPORTED_KEY', `"${key}" is not supported in ${section ?? 'this listener'} and has no effect`, at, 'key');
+        } else
+          this.#problems.warning(
+            'UNKNOWN_KEY',
+            `${quoteKey(key)} is no key of ${section ?? 'a listener'}.${didYouMean(closest(key, [...known, ...CORE_KEYS]))}`,
+            at,
+            'key',
+          );
       },
     });
   }

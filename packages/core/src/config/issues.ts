@@ -28,12 +28,21 @@ function valueAt(value: unknown, path: Path): unknown {
 }
 
 function describe(issue: Readonly<Record<string, unknown>>, path: Path, value: unknown): string {
-  const name = path.length === 0 ? '' : `"${String(path.at(-1))}" `;
+  const name = path.length === 0 ? '' : `"${labelOf(path)}" `;
   const message = typeof issue.message === 'string' ? issue.message : 'is not valid';
   if (value === undefined && path.length > 0 && issue.code !== 'custom') return `${name}is missing`;
   const wanted = expected(issue);
   if (wanted !== null) return name === '' ? `this must be ${wanted}` : `${name}must be ${wanted}`;
   return name === '' ? message : `${name.trimEnd()}: ${message}`;
+}
+
+/** The last key of a path, with the places in its lists. */
+function labelOf(path: Path): string {
+  const key = path.findLastIndex((part) => typeof part === 'string');
+  return path
+    .slice(Math.max(0, key))
+    .map((part) => (typeof part === 'number' ? `[${part}]` : part))
+    .join('');
 }
 
 /** What zod wanted, in words that do not speak of "input". null: its own message, or that of a refinement, is best. */

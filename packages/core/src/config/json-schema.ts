@@ -47,7 +47,10 @@ export function jsonSchema(registry: Registry): SchemaNode {
 function tunSchema(top: SchemaNode, registry: Registry): SchemaNode {
   const definition = registry.inbounds.get('tun')?.definition;
   if (definition === undefined) return {};
-  const schema = jsonSchemaOf(definition, () => undefined);
+  const schema = embed(
+    jsonSchemaOf(definition, () => undefined),
+    '#/properties/tun',
+  );
   return { tun: { ...(descriptionOf(top, 'tun') ?? {}), type: ['object', 'null'], properties: propertiesOf(schema), additionalProperties: false } };
 }
 

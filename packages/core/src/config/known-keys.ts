@@ -80,7 +80,14 @@ export const LATER_GROUP_KEYS: ReadonlySet<string> = new Set([
   ...['include-all', 'include-all-proxies', 'include-all-providers', 'default-selected', 'empty-fallback'],
 ]);
 
-export const LATER_LISTENER_KEYS: ReadonlySet<string> = new Set(['udp', 'proxy', 'rule', 'tls', 'certificate', 'private-key', 'network', 'target']);
+export const LATER_LISTENER_KEYS: ReadonlySet<string> = new Set([
+  ...['udp', 'proxy', 'rule', 'tls', 'certificate', 'private-key', 'network', 'target'],
+  // Of Clash's and mihomo's TUN.
+  ...['auto-route', 'auto-redirect', 'auto-detect-interface', 'strict-route', 'dns-hijack', 'route-address', 'route-exclude-address', 'route-address-set'],
+  ...['route-exclude-address-set', 'inet4-route-address', 'inet6-route-address', 'inet4-route-exclude-address', 'inet6-route-exclude-address'],
+  ...['include-interface', 'exclude-interface', 'include-uid', 'include-uid-range', 'exclude-uid', 'exclude-uid-range', 'include-package', 'exclude-package'],
+  ...['include-android-user', 'endpoint-independent-nat', 'udp-timeout', 'gso-max-size', 'iproute2-table-index', 'iproute2-rule-index'],
+]);
 
 /** Keys that may be shown when the text around them is broken: anything else could be a part of a secret. */
 export const SHOWN_KEYS: ReadonlySet<string> = new Set([
@@ -101,6 +108,9 @@ export const SHOWN_KEYS: ReadonlySet<string> = new Set([
   ...[
     'log-level',
     'ipv6',
+    'interface-name',
+    'routing-mark',
+    'tun',
     'hosts',
     'dns',
     'geodata',

@@ -93,7 +93,7 @@ export function netlinkAsk(call: NetlinkCall, message: NetlinkMessage, doing: st
     const type = view.getUint16(at + 4, LITTLE);
     if (type === TYPE_ERROR) {
       const error = length >= HEADER + 4 ? view.getInt32(at + HEADER, LITTLE) : 0;
-      if (error !== 0) throw systemError(-error, `${doing}:`);
+      if (error !== 0) throw systemError(Math.abs(error), `${doing}:`);
     } else if (type !== TYPE_DONE) replies.push({ type, body: answer.subarray(at + HEADER, at + length) });
     at += aligned(length);
   }

@@ -16,7 +16,10 @@ const NO_REPLY =
   'the other end of the sealed connection reset it before it had said anything: a wrong password or cipher, ' +
   'a clock that differs by more than 30 s, or a target that refused';
 
-/** What a codec threw, as a stream rejects with it: the same code and text. */
+/** Behind the codec's own words, which say by how much they differ. */
+const CLOCK_ADVICE = ', more than the 30 s that Shadowsocks 2022 allows: set the clocks';
+
+/** What a codec threw, as a stream rejects with it: code and text are those of the native relay. */
 export function sealedError(thrown: unknown): NetError {
   const code = errorCode(thrown);
   return thrown instanceof Error && code.startsWith('CIPHER_') ? failed(code, thrown.message, thrown) : toNetError(thrown);
@@ -40,5 +43,6 @@ export function parseSealedError(why: string): NetError {
 
 function failed(code: string, message: string, cause?: unknown): NetError {
   const known: Readonly<Partial<Record<string, Failure>>> = FAILURES;
-  return new NetError(known[code] ?? 'protocol', message, { code, cause });
+  const advice = code === 'CIPHER_CLOCK' ? CLOCK_ADVICE : '';
+  return new NetError(known[code] ?? 'protocol', message + advice, { code, cause });
 }

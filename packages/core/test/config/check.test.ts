@@ -248,6 +248,7 @@ t.test('an empty file is a config with all defaults, and nothing listens', (t) =
       mode: 'rule',
       logLevel: 'info',
       ipv6: true,
+      outbound: {},
       listeners: [],
       proxies: [],
       groups: [],

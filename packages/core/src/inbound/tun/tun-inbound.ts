@@ -44,7 +44,10 @@ export class TunInbound implements Inbound {
       this.#run(this.#options.open(warn), warn);
       return Promise.resolve();
     } catch (error) {
+      // A stack of somebody else's may throw as well.
+      this.#driver?.close();
       this.#device?.close();
+      this.#driver = null;
       this.#device = null;
       const message = error instanceof Error ? error.message : String(error);
       return Promise.reject(new NekitError('LISTEN_FAILED', `listener ${name}: ${message}`, { cause: error }));
@@ -79,8 +82,8 @@ export class TunInbound implements Inbound {
       onUdp: () => warn('UDP is not carried; npm install @nekit/stack-udp, and add "udp" to plugins'),
     });
     const behind = [...stacks, leftover];
-    driver.start([new FragmentStack(behind, () => output.now()), ...behind]);
     this.#driver = driver;
+    driver.start([new FragmentStack(behind, () => output.now()), ...behind]);
     events.emit('listener.started', { listener: name, type: inbound.type, endpoint: { host: device.name, port: 0 } });
   }
 

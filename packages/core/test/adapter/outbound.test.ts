@@ -1,0 +1,138 @@
+// interface-name and routing-mark: of all that goes out, of one proxy, and where they have no effect.
+import t from 'tap';
+import { z } from 'zod';
+import { directType, selectType } from '../../dist/adapter/builtin.js';
+import { checkConfig } from '../../dist/config/check.js';
+import { parseConfig } from '../../dist/config/load.js';
+import { formatProblem } from '../../dist/config/report.js';
+import { AdapterSet } from '../../dist/kernel/adapter-set.js';
+import { openSockets } from '../../dist/native/open-sockets.js';
+import type { DialOptions } from '../../dist/net/dialer.js';
+import type { Endpoint } from '../../dist/net/endpoint.js';
+import { NetError } from '../../dist/net/errors.js';
+import type { SocketOptions, Sockets } from '../../dist/net/sockets.js';
+import type { UdpOptions } from '../../dist/net/udp.js';
+import { Registry } from '../../dist/plugin/registry.js';
+import { dialOptions, testContext } from '../../dist/testing.js';
+import { knownTypes } from '../config/known-types.js';
+
+/** Sockets that remember what they were asked for, and give none. */
+class Asked implements Sockets {
+  readonly kind = 'native';
+  readonly tcp: SocketOptions[] = [];
+  readonly udp: UdpOptions[] = [];
+
+  listen(): Promise<never> {
+    return Promise.reject(new Error('nobody listens here'));
+  }
+
+  connect(_address: string, _port: number, options: SocketOptions, _opened: unknown, failed: (error: NetError) => void): () => void {
+    this.tcp.push(options);
+    const soon = setImmediate(() => failed(new NetError('refused', 'not in this test')));
+    return () => clearImmediate(soon);
+  }
+
+  bindUdp(options: UdpOptions): never {
+    this.udp.push(options);
+    throw new Error('not in this test');
+  }
+
+  close(): void {}
+}
+
+/** A proxy of a plugin: it dials its server by its base. */
+const hop = {
+  type: 'hop',
+  config: z.object({ server: z.string(), port: z.int() }),
+  create: ({ server, port }: { server: string; port: number }, { base, tag }: Parameters<typeof directType.create>[1]) => ({
+    tag,
+    type: 'hop',
+    stream: {
+      dialStream: (_destination: Endpoint, options: DialOptions) => {
+        const { stream } = base;
+        if (stream === undefined) throw new Error('no streams');
+        return stream.dialStream({ host: server, port }, options);
+      },
+    },
+  }),
+};
+
+/** Dials by one adapter of a config: the settings of the sockets that it asked for. */
+async function settingsOf(text: string, tag: string): Promise<{ readonly tcp: SocketOptions[]; readonly udp: UdpOptions[] }> {
+  const registry = new Registry();
+  registry.adapters.add('direct', 'core', directType);
+  registry.adapters.add('hop', 'test', hop);
+  registry.groups.add('select', 'core', selectType);
+  const { config, problems } = checkConfig(parseConfig(text, 'c.yaml'), registry);
+  t.strictSame(problems.map(formatProblem), [], text);
+  if (config === null) throw new Error('no config');
+  const sockets = new Asked();
+  const { context } = testContext({ sockets });
+  const adapter = new AdapterSet(config, registry, (token) => context.get(token)).get(tag);
+  const destination = { host: '192.0.2.1', port: 80 };
+  const dialled = adapter?.stream?.dialStream(destination, dialOptions(destination)) ?? Promise.resolve(null);
+  t.match(await dialled.catch((error: unknown) => error), { failure: 'refused' });
+  const packets = await adapter?.packet?.dialPacket(dialOptions(destination));
+  packets?.send([{ bytes: new Uint8Array(1), peer: destination }]);
+  packets?.close();
+  return sockets;
+}
+
+const only = ({ mark, device }: SocketOptions | UdpOptions): object => ({
+  ...(mark === undefined ? {} : { mark }),
+  ...(device === undefined ? {} : { device }),
+});
+
+const ALL = 'interface-name: eth7\nrouting-mark: 0x11\n';
+
+const CASES: readonly [name: string, text: string, tag: string, settings: object][] = [
+  ['without them nothing is set', '{}', 'DIRECT', {}],
+  ['of all that goes out', ALL, 'DIRECT', { device: 'eth7', mark: 17 }],
+  ['one alone', 'routing-mark: 5\n', 'COMPATIBLE', { mark: 5 }],
+  ['a direct of the config has them', `${ALL}proxies: [{ name: d, type: direct }]\n`, 'd', { device: 'eth7', mark: 17 }],
+  ['its own go over them', `${ALL}proxies: [{ name: d, type: direct, interface-name: wlan0 }]\n`, 'd', { device: 'wlan0', mark: 17 }],
+  ['a proxy’s server is reached by them', `${ALL}proxies: [{ name: p, type: hop, server: 192.0.2.9, port: 1 }]\n`, 'p', { device: 'eth7', mark: 17 }],
+  [
+    'a proxy’s own',
+    `${ALL}proxies: [{ name: p, type: hop, server: 192.0.2.9, port: 1, interface-name: wlan0, routing-mark: 9 }]\n`,
+    'p',
+    { device: 'wlan0', mark: 9 },
+  ],
+  [
+    'the first of a chain decides',
+    'proxies:\n  - { name: near, type: hop, server: 192.0.2.9, port: 1, routing-mark: 9 }\n  - { name: far, type: hop, server: 192.0.2.10, port: 1, dialer-proxy: near }\n',
+    'far',
+    { mark: 9 },
+  ],
+];
+for (const [name, text, tag, settings] of CASES) {
+  t.test(name, async (t) => {
+    const { tcp, udp } = await settingsOf(text, tag);
+    t.strictSame(tcp.map(only), [settings]);
+    // Only direct ones carry packets here.
+    if (udp.length > 0) t.strictSame(udp.map(only), [settings]);
+  });
+}
+
+t.test('where they have no effect, and what is no value', async (t) => {
+  const problemsOf = (text: string): string[] => checkConfig(parseConfig(text, 'c.yaml'), knownTypes()).problems.map(formatProblem);
+  const chained =
+    'proxies:\n  - { name: a, type: direct }\n  - { name: b, type: socks5, server: b.example, port: 1, dialer-proxy: a, routing-mark: 7 }\nproxy-groups:\n  - { name: g, type: select, proxies: [a], interface-name: eth0 }\n';
+  t.strictSame(problemsOf(chained), [
+    'c.yaml:3:80 warning: "routing-mark" has no effect here: the connection is made by dialer-proxy\n    proxies[1].routing-mark: …',
+    'c.yaml:5:47 warning: "interface-name" has no effect here: a group connects to nothing itself\n    proxy-groups[0].interface-name: …',
+  ]);
+  t.match(problemsOf('interface-name: an-interface-too-long\n'), [/^c\.yaml:1:17 error: "interface-name" /]);
+  t.match(problemsOf('routing-mark: 0\n'), [/^c\.yaml:1:15 error: "routing-mark" must be at least 1/]);
+  t.match(problemsOf('proxies: [{ name: b, type: socks5, server: b.example, port: 1, routing-mark: -1 }]\n'), [/error: "routing-mark" must be at least 1/]);
+});
+
+t.test('without the addon they are refused, never ignored', async (t) => {
+  const sockets = openSockets(null);
+  t.teardown(() => sockets.close());
+  const error = await new Promise<NetError>((resolve, reject) => {
+    sockets.connect('127.0.0.1', 9, { mark: 7 }, () => reject(new Error('it connected')), resolve);
+  });
+  t.match(error.message, /mark/);
+  t.throws(() => sockets.bindUdp({ host: '127.0.0.1', port: 0, device: 'lo' }, { received() {}, failed() {} }), /device/);
+});

@@ -1,0 +1,322 @@
+// The stacks that the TUN inbound brings itself, and the inbound on a device in memory.
+import assert from 'node:assert/strict';
+import t from 'tap';
+import type { StackContext } from '../../dist/inbound/stack-context.js';
+import { FragmentStack } from '../../dist/inbound/tun/fragment-stack.js';
+import { LeftoverStack } from '../../dist/inbound/tun/leftover-stack.js';
+import { TunInbound } from '../../dist/inbound/tun/tun-inbound.js';
+import { writeFragments } from '../../dist/ip/fragment.js';
+import type { IpStack } from '../../dist/ip/ip-stack.js';
+import { buildPacket, type Packet, parsePacket } from '../../dist/ip/packet.js';
+import type { PacketDevice } from '../../dist/ip/packet-device.js';
+import { PacketSlab } from '../../dist/ip/packet-slab.js';
+import { type PipeEnd, pipeDevice } from '../../dist/ip/pipe-device.js';
+import { StackDriver } from '../../dist/ip/stack-driver.js';
+import { never } from '../../dist/net/cancel.js';
+import { EVENTS } from '../../dist/net/tokens.js';
+import { FakeClock, settle, testContext, testInboundContext } from '../../dist/testing.js';
+
+const FAMILIES = [
+  { source: '198.18.0.1', destination: '203.0.113.7', echo: 8, reply: 0, unreachable: [3, 3] },
+  { source: 'fdfe:dcba:9876::1', destination: '2001:db8::7', echo: 128, reply: 129, unreachable: [1, 4] },
+] as const;
+
+const text = (length: number): Uint8Array => Uint8Array.from({ length }, (_, i) => i * 11);
+
+const udp = (source: string, destination: string, payload = text(30)): Packet => ({
+  kind: 'udp',
+  source,
+  destination,
+  sourcePort: 4000,
+  destinationPort: 443,
+  payload,
+});
+
+/** Turns of a pipe, and what comes out at its far end. */
+class Wire {
+  readonly clock = new FakeClock();
+  readonly near: PipeEnd;
+  readonly out: Uint8Array[] = [];
+  readonly #far: PipeEnd;
+  #run: (() => void)[] = [];
+
+  constructor(mtu = 1500) {
+    [this.near, this.#far] = pipeDevice({ mtu, defer: (run) => this.#run.push(run), arenaBytes: 0 });
+    this.#far.start({
+      packets: (batch) => {
+        for (let i = 0; i < batch.length; i++) this.out.push(batch.bytes.slice(batch.start[i], batch.end[i]));
+      },
+      failed: () => undefined,
+    });
+  }
+
+  readonly defer = (run: () => void): void => void this.#run.push(run);
+
+  send(packet: Packet | Uint8Array): void {
+    this.#far.inject(packet instanceof Uint8Array ? packet : buildPacket(packet));
+  }
+
+  /** In fragments of at most `mtu` bytes, which `order` may shuffle. */
+  sendFragments(packet: Packet, mtu: number, order: (parts: Uint8Array[]) => Uint8Array[] = (parts) => parts): void {
+    const bytes = buildPacket(packet);
+    const slab = new PacketSlab(new Uint8Array(100_000), 0, 100_000, 200, mtu, 0);
+    assert.ok(writeFragments(slab, bytes, 0, bytes.length, 77));
+    const parts = Array.from({ length: slab.count }, (_, i) => slab.bytes.slice(slab.start[i], slab.end[i]));
+    for (const part of order(parts)) this.send(part);
+  }
+
+  close(): void {
+    this.#far.close();
+  }
+
+  async turn(): Promise<void> {
+    for (let i = 0; i < 4; i++) {
+      for (const run of this.#run.splice(0)) run();
+      await settle();
+    }
+  }
+
+  answers(): (Packet | null)[] {
+    return this.out.splice(0).map((bytes) => parsePacket(bytes));
+  }
+}
+
+interface Left {
+  readonly wire: Wire;
+  readonly leftover: LeftoverStack;
+  readonly fragments: FragmentStack;
+  readonly told: () => number;
+}
+
+/** What the inbound has where no stack is loaded. */
+function left(echo = true, mtu = 1500): Left {
+  const wire = new Wire(mtu);
+  const driver = new StackDriver({ device: wire.near, clock: wire.clock, defer: wire.defer });
+  let told = 0;
+  const leftover = new LeftoverStack({ output: driver.output, echo, identification: 5, onUdp: () => told++ });
+  const fragments = new FragmentStack([leftover], () => wire.clock.now());
+  driver.start([fragments, leftover]);
+  return { wire, leftover, fragments, told: () => told };
+}
+
+void t.test('echo requests are answered, and nothing else of ICMP', async () => {
+  for (const { source, destination, echo, reply } of FAMILIES) {
+    const { wire, leftover } = left();
+    for (const length of [0, 1, 56, 1400])
+      wire.send({ kind: 'icmp', source, destination, type: echo, code: 0, rest: 0x1234_0001 + length, payload: text(length) });
+    await wire.turn();
+    const answers = wire.answers();
+    assert.equal(answers.length, 4);
+    for (const [i, answer] of answers.entries()) {
+      assert.ok(answer?.kind === 'icmp', 'with the right checksums');
+      const length = [0, 1, 56, 1400][i] ?? 0;
+      assert.deepEqual([answer.source, answer.destination, answer.type, answer.code, answer.rest], [destination, source, reply, 0, 0x1234_0001 + length]);
+      assert.deepEqual(Buffer.from(answer.payload), Buffer.from(text(length)));
+    }
+    // A reply, an error, what we answer in the other version.
+    for (const type of [reply, 3, 1, echo === 8 ? 128 : 8]) wire.send({ kind: 'icmp', source, destination, type, code: 0, rest: 0, payload: text(28) });
+    await wire.turn();
+    assert.equal(wire.answers().length, 0);
+    assert.equal(leftover.unclaimed, 4);
+  }
+});
+
+void t.test('icmp: drop', async () => {
+  for (const { source, destination, echo } of FAMILIES) {
+    const { wire, leftover } = left(false);
+    wire.send({ kind: 'icmp', source, destination, type: echo, code: 0, rest: 1, payload: text(8) });
+    await wire.turn();
+    assert.deepEqual([wire.answers().length, leftover.unclaimed], [0, 1]);
+  }
+});
+
+void t.test('a ping in fragments is put together, in any order, and answered in fragments', async () => {
+  for (const { source, destination, echo, reply } of FAMILIES) {
+    const { wire, fragments } = left();
+    for (const order of [(parts: Uint8Array[]) => parts, (parts: Uint8Array[]) => parts.reverse()]) {
+      wire.sendFragments({ kind: 'icmp', source, destination, type: echo, code: 0, rest: 9, payload: text(20_000) }, 1500, order);
+      await wire.turn();
+      assert.ok(wire.out.length > 10 && wire.out.every((bytes) => bytes.length <= 1500));
+      const back = left();
+      let whole: Packet | null = null;
+      const taker: IpStack = {
+        input: (batch, index) => {
+          whole = parsePacket(batch.bytes.slice(batch.start[index], batch.end[index]));
+          return true;
+        },
+        flush: () => undefined,
+        nextDeadline: () => Number.POSITIVE_INFINITY,
+        close: () => undefined,
+      };
+      const driver = new StackDriver({ device: back.wire.near, clock: back.wire.clock, defer: back.wire.defer });
+      driver.start([new FragmentStack([taker], () => 0)]);
+      for (const bytes of wire.out.splice(0)) back.wire.send(bytes);
+      await back.wire.turn();
+      const answer = whole as Packet | null;
+      assert.ok(answer?.kind === 'icmp');
+      assert.deepEqual([answer.type, answer.payload.length], [reply, 20_000]);
+    }
+    assert.equal(fragments.reassembly.size, 0);
+  }
+});
+
+void t.test('fragments that never become whole are forgotten in time, and with the stack', async () => {
+  const { wire, fragments } = left();
+  wire.sendFragments(udp('198.18.0.1', '203.0.113.7', text(5000)), 1500, (parts) => parts.slice(1));
+  await wire.turn();
+  assert.equal(fragments.reassembly.size, 1);
+  await wire.clock.advance(31_000);
+  wire.send(udp('198.18.0.1', '203.0.113.7'));
+  await wire.turn();
+  assert.deepEqual([fragments.reassembly.size, fragments.reassembly.dropped], [0, 1]);
+  wire.sendFragments(udp('198.18.0.1', '203.0.113.7', text(5000)), 1500, (parts) => parts.slice(1));
+  await wire.turn();
+  fragments.close();
+  assert.equal(fragments.reassembly.size, 0);
+});
+
+void t.test('a fragment within a fragment goes round once, and to nobody', async () => {
+  const { wire, leftover, fragments } = left();
+  const inner = buildPacket({
+    kind: 'other',
+    source: 'fd00::1',
+    destination: 'fd00::2',
+    protocol: 44,
+    payload: Uint8Array.of(17, 0, 0, 1, 0, 0, 0, 1, ...text(1600)),
+  });
+  const slab = new PacketSlab(new Uint8Array(10_000), 0, 10_000, 10, 1280, 0);
+  // The fragment header of the outer one says that another follows.
+  assert.ok(writeFragments(slab, inner, 0, inner.length, 3));
+  for (let i = 0; i < slab.count; i++) wire.send(slab.bytes.slice(slab.start[i], slab.end[i]));
+  await wire.turn();
+  assert.deepEqual([wire.answers().length, leftover.unclaimed, fragments.reassembly.size], [0, 1, 0]);
+});
+
+void t.test('UDP: "port unreachable" with what it is about, and it is told once', async () => {
+  for (const { source, destination, unreachable } of FAMILIES) {
+    const { wire, told } = left();
+    const sent = buildPacket(udp(source, destination));
+    wire.send(sent);
+    wire.send(udp(source, destination, text(1400)));
+    await wire.turn();
+    const [first, second] = wire.answers();
+    assert.ok(first?.kind === 'icmp' && second?.kind === 'icmp');
+    assert.deepEqual([first.source, first.destination, first.type, first.code], [destination, source, ...unreachable]);
+    assert.deepEqual(Buffer.from(first.payload), Buffer.from(sent), 'a short packet is quoted whole');
+    assert.equal(second.payload.length, source.includes(':') ? 1280 - 48 : 576 - 28, 'a long one as far as the RFCs allow');
+    assert.equal(told(), 1);
+  }
+});
+
+void t.test('UDP: a burst of 50, then 1,000 in a second', async () => {
+  const { wire, leftover } = left();
+  await wire.clock.advance(10_000);
+  const flood = async (count: number): Promise<number> => {
+    for (let i = 0; i < count; i++) {
+      wire.send(udp('198.18.0.1', '203.0.113.7'));
+      if (i % 50 === 49) await wire.turn();
+    }
+    await wire.turn();
+    return wire.answers().length;
+  };
+  assert.equal(await flood(300), 50);
+  assert.equal(leftover.unclaimed, 250);
+  await wire.clock.advance(20);
+  assert.equal(await flood(300), 20);
+  await wire.clock.advance(60_000);
+  assert.equal(await flood(300), 50, 'no more is saved up than a burst');
+});
+
+void t.test('no more than 64 answers wait for one flush', async () => {
+  const { wire } = left();
+  for (let i = 0; i < 200; i++) wire.send({ kind: 'icmp', source: '198.18.0.1', destination: '203.0.113.7', type: 8, code: 0, rest: i, payload: text(8) });
+  await wire.turn();
+  assert.equal(wire.answers().length, 64);
+});
+
+void t.test('what goes to many, or comes from nobody, is never answered', async () => {
+  const { wire, leftover, told } = left();
+  const pairs = [
+    ['198.18.0.1', '224.0.0.251'],
+    ['198.18.0.1', '255.255.255.255'],
+    ['198.18.0.1', '127.0.0.1'],
+    ['127.0.0.1', '203.0.113.7'],
+    ['0.0.0.0', '203.0.113.7'],
+    ['224.0.0.1', '203.0.113.7'],
+    ['203.0.113.7', '203.0.113.7'],
+    ['fdfe:dcba:9876::1', 'ff02::1'],
+    ['fdfe:dcba:9876::1', '::1'],
+    ['::', '2001:db8::7'],
+    ['::1', '2001:db8::7'],
+    ['ff02::1', '2001:db8::7'],
+    ['2001:db8::7', '2001:db8::7'],
+    ['::ffff:10.0.0.1', '::ffff:10.0.0.2'],
+  ] as const;
+  for (const [source, destination] of pairs) {
+    wire.send(udp(source, destination));
+    wire.send({ kind: 'icmp', source, destination, type: source.includes(':') ? 128 : 8, code: 0, rest: 0, payload: text(8) });
+  }
+  await wire.turn();
+  assert.deepEqual([wire.answers().length, leftover.unclaimed, told()], [0, 2 * pairs.length, 0]);
+});
+
+interface Listening {
+  readonly inbound: TunInbound;
+  readonly wire: Wire;
+  readonly told: string[];
+}
+
+function inboundOn(open: (wire: Wire) => PacketDevice, stacks: readonly ((context: StackContext) => IpStack)[] = []): Listening {
+  const wire = new Wire();
+  const { context, events } = testContext({ clock: wire.clock });
+  const told: string[] = [];
+  for (const name of ['listener.started', 'listener.stopped', 'listener.failed', 'kernel.warning'] as const)
+    events.on(name, (event) => told.push(`${name} ${'message' in event ? event.message : ''}`.trim()));
+  assert.equal(context.get(EVENTS), events);
+  const inboundContext = testInboundContext({ name: 'tun', type: 'tun', get: (token) => context.get(token) });
+  return { inbound: new TunInbound({ open: () => open(wire), stacks, echo: true }, inboundContext), wire, told };
+}
+
+void t.test('the inbound: starts, warns of UDP, stops, starts again', async () => {
+  const { inbound, wire, told } = inboundOn((wire) => wire.near);
+  await inbound.start(never);
+  assert.equal(inbound.device, wire.near);
+  wire.send(udp('198.18.0.1', '203.0.113.7'));
+  wire.send(udp('198.18.0.1', '203.0.113.7'));
+  await wire.turn();
+  assert.deepEqual(told, ['listener.started', 'kernel.warning tun: UDP is not carried; npm install @nekit/stack-udp, and add "udp" to plugins']);
+  await inbound.stop();
+  await inbound.stop();
+  assert.deepEqual([inbound.device, told.at(-1), wire.clock.pending], [null, 'listener.stopped', 0]);
+});
+
+void t.test('the inbound: a device that cannot be opened, a stack that cannot be made', async () => {
+  const cannot = inboundOn(() => {
+    throw new Error('the TUN device tun0 cannot be opened: not permitted');
+  });
+  await assert.rejects(cannot.inbound.start(never), { code: 'LISTEN_FAILED', message: 'listener tun: the TUN device tun0 cannot be opened: not permitted' });
+  assert.deepEqual([cannot.told, cannot.inbound.device], [[], null]);
+
+  let closed = 0;
+  const broken = inboundOn(
+    ({ near }) => ({ name: near.name, sink: near.sink, arena: near.arena, start: () => undefined, flush: () => undefined, close: () => closed++ }),
+    [
+      () => {
+        throw new Error('on purpose');
+      },
+    ],
+  );
+  await assert.rejects(broken.inbound.start(never), { code: 'LISTEN_FAILED', message: 'listener tun: on purpose' });
+  assert.deepEqual([closed, broken.inbound.device], [1, null], 'nothing is left open');
+});
+
+void t.test('the inbound: the device goes away, which is told once', async () => {
+  const { inbound, wire, told } = inboundOn((wire) => wire.near);
+  await inbound.start(never);
+  await wire.turn();
+  // The far end closes.
+  wire.close();
+  await wire.turn();
+  assert.deepEqual(told.slice(1), ['listener.failed the other end of the pipe was closed']);
+  await inbound.stop();
+});
