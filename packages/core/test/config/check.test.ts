@@ -257,7 +257,6 @@ t.test('an empty file is a config with all defaults, and nothing listens', (t) =
       ruleProviders: new Map(),
       geodata: { country: null, asn: null, geosite: null },
       sections: new Map(),
-      outbound: {},
       hosts: new Map(),
       maxConnections: 10_000,
       timeouts: DEFAULT_TIMEOUTS,
