@@ -321,6 +321,8 @@ const setup: PluginContext = {
   protocol: nothing,
   rule: nothing,
   stack: nothing,
+  section: nothing,
+  resolver: nothing,
   provide: nothing,
   get: () => {
     throw new Error('nothing is needed at setup');

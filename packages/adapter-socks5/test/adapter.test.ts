@@ -400,6 +400,8 @@ t.test('what the plugin registers', async (t) => {
     inbound: no,
     rule: no,
     stack: no,
+    section: no,
+    resolver: no,
     provide: no,
     get: no,
   });

@@ -68,5 +68,7 @@ export * from './rule/cidr-set.js';
 export * from './rule/definition.js';
 export type { ModuleFacts, ModuleSession, RuleModule } from './rule/module-contract.js';
 export * from './rule/rule.js';
+export { DomainSet } from './rule/set/domain-set.js';
+export { DomainSetBuilder } from './rule/set/domain-set-builder.js';
 export { BEHAVIORS, LIST_FORMATS, type ListFormat, type ListKind } from './rule/set/inspect-list.js';
 export type { Geodata, RuleTools } from './rule/tools.js';

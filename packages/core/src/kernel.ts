@@ -286,6 +286,7 @@ class RunningKernel implements Kernel {
     this.#sessions.abort(reason);
     this.#stopSignal.cancel(reason);
     this.#setup.close(); // or its fetches and health checks would fail with the plugins and the sockets, and be told
+    await this.#atMost(this.#setup.closed, CLOSE_MS);
     await this.#atMost(this.#limit.empty(), CLOSE_MS); // sockets tell that they are closed a turn later
     await this.#host.stop();
     this.#sockets.close();

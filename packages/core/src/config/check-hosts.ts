@@ -1,15 +1,17 @@
 /** `hosts`: canonical names to canonical addresses, or to one other name. */
 import { addressFamily } from '../net/address.js';
 import { normaliseHost } from '../net/endpoint.js';
+import { HostPatterns, type Hosts } from '../net/hosts.js';
 import type { ProblemList } from './problem-list.js';
 import type { Path } from './source.js';
 
-export function checkHosts(hosts: Readonly<Record<string, string | readonly string[]>>, problems: ProblemList): ReadonlyMap<string, readonly string[]> {
+export function checkHosts(hosts: Readonly<Record<string, string | readonly string[]>>, problems: ProblemList): Hosts {
   const checked = new Map<string, readonly string[]>();
+  const patterns = new Map<string, readonly string[]>();
   for (const [key, value] of Object.entries(hosts)) {
     const path = ['hosts', key];
     if (/[*+]|^\./.test(key)) {
-      problems.warning('UNSUPPORTED_KEY', `"${key}": patterns in hosts are not supported yet; write out the names`, path, 'key');
+      checkPattern(key, value, patterns, problems);
       continue;
     }
     const name = normaliseHost(key);
@@ -21,7 +23,21 @@ export function checkHosts(hosts: Readonly<Record<string, string | readonly stri
     }
   }
   for (const name of checked.keys()) reportLoop(name, checked, problems);
-  return checked;
+  return patterns.size === 0 ? checked : new HostPatterns(checked, patterns);
+}
+
+function checkPattern(key: string, value: string | readonly string[], patterns: Map<string, readonly string[]>, problems: ProblemList): void {
+  const path = ['hosts', key];
+  const mark = /^\+?\./.exec(key)?.[0] ?? '';
+  const labels = key.slice(mark.length).split('.');
+  const plain = normaliseHost(labels.map((label) => (label === '*' ? 'x' : label)).join('.'));
+  const canonical = plain === null || addressFamily(plain) !== 0 ? [] : plain.split('.');
+  if (canonical.length !== labels.length || labels.some((label) => label !== '*' && /[*+]/.test(label))) {
+    problems.error('BAD_VALUE', `"${key}" is no pattern of names: write *.example.com, .example.com or +.example.com`, path, 'key');
+    return;
+  }
+  const values = valuesOf(value, path, problems);
+  if (values !== null) patterns.set(mark + canonical.map((label, i) => (labels[i] === '*' ? '*' : label)).join('.'), values);
 }
 
 function valuesOf(value: string | readonly string[], path: Path, problems: ProblemList): readonly string[] | null {

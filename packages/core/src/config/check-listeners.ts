@@ -33,7 +33,14 @@ interface Placed {
 const LISTENER_SCHEMA: SchemaNode = z.toJSONSchema(LISTENER, { io: 'input' });
 const CORE_KEYS: readonly string[] = Object.keys(LISTENER.shape);
 
-export function checkListeners(top: Top, source: ConfigSource, problems: ProblemList, registry: Registry): ListenerConfig[] {
+/** `sections`: entries that sections of plugins stand for. */
+export function checkListeners(
+  top: Top,
+  source: ConfigSource,
+  problems: ProblemList,
+  registry: Registry,
+  sections: readonly { readonly key: string; readonly entry: Readonly<Record<string, unknown>> }[] = [],
+): ListenerConfig[] {
   const shared: Shared = {
     users: checkAuthentication(top.authentication, problems),
     skipAuthPrefixes: checkNetworks('skip-auth-prefixes', top['skip-auth-prefixes'], problems),
@@ -44,6 +51,7 @@ export function checkListeners(top: Top, source: ConfigSource, problems: Problem
   const placed = [
     ...checker.clash(top),
     ...checker.tun(top),
+    ...sections.flatMap(({ key, entry }) => checker.entry(entry, [key]) ?? []),
     ...(top.listeners ?? []).flatMap((entry, index) => checker.entry(entry, ['listeners', index]) ?? []),
   ];
   reportCollisions(placed, problems);

@@ -13,6 +13,7 @@ import { checkHosts } from './check-hosts.js';
 import { checkListeners } from './check-listeners.js';
 import { checkProviders, unloaded } from './check-providers.js';
 import { checkRules } from './check-rules.js';
+import { SectionChecker } from './check-sections.js';
 import { checkSubRules } from './check-sub-rules.js';
 import { findingsOf } from './issues.js';
 import { LATER_KEYS } from './known-keys.js';
@@ -57,14 +58,16 @@ function check(source: ConfigSource, registry: Registry, problems: ProblemList):
     problems.error('BAD_VALUE', 'a config is a set of keys, one a line, as "mixed-port: 7890"', []);
     return null;
   }
-  const top = checkTop(source.value, source, problems);
-  const listeners = checkListeners(top, source, problems, registry);
+  const top = checkTop(source.value, source, problems, registry);
+  const sections = new SectionChecker(source, problems, registry);
+  const listeners = checkListeners(top, source, problems, registry, sections.read(source.value));
   const hosts = checkHosts(top.hosts ?? {}, problems);
   const entries = new EntryChecker(source, problems, registry);
   const proxies = entries.check('proxies', top.proxies ?? []);
   const groups = entries.check('proxy-groups', top['proxy-groups'] ?? []);
   const names = checkGraph([...proxies, ...groups], problems);
   const folder = resolve(source.file === null ? '.' : dirname(source.file));
+  sections.check(names, [...proxies, ...groups]);
   const geodata = checkGeodata(top.geodata ?? {}, folder, problems);
   const inLists = knownRules(registry, new ConfigRuleTools({ checking: true, folder, geodata }));
   const ruleProviders = checkProviders(top['rule-providers'] ?? {}, { source, problems, names, folder, known: inLists });
@@ -96,14 +99,17 @@ function check(source: ConfigSource, registry: Registry, problems: ProblemList):
     ruleProviders,
     hosts,
     geodata,
+    sections: sections.sections,
     maxConnections: top['max-connections'] ?? DEFAULT_MAX_CONNECTIONS,
     timeouts: timeoutsOf(top),
   };
 }
 
-function checkTop(value: Readonly<Record<string, unknown>>, source: ConfigSource, problems: ProblemList): Top {
+function checkTop(value: Readonly<Record<string, unknown>>, source: ConfigSource, problems: ProblemList, registry: Registry): Top {
   // An empty section (`proxies:` with nothing behind it) is as good as none.
-  const given = Object.fromEntries(Object.entries(value).filter(([, item]) => item !== null && item !== undefined));
+  const given = Object.fromEntries(
+    Object.entries(value).filter(([key, item]) => item !== null && item !== undefined && registry.sections.get(key) === undefined),
+  );
   const shaped = shape(given, [], {
     schema: TOP_SCHEMA,
     text: (path) => source.text(path),

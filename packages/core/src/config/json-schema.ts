@@ -28,6 +28,7 @@ export function jsonSchema(registry: Registry): SchemaNode {
     listeners: list(top, 'listeners', byType('listeners', LISTENER, types(registry.inbounds), protocols, defs)),
     rules: list(top, 'rules', ruleSchema(registry)),
     ...tunSchema(top, registry),
+    ...sectionSchemas(top, registry),
     'rule-providers': { ...(descriptionOf(top, 'rule-providers') ?? {}), type: ['object', 'null'], additionalProperties: providerSchema() },
   };
   const later = Object.fromEntries([...LATER_KEYS].map((key) => [key, { description: 'Not supported yet; has no effect.' }]));
@@ -51,6 +52,16 @@ function tunSchema(top: SchemaNode, registry: Registry): SchemaNode {
     '#/properties/tun',
   );
   return { tun: { ...(descriptionOf(top, 'tun') ?? {}), type: ['object', 'null'], properties: propertiesOf(schema), additionalProperties: false } };
+}
+
+function sectionSchemas(top: SchemaNode, registry: Registry): SchemaNode {
+  return Object.fromEntries(
+    registry.sections.entries().map(([key, { definition }]) => {
+      const schema = jsonSchemaOf({ type: key, config: definition.config }, () => undefined);
+      const node = { ...(descriptionOf(top, key) ?? {}), ...embed(schema, `#/properties/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`) };
+      return [key, { ...node, type: ['object', 'null'], ...(Object.hasOwn(node, 'additionalProperties') ? {} : { additionalProperties: false }) }];
+    }),
+  );
 }
 
 function inputSchema(schema: z.ZodType): SchemaNode {

@@ -2,7 +2,7 @@
 
 /** Top-level keys. */
 export const LATER_KEYS: ReadonlySet<string> = new Set([
-  ...['dns', 'sniffer', 'profile', 'proxy-providers', 'external-controller', 'secret'],
+  ...['sniffer', 'profile', 'proxy-providers', 'external-controller', 'secret'],
   ...[
     'external-controller-tls',
     'external-controller-unix',
@@ -112,6 +112,7 @@ export const SHOWN_KEYS: ReadonlySet<string> = new Set([
     'routing-mark',
     'tun',
     'hosts',
+    'dns',
     'geodata',
     'proxies',
     'proxy-groups',
@@ -167,6 +168,7 @@ const OURS = {
   'IP-ASN': ['geoip', '@nekit/rule-geoip'],
   'SRC-IP-ASN': ['geoip', '@nekit/rule-geoip'],
   COUNTRY: ['geoip', '@nekit/rule-geoip'],
+  dns: ['dns', '@nekit/stack-dns'],
 } as const satisfies Readonly<Record<string, readonly [alias: string, npm: string]>>;
 
 /** How to come by a type or rule kind that one of our plugins has, or null. */

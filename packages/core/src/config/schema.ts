@@ -86,7 +86,7 @@ export const TOP = z.object({
     .optional(),
   hosts: z
     .record(z.string(), z.union([z.string(), z.array(z.string())]))
-    .describe('Names to an address, a list of them, or another name.')
+    .describe('Names, or patterns as *.example.com, to an address, a list of them, or another name.')
     .optional(),
   proxies: z.array(z.unknown()).describe('Adapters: what connections can leave through.').optional(),
   'proxy-groups': z.array(z.unknown()).describe('Adapters that choose among others.').optional(),
@@ -95,6 +95,7 @@ export const TOP = z.object({
   'rule-providers': z.record(z.string(), z.unknown()).describe('Lists of rules in files and on servers, by name, for RULE-SET.').optional(),
   geodata: geodata.describe('Data files of rules, relative to the folder of the config.').optional(),
   tun: z.record(z.string(), z.unknown()).describe('A TUN device, whose packets become sessions.').optional(),
+  dns: z.record(z.string(), z.unknown()).describe('How names are looked up, and a server for them (plugin dns).').optional(),
   'max-connections': z
     .int()
     .min(1)

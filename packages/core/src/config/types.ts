@@ -2,6 +2,7 @@
  * A config after it was checked: typed, complete, with every default filled in. What it still holds as `unknown` (an adapter's own keys)
  * has gone through the schema of the plugin that owns it.
  */
+import type { Hosts } from '../net/hosts.js';
 import type { SocketOptions } from '../net/sockets.js';
 import type { Timeouts } from '../net/timeouts.js';
 import type { ProviderConfig } from '../provider/provider-config.js';
@@ -26,10 +27,12 @@ export interface KernelConfig {
   readonly ruleProviders: ReadonlyMap<string, ProviderConfig>;
   /** Of all sockets that go out. */
   readonly outbound: Outbound;
-  /** Lower-case names (plain; wildcards come later) to addresses, or to another name. */
-  readonly hosts: ReadonlyMap<string, readonly string[]>;
+  /** Lower-case names and patterns of them to addresses, or to another name. */
+  readonly hosts: Hosts;
   /** Files that are there; absolute. */
   readonly geodata: Geodata;
+  /** Sections of plugins that are there and not off, by key: parsed by their schema. */
+  readonly sections: ReadonlyMap<string, unknown>;
   readonly maxConnections: number;
   readonly timeouts: Timeouts;
 }

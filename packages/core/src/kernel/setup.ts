@@ -8,9 +8,12 @@ import type { KernelConfig } from '../config/types.js';
 import type { Cancel } from '../net/cancel.js';
 import type { Clock } from '../net/clock.js';
 import type { Events } from '../net/events.js';
+import type { Resolver } from '../net/resolver.js';
 import { SystemResolver } from '../net/system-resolver.js';
 import type { Timeouts } from '../net/timeouts.js';
 import type { TimerWheel } from '../net/timer-wheel.js';
+import type { Token } from '../net/token.js';
+import { RESOLVER } from '../net/tokens.js';
 import type { PluginHost } from '../plugin/host.js';
 import { knownRules } from '../plugin/known-rules.js';
 import type { Registry } from '../plugin/registry.js';
@@ -21,6 +24,7 @@ import type { KnownRules } from '../rule/parse.js';
 import { ConfigRuleTools } from '../rule/tools.js';
 import { AdapterSet } from './adapter-set.js';
 import { buildRoutes } from './routes.js';
+import { SectionSet } from './section-set.js';
 
 export interface Checked {
   readonly config: KernelConfig;
@@ -55,20 +59,26 @@ export class Setup implements Checked {
   readonly problems: readonly Problem[];
   readonly adapters: AdapterSet;
   readonly router: Router;
-  readonly resolver: SystemResolver;
+  readonly resolver: Resolver;
   readonly providers: RuleProviders;
+  readonly #sections: SectionSet;
   readonly #tools: ConfigRuleTools;
   readonly #events: Events;
   /** Warnings of the making, while nobody can listen yet. */
   #early: { readonly code: string; readonly message: string }[] | null = [];
   #loading: Promise<void> | null = null;
+  /** Settles some time after `close`, when what was to be written is. */
+  closed: Promise<void> = Promise.resolve();
 
   constructor({ config, problems }: Checked, { host, clock, timers, events, processes, cacheFolder }: Surroundings) {
     const { hosts, ipv6, timeouts, mode, folder, geodata } = config;
     this.config = config;
     this.problems = problems;
-    const resolver = new SystemResolver({ hosts, ipv6, clock, timers, timeoutMs: timeouts.resolve });
-    const adapters = new AdapterSet(config, host.registry, (wanted) => host.get(wanted));
+    const system = new SystemResolver({ hosts, ipv6, clock, timers, timeoutMs: timeouts.resolve });
+    // Of this config, as OUTBOUND is; and asked only when somebody dials, for the sections come after the adapters.
+    const dialResolver: Resolver = { resolve: (name, family, signal) => (this.#sections.dialResolver ?? system).resolve(name, family, signal) };
+    const get = <T>(token: Token<T>): T => (token === (RESOLVER as symbol) ? (dialResolver as T) : host.get(token));
+    const adapters = new AdapterSet(config, host.registry, get);
     const adapterOf = (tag: string): Adapter | undefined => adapters.get(tag);
     const kept = cacheFolder === undefined ? {} : { cacheFolder };
     this.providers = new RuleProviders(config.ruleProviders, { clock, timers, events, adapters: adapterOf, known: () => known, ...kept });
@@ -79,9 +89,12 @@ export class Setup implements Checked {
     this.#events = events;
     this.#tools = new ConfigRuleTools({ checking: false, folder, geodata, ruleSets: this.providers.ruleSets, warn });
     const known: KnownRules = knownRules(host.registry, this.#tools);
-    this.resolver = resolver;
     this.adapters = adapters;
+    this.#sections = new SectionSet(host.registry);
     try {
+      this.#sections.create(config, { adapters, known, cacheFolder, warn, get });
+      const resolver = this.#sections.resolver ?? system;
+      this.resolver = resolver;
       const routes = buildRoutes(config.rules, known);
       const subRules = new Map([...config.subRules].map(([name, rules]) => [name, buildRoutes(rules, known)]));
       this.router = new Router({ routes, subRules, adapters: adapterOf, mode, hosts, resolver, timers, timeouts, events, process: processes });
@@ -102,6 +115,7 @@ export class Setup implements Checked {
     this.#early = null;
     for (const warning of early) this.#events.emit('kernel.warning', warning);
     await Promise.all([this.providers.load(signal), this.#tools.prepared()]);
+    await this.#sections.load(signal);
   }
 
   /** Takes over what was learned under the config before. */
@@ -116,6 +130,7 @@ export class Setup implements Checked {
   }
 
   close(): void {
+    this.closed = this.#sections.close();
     this.adapters.close();
     this.providers.close();
     this.#tools.close();

@@ -3,8 +3,11 @@ import type { Inbound, InboundContext, InboundProtocol } from '../inbound/inboun
 import type { StackContext } from '../inbound/stack-context.js';
 import type { IpStack } from '../ip/ip-stack.js';
 import type { Cancel } from '../net/cancel.js';
+import type { Hosts } from '../net/hosts.js';
+import type { Resolver } from '../net/resolver.js';
 import type { Token } from '../net/token.js';
 import type { RuleDefinition } from '../rule/definition.js';
+import type { Rule } from '../rule/rule.js';
 
 /** The plugin API of this core. A plugin names the one it was written for. */
 export const PLUGIN_API = 1;
@@ -39,6 +42,8 @@ export interface PluginContext {
   protocol(protocol: InboundProtocol): void;
   rule(definition: RuleDefinition): void;
   stack<C>(definition: StackDefinition<C>): void;
+  section<C>(definition: SectionDefinition<C>): void;
+  resolver(definition: ResolverDefinition): void;
   /** A value for others to `get`; made at most once per kernel, when first asked for. */
   provide<T>(token: Token<T>, factory: (get: <D>(token: Token<D>) => D) => T): void;
   get<T>(token: Token<T>): T;
@@ -83,4 +88,83 @@ export interface StackDefinition<C> {
   /** Of what the config says of it, in `tun:` under its type; everything may be left out. */
   readonly config: ConfigSchema<C>;
   create(config: C, context: StackContext): IpStack;
+}
+
+/** A kind of name server, as `nameserver: mine://…` spells it. */
+export interface ResolverDefinition {
+  /** What stands in front of `://`, in lower case. */
+  readonly scheme: string;
+  /** `address`: what stands behind it, up to `#`. Opens nothing. Throws a plain Error for an address that is wrong. */
+  create(address: string, context: ResolverContext): NameServer;
+}
+
+export interface ResolverContext {
+  /** To reach the server through: the one behind `#`, or the direct one. Not before it is asked. */
+  adapter(): Adapter;
+  get<T>(token: Token<T>): T;
+}
+
+export interface NameServer {
+  /** The answer to a DNS message (RFC 1035), with its id and its question. Rejects with a NetError, also when the signal fires. Both messages are read-only. */
+  ask(query: Uint8Array, signal: Cancel): Promise<Uint8Array>;
+  close?(): void;
+}
+
+/** A section at the top of the config, as `dns:`. */
+export interface SectionDefinition<C> {
+  readonly key: string;
+  readonly config: ConfigSchema<C>;
+  /** false: it is checked and then left out. */
+  enabled?(config: C): boolean;
+  /** Entries of `listeners:` that it stands for. */
+  listeners?(config: C): readonly Readonly<Record<string, unknown>>[];
+  /** What its schema cannot see: it is told what else the config has, and tells what does not fit. */
+  check?(config: C, around: SectionSurroundings): void;
+  /** Once for each config. Opens nothing: that is for `load`. */
+  create(config: C, context: SectionContext): Section;
+}
+
+export interface SectionSurroundings {
+  /** Of adapters and groups. */
+  readonly adapters: ReadonlySet<string>;
+  /** Schemes of name servers that plugins have brought. */
+  readonly resolvers: ReadonlySet<string>;
+  /** Names of hosts that have to be looked up before anything can be dialled through an adapter. */
+  serversOf(adapter: string): readonly string[];
+  /** `path` begins below the section's key. */
+  error(message: string, path: readonly (string | number)[]): void;
+  warning(message: string, path: readonly (string | number)[]): void;
+}
+
+export interface SectionContext {
+  /** Of the config file: paths are relative to it. */
+  readonly folder: string;
+  /** Where something may be kept; null: nowhere. */
+  readonly cacheFolder: string | null;
+  readonly hosts: Hosts;
+  /** false: names have no addresses of IPv6. */
+  readonly ipv6: boolean;
+  /** Names of the servers that the config's proxies connect to themselves. */
+  readonly servers: ReadonlySet<string>;
+  /** An adapter by its tag; not before `load`. Throws NekitError `UNKNOWN_ADAPTER`. */
+  adapter(tag: string): Adapter;
+  /** A server of a kind that a plugin has brought; `adapter` null: reached directly. Throws a plain Error. */
+  nameServer(scheme: string, address: string, adapter: string | null): NameServer;
+  /** A condition as in `rules:`. Throws a plain Error for a kind that there is not, or a payload that is wrong. */
+  rule(kind: string, payload: string): Rule;
+  /** Told as `kernel.warning`. */
+  warn(code: string, message: string): void;
+  get<T>(token: Token<T>): T;
+}
+
+/** What a section does while its config is in force. */
+export interface Section {
+  /** In place of the system's resolver, for rules and for all who ask the kernel. */
+  readonly resolver?: Resolver;
+  /** The same for adapters, which dial what they find. Default: `resolver`. */
+  readonly dialResolver?: Resolver;
+  /** Before the config's listeners open. Rejects with the signal's reason or with what has to stop the kernel. */
+  load?(signal: Cancel): Promise<void>;
+  /** The config is no longer in force, or never came to be. What a promise says is waited for only when the kernel stops, for a second. */
+  close(): void | Promise<void>;
 }

@@ -1,7 +1,7 @@
 import { NekitError } from '../net/errors.js';
 import type { Token } from '../net/token.js';
 import { CORE, isRecord } from './check.js';
-import type { AdapterDefinition, InboundDefinition, PluginContext, StackDefinition } from './plugin.js';
+import type { AdapterDefinition, InboundDefinition, PluginContext, ResolverDefinition, SectionDefinition, StackDefinition } from './plugin.js';
 import { PluginError } from './plugin-error.js';
 import type { Kinds, Registry } from './registry.js';
 
@@ -61,6 +61,18 @@ export class Registration implements PluginContext {
     this.#expect(definition, 'stack', 'type', ['create']);
     this.#expectSchema(definition.type, definition.config);
     this.#add(this.#registry.stacks, definition.type, definition);
+  }
+
+  resolver(definition: ResolverDefinition): void {
+    this.#expect(definition, 'resolver', 'scheme', ['create']);
+    if (!/^[a-z][a-z0-9+.-]*$/.test(definition.scheme)) throw this.#bad(`resolver scheme "${definition.scheme}" should be lower case, as that of a URL`);
+    this.#add(this.#registry.resolvers, definition.scheme, definition);
+  }
+
+  section<C>(definition: SectionDefinition<C>): void {
+    this.#expect(definition, 'section', 'key', ['create']);
+    this.#expectSchema(definition.key, definition.config);
+    this.#add(this.#registry.sections, definition.key, definition);
   }
 
   provide<T>(token: Token<T>, factory: (get: <D>(token: Token<D>) => D) => T): void {

@@ -428,8 +428,8 @@ void t.test('real sockets of another process, and of another user', linux, async
     process.stdin.on('end', () => process.exit()).resume();`;
   // Root may start the child as somebody else.
   for (const uid of process.getuid?.() === 0 ? [undefined, 65_534] : [undefined]) {
-    // Without the runner's NODE_OPTIONS: they would have the other user write into folders that may be ours alone.
-    const child = spawn(process.execPath, ['-e', text], { stdio: ['pipe', 'pipe', 'inherit'], env: {}, ...(uid === undefined ? {} : { uid }) });
+    // By `env -i`, which becomes the child: with the runner's NODE_OPTIONS the other user would write into folders that may be ours alone.
+    const child = spawn('/usr/bin/env', ['-i', process.execPath, '-e', text], { stdio: ['pipe', 'pipe', 'inherit'], ...(uid === undefined ? {} : { uid }) });
     let said = '';
     child.stdout.setEncoding('utf8').on('data', (part: string) => {
       said += part;

@@ -1,0 +1,20 @@
+// Our name server in a process of its own. Prints its port. Started by run.mjs.
+import { createKernel } from '../../packages/core/dist/index.js';
+import { createDnsPlugin } from '../../packages/stack-dns/dist/dns-plugin.js';
+
+const [mode, upstream] = process.argv.slice(2);
+const kernel = createKernel(
+  {
+    dns: {
+      enable: true,
+      listen: '127.0.0.1:0',
+      'use-system-hosts': false,
+      'cache-max-size': 100_000,
+      'fake-ip-store': false,
+      ...(mode === 'fake' ? { 'enhanced-mode': 'fake-ip' } : { nameserver: `127.0.0.1:${upstream}` }),
+    },
+  },
+  { plugins: [createDnsPlugin()] },
+);
+await kernel.start();
+console.log(kernel.listeners()[0].endpoint.port);

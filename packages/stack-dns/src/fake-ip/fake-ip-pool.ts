@@ -1,0 +1,124 @@
+/**
+ * Fake IPs: addresses that stand for names. A name has one number (NamePool), and with it an address of the range of each family, so that a name that is looked up both ways takes
+ * one place.
+ */
+import { NekitError, NetError } from '@nekit/core';
+import type { FakeIpTable } from '@nekit/core/ip';
+import type { AddressRange } from './address-range.js';
+import { NamePool } from './name-pool.js';
+import type { FakeIpStore } from './store.js';
+
+export interface FakeIpOptions {
+  readonly range4: AddressRange;
+  /** null: names have no fake address of IPv6. */
+  readonly range6: AddressRange | null;
+  /** 32 random bits. */
+  readonly seed: number;
+  readonly store?: FakeIpStore | null;
+  readonly warn?: (message: string) => void;
+}
+
+/** A name lost its addresses to another: flows that still use them go nowhere right. */
+export type OnAddressRecycled = (name: string, addresses: readonly string[]) => void;
+
+export class FakeIpPool implements FakeIpTable {
+  readonly range4: AddressRange;
+  readonly range6: AddressRange | null;
+  /** Equal for pools whose numbers mean the same addresses. */
+  readonly key: string;
+  readonly #pool: NamePool;
+  readonly #store: FakeIpStore | null;
+  readonly #warn: (message: string) => void;
+  readonly #listeners = new Set<OnAddressRecycled>();
+
+  constructor({ range4, range6, seed, store = null, warn = () => {} }: FakeIpOptions) {
+    this.range4 = range4;
+    this.range6 = range6;
+    this.key = poolKey(range4, range6);
+    this.#store = store;
+    this.#warn = warn;
+    const capacity = Math.min(range4.capacity, range6?.capacity ?? range4.capacity);
+    const recycled = (index: number, name: string): void => this.#recycled(index, name);
+    this.#pool = new NamePool(
+      capacity,
+      seed,
+      recycled,
+      store === null ? undefined : (index, bytes, start, end) => store.put(index, bytes.subarray(start, end)),
+    );
+  }
+
+  get capacity(): number {
+    return this.#pool.capacity;
+  }
+
+  /** Names that have addresses. */
+  get size(): number {
+    return this.#pool.size;
+  }
+
+  /** Bytes of memory, about. */
+  get memory(): number {
+    return this.#pool.memory;
+  }
+
+  /** Brings back what was kept. Never rejects. */
+  async open(): Promise<void> {
+    const pool = this.#pool;
+    const user = {
+      get size() {
+        return pool.size;
+      },
+      restore: (index: number, name: Uint8Array) => pool.restore(index, name, 0, name.length),
+      forEach: (run: (index: number, name: Uint8Array) => void) => pool.forEach(run),
+    };
+    await this.#store?.open(this.key, user, this.#warn);
+  }
+
+  async close(): Promise<void> {
+    this.#listeners.clear();
+    await this.#store?.close();
+  }
+
+  onRecycled(run: OnAddressRecycled): () => void {
+    this.#listeners.add(run);
+    return () => this.#listeners.delete(run);
+  }
+
+  /** The number of the name `bytes[start, end)`: lower case, 1 to 253 letters, digits, '-', '_' and dots. */
+  assignBytes(bytes: Uint8Array, start: number, end: number): number {
+    return this.#pool.assign(bytes, start, end);
+  }
+
+  /** `name`: canonical. Throws NekitError `NO_FAKE_RANGE` where the family has none. */
+  assign(name: string, family: 4 | 6): string {
+    const range = family === 4 ? this.range4 : this.range6;
+    if (range === null) throw new NekitError('NO_FAKE_RANGE', 'there is no fake-ip-range6, so names have no fake address of IPv6');
+    const bytes = Buffer.from(name, 'latin1');
+    if (bytes.length === 0 || bytes.length > 255) throw new NetError('name', 'this name is too long for a fake address', { code: 'BAD_NAME' });
+    return range.text(this.#pool.assign(bytes, 0, bytes.length));
+  }
+
+  domainOf(address: string): string | null {
+    const index = this.#indexOf(address);
+    return index === -1 ? null : this.#pool.nameOf(index);
+  }
+
+  contains(address: string): boolean {
+    return this.range4.contains(address) || this.range6?.contains(address) === true;
+  }
+
+  #indexOf(address: string): number {
+    const index = this.range4.indexOf(address);
+    return index !== -1 || this.range6 === null ? index : this.range6.indexOf(address);
+  }
+
+  #recycled(index: number, name: string): void {
+    if (this.#listeners.size === 0) return;
+    const addresses = [this.range4.text(index), ...(this.range6 === null ? [] : [this.range6.text(index)])];
+    for (const run of this.#listeners) run(name, addresses);
+  }
+}
+
+export function poolKey(range4: AddressRange, range6: AddressRange | null): string {
+  return `${range4.key} ${range6?.key ?? '-'}`;
+}

@@ -1,0 +1,142 @@
+/**
+ * What of the DNS belongs to a kernel and not to one of its configs: the server that listeners and adapters talk to, whichever config is in force, and the fake addresses, which
+ * live through a reload.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { isAbsolute, join, resolve } from 'node:path';
+import { type Clock, NekitError, token } from '@nekit/core';
+import type { FakeIpTable } from '@nekit/core/ip';
+import type { DnsConfig } from './config.js';
+import { FakeIpPool, type OnAddressRecycled, poolKey } from './fake-ip/fake-ip-pool.js';
+import { FileStore } from './fake-ip/file-store.js';
+import type { FakeIpStore } from './fake-ip/store.js';
+import type { Answerer } from './server/answerer.js';
+import type { DnsServer, Transport } from './server/dns-server.js';
+import { RCODE } from './wire/message.js';
+import { Query, SILENCE } from './wire/query.js';
+import { emptyReply } from './wire/reply.js';
+
+interface Active {
+  readonly server: DnsServer;
+  readonly fakes: FakeIpPool | null;
+}
+
+/** The name server of a kernel. */
+export const KERNEL_DNS = token<KernelDns>('KernelDns');
+
+export interface PoolPlace {
+  /** Of the config file. */
+  readonly folder: string;
+  readonly cacheFolder: string | null;
+  readonly warn: (message: string) => void;
+}
+
+export class KernelDns implements Answerer, FakeIpTable {
+  readonly #clock: Clock;
+  readonly #newStore: ((key: string) => FakeIpStore) | null;
+  readonly #query = new Query();
+  /** Of configs that are in force; the last one is. A reload that fails takes its own away again. */
+  #active: readonly Active[] = [];
+  readonly #listeners = new Set<OnAddressRecycled>();
+  #pool: FakeIpPool | null = null;
+  #opening: Promise<void> = Promise.resolve();
+
+  /** `newStore`: where fake addresses are kept instead of files. */
+  constructor(clock: Clock, newStore: ((key: string) => FakeIpStore) | null = null) {
+    this.#clock = clock;
+    this.#newStore = newStore;
+  }
+
+  /** The fake addresses that are in force; null: there are none. */
+  get fakes(): FakeIpPool | null {
+    return this.#active.at(-1)?.fakes ?? null;
+  }
+
+  /** Throws NekitError `NO_FAKE_RANGE` where there are no fake addresses. */
+  assign(name: string, family: 4 | 6): string {
+    const { fakes } = this;
+    if (fakes === null) throw new NekitError('NO_FAKE_RANGE', 'there are no fake addresses: enhanced-mode is not fake-ip');
+    return fakes.assign(name, family);
+  }
+
+  domainOf(address: string): string | null {
+    return this.fakes?.domainOf(address) ?? null;
+  }
+
+  contains(address: string): boolean {
+    return this.fakes?.contains(address) ?? false;
+  }
+
+  /** A name lost its addresses to another. The returned function takes it back. */
+  onRecycled(run: OnAddressRecycled): () => void {
+    this.#listeners.add(run);
+    return () => this.#listeners.delete(run);
+  }
+
+  respond(bytes: Uint8Array, start: number, end: number, transport: Transport, out: Uint8Array): number | Promise<Uint8Array | null> {
+    const server = this.#active.at(-1)?.server;
+    return server === undefined ? this.#error(bytes, start, end, out, RCODE.SERVFAIL) : server.respond(bytes, start, end, transport, out);
+  }
+
+  refuse(bytes: Uint8Array, start: number, end: number, out: Uint8Array): number {
+    return this.#error(bytes, start, end, out, RCODE.REFUSED);
+  }
+
+  /** Whether a config is in force. */
+  get isNeeded(): boolean {
+    return this.#active.length > 0;
+  }
+
+  /** From here on it answers; the returned function takes it away. */
+  enter(server: DnsServer, fakes: FakeIpPool | null): () => void {
+    const active = { server, fakes };
+    this.#active = [...this.#active, active];
+    return () => {
+      this.#active = this.#active.filter((other) => other !== active);
+    };
+  }
+
+  /** The pool of these ranges: the one that there is, or a new one, which `open` fills with what was kept. */
+  poolFor(config: DnsConfig, place: PoolPlace): FakeIpPool {
+    const key = poolKey(config.range4, config.range6);
+    if (this.#pool?.key === key) return this.#pool;
+    const before = this.#pool;
+    const { range4, range6 } = config;
+    const pool = new FakeIpPool({ range4, range6, seed: randomBytes(4).readInt32LE(), store: this.#storeFor(config, key, place), warn: place.warn });
+    pool.onRecycled((name, addresses) => {
+      for (const run of this.#listeners) run(name, addresses);
+    });
+    this.#pool = pool;
+    // One file, one user: the old one lets go of it first.
+    this.#opening = this.#opening.then(() => before?.close()).then(() => pool.open());
+    return pool;
+  }
+
+  /** Settles when what was kept is there. */
+  opened(): Promise<void> {
+    return this.#opening;
+  }
+
+  async close(): Promise<void> {
+    const pool = this.#pool;
+    this.#pool = null;
+    await this.#opening;
+    await pool?.close();
+  }
+
+  #storeFor({ keys }: DnsConfig, key: string, { folder, cacheFolder }: PoolPlace): FakeIpStore | null {
+    const where = keys['fake-ip-store'];
+    if (where === false) return null;
+    if (this.#newStore !== null) return this.#newStore(key);
+    if (typeof where === 'string') return new FileStore(isAbsolute(where) ? where : resolve(folder, where), this.#clock);
+    if (cacheFolder === null) return null;
+    // Kernels with configs in several places do not take each other's file.
+    const name = createHash('sha256').update(folder).digest('hex').slice(0, 16);
+    return new FileStore(join(cacheFolder, `fake-ip-${name}.journal`), this.#clock);
+  }
+
+  #error(bytes: Uint8Array, start: number, end: number, out: Uint8Array, rcode: number): number {
+    const query = this.#query;
+    return query.read(bytes, start, end) === SILENCE ? 0 : emptyReply(out, query, bytes, start, rcode);
+  }
+}

@@ -1,0 +1,5 @@
+import { definePlugin } from '@nekit/core';
+import { createDnsPlugin } from './dns-plugin.js';
+
+/** The section `dns:`, listeners and adapters of type `dns`. */
+export default definePlugin(createDnsPlugin());

@@ -1,0 +1,61 @@
+import { type InboundConnection, type InboundProtocol, NetError, type Stream, type TimerWheel, toNetError } from '@nekit/core';
+import type { Answerer } from './answerer.js';
+import type { Clients } from './clients.js';
+import { DnsStream } from './dns-stream.js';
+
+/** A client that asks nothing is let go after this long, in ms (RFC 7766 section 6.2.3: some seconds). */
+const IDLE = 30_000;
+
+export interface TcpProtocolOptions {
+  readonly server: Answerer;
+  readonly clients: Clients;
+  readonly timers: TimerWheel;
+}
+
+/** The server on a TCP port. */
+export function dnsOverTcp({ server, clients, timers }: TcpProtocolOptions): InboundProtocol {
+  return {
+    name: 'dns',
+    takes: () => true,
+    async serve({ stream, source, signal, retired }: InboundConnection): Promise<void> {
+      if (clients.refuses(source.host, timers.now()) !== null) {
+        stream.abort(new NetError('denied', `${source.host} may not ask this name server`, { code: 'DNS_FAR_CLIENT' }));
+        return;
+      }
+      const counted: Answerer = {
+        respond: (bytes, start, end, transport, out) =>
+          clients.refuses(source.host, timers.now()) === null ? server.respond(bytes, start, end, transport, out) : server.refuse(bytes, start, end, out),
+        refuse: (...given) => server.refuse(...given),
+      };
+      const answers = new DnsStream(counted);
+      const idle = timers.after(IDLE, () => stream.abort(new NetError('timeout', `no question for ${IDLE} ms`)));
+      const forget = signal.onCancel((reason) => answers.abort(reason));
+      // No more questions; those under way are answered.
+      const forgetRetired = retired.onCancel(() => {
+        void answers.closeWrite().catch(() => undefined); // it has failed, which the pumps tell
+      });
+      const moved = (): void => {
+        idle.at = timers.now() + IDLE;
+      };
+      try {
+        await Promise.all([pump(stream, answers, moved), pump(answers, stream, moved)]);
+      } catch (error) {
+        answers.abort(toNetError(error));
+        stream.abort(toNetError(error));
+        throw error;
+      } finally {
+        idle.cancel();
+        forget();
+        forgetRetired();
+      }
+    },
+  };
+}
+
+async function pump(from: Stream, to: Stream, moved: () => void): Promise<void> {
+  for (let chunks = await from.read(); chunks !== null; chunks = await from.read()) {
+    moved();
+    await to.write(chunks);
+  }
+  await to.closeWrite();
+}

@@ -1,0 +1,264 @@
+// A kernel with the DNS plugin, asked by real sockets.
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { mkdtempSync, rmSync } from 'node:fs';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { createKernel, definePlugin, type Kernel, type KernelInput, never } from '@nekit/core';
+import { eventually, startEcho, within } from '@nekit/core/testing';
+import t, { type Test } from 'tap';
+import { createDnsPlugin } from '../dist/dns-plugin.js';
+import { MemoryStore } from '../dist/fake-ip/store.js';
+import { decoded, queryBytes, replyTo, said } from './messages.js';
+import { type FakeServer, udpServer } from './upstream/fake-servers.js';
+
+const run = promisify(execFile);
+const folder = mkdtempSync(join(tmpdir(), 'nekit-dns-kernel-'));
+t.teardown(() => rmSync(folder, { recursive: true }));
+
+const cacheFolder = join(folder, 'cache');
+
+interface Running {
+  readonly kernel: Kernel;
+  readonly port: number;
+  /** By UDP. */
+  ask(query: Uint8Array): Promise<Uint8Array>;
+}
+
+async function start(t: Test, dns: Record<string, unknown>, more: KernelInput = {}, native = true): Promise<Running> {
+  const kernel = createKernel(
+    { dns: { enable: true, listen: '127.0.0.1:0', 'use-system-hosts': false, ...dns }, ...more },
+    { plugins: [createDnsPlugin()], cacheFolder, native },
+  );
+  t.teardown(() => kernel.stop());
+  await kernel.start();
+  const port = kernel.listeners().find(({ type }) => type === 'dns')?.endpoint?.port ?? 0;
+  return { kernel, port, ask: (query) => askUdp(port, query) };
+}
+
+function askUdp(port: number, query: Uint8Array): Promise<Uint8Array> {
+  const socket = createSocket('udp4');
+  const answer = new Promise<Uint8Array>((resolve, reject) => {
+    socket.once('message', (bytes) => resolve(Uint8Array.from(bytes)));
+    socket.once('error', reject);
+  });
+  socket.send(query, port, '127.0.0.1');
+  return within(answer, 5_000, 'an answer').finally(() => socket.close());
+}
+
+async function upstream(t: Test): Promise<FakeServer> {
+  const server = await udpServer((query) => {
+    const { questions } = decoded(query);
+    const [question] = questions ?? [];
+    return [replyTo(query, { answers: question?.type === 'A' ? [{ type: 'A', name: question.name, ttl: 60, data: '127.0.0.1' }] : [] })];
+  });
+  t.teardown(() => server.close());
+  return server;
+}
+
+for (const native of [true, false])
+  void t.test(`fake addresses over UDP and TCP (${native ? 'the addon, where it is' : 'Node'})`, async (t) => {
+    const server = await upstream(t);
+    const { ask, port, kernel } = await start(
+      t,
+      { nameserver: `127.0.0.1:${server.port}`, 'enhanced-mode': 'fake-ip', 'fake-ip-filter': ['+.real.example'] },
+      {},
+      native,
+    );
+    const [fake] = said(await ask(queryBytes('www.example', 'A')));
+    t.match(fake, /^A 198\.18\./);
+    t.same(said(await ask(queryBytes('a.real.example', 'A'))), ['A 127.0.0.1']);
+    t.equal(server.queries.length, 1);
+    const socket = net.connect(port, '127.0.0.1');
+    t.teardown(() => socket.destroy());
+    const messages = [queryBytes('www.example', 'A', { id: 1 }), queryBytes('b.real.example', 'A', { id: 2 })];
+    for (const message of messages) socket.write(Buffer.concat([Uint8Array.of(0, message.length), message]));
+    let bytes = Buffer.alloc(0);
+    socket.on('data', (chunk: Buffer) => {
+      bytes = Buffer.concat([bytes, chunk]);
+    });
+    await eventually(() => bytes.length > 80);
+    t.same(said(Uint8Array.from(bytes.subarray(2, 2 + bytes.readUInt16BE(0)))), [fake]);
+    socket.end();
+    await within(new Promise((resolve) => socket.once('close', resolve)), 5_000, 'FIN after FIN');
+    await eventually(() => kernel.connections === 0);
+  });
+
+void t.test('dig is content', async (t) => {
+  const server = await upstream(t);
+  const { port } = await start(t, { nameserver: `127.0.0.1:${server.port}`, 'enhanced-mode': 'fake-ip', ipv6: true, 'fake-ip-range6': 'fd00::1/64' });
+  const dig = async (...words: string[]): Promise<string> => (await run('dig', ['@127.0.0.1', '-p', String(port), '+tries=1', '+time=4', ...words])).stdout;
+  try {
+    t.match(await dig('+short', 'www.example'), /^198\.18\.\d+\.\d+\n$/);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') {
+      t.comment('skipped: there is no dig');
+      return;
+    }
+    throw error;
+  }
+  t.match(await dig('+short', 'AAAA', 'www.example'), /^fd00::/);
+  t.match(await dig('+tcp', '+short', 'www.example'), /^198\.18\./);
+  t.match(await dig('HTTPS', 'www.example'), /status: NOERROR.*ANSWER: 0/s);
+  t.match(await dig('ANY', 'www.example'), /RFC8482/);
+  t.match(await dig('+edns=1', '+noednsneg', 'www.example'), /status: BADVERS/);
+  t.match(await dig('+short', '-x', (await dig('+short', 'www.example')).trim()), /^www\.example\.\n$/);
+  t.match(await dig('+bufsize=1232', '+dnssec', 'www.example'), /EDNS: version: 0, flags: do; udp: 1232/);
+  const noisy = await dig('wWw.eXample');
+  t.match(noisy, /wWw\.eXample/);
+  t.notMatch(noisy, /WARNING|Warning|malformed|extra bytes/i);
+});
+
+void t.test('the kernel looks names up by it: rules, DIRECT and whoever asks', async (t) => {
+  const server = await upstream(t);
+  const echo = await startEcho();
+  t.teardown(() => echo.close());
+  const { kernel } = await start(
+    t,
+    { nameserver: `127.0.0.1:${server.port}`, 'enhanced-mode': 'fake-ip' },
+    { rules: ['IP-CIDR,127.0.0.0/8,DIRECT', 'MATCH,REJECT'], hosts: { '*.lab': '127.0.0.9' } },
+  );
+  const explanation = await kernel.explain({ network: 'tcp', destination: { host: 'somewhere.example', port: echo.port } });
+  t.match(explanation, { adapter: 'DIRECT', lookups: [{ name: 'somewhere.example', addresses: ['127.0.0.1'] }] });
+  const direct = kernel.adapters().find(({ tag }) => tag === 'DIRECT');
+  assert.ok(direct?.stream !== undefined);
+  const endpoint = { host: 'echo.example', port: echo.port };
+  const session = {
+    id: 1,
+    network: 'tcp',
+    inbound: '',
+    inboundType: '',
+    inboundPort: 0,
+    source: endpoint,
+    requested: endpoint,
+    destination: endpoint,
+    signal: never,
+  } as const;
+  const stream = await direct.stream.dialStream(endpoint, { session, signal: never });
+  await stream.write([Buffer.from('hello')]);
+  t.equal(Buffer.concat((await stream.read()) ?? []).toString(), 'hello');
+  await stream.closeWrite();
+  stream.abort(new Error('done'));
+  t.match(await kernel.explain({ network: 'tcp', destination: { host: 'x.lab', port: 80 } }), { adapter: 'DIRECT' });
+  t.same(new Set(server.queries.map((query) => decoded(query).questions?.[0]?.name.toLowerCase())), new Set(['somewhere.example', 'echo.example']));
+});
+
+void t.test('a restart and a reload keep the addresses; another range does not', async (t) => {
+  const server = await upstream(t);
+  const dns = { nameserver: `127.0.0.1:${server.port}`, 'enhanced-mode': 'fake-ip', 'fake-ip-store': join(folder, 'restart.journal') };
+  const first = await start(t, dns);
+  const names = Array.from({ length: 50 }, (_, i) => `${i}.restart.example`);
+  const before: string[] = [];
+  for (const name of names) before.push(...said(await first.ask(queryBytes(name, 'A'))));
+  await first.kernel.reload({ dns: { enable: true, listen: '127.0.0.1:0', 'use-system-hosts': false, ...dns, 'fake-ip-ttl': 7 } });
+  t.match(decoded(await first.ask(queryBytes('0.restart.example', 'A'))).answers, [{ ttl: 7, data: before[0]?.slice(2) }], 'the same listener, the new config');
+  await first.kernel.stop();
+  const second = await start(t, dns);
+  // In another order, so that only what was kept can help.
+  for (const [i, name] of [...names.entries()].reverse()) t.same(said(await second.ask(queryBytes(name, 'A'))), [before[i]]);
+  await second.kernel.reload({ dns: { enable: true, listen: '127.0.0.1:0', 'use-system-hosts': false, ...dns, 'fake-ip-range': '10.9.0.1/16' } });
+  t.match(said(await second.ask(queryBytes('0.restart.example', 'A'))), [/^A 10\.9\./]);
+  await second.kernel.stop();
+});
+
+void t.test('a reload that fails leaves everything as it was; one that turns it off ends it', async (t) => {
+  const server = await upstream(t);
+  const taken = net.createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => taken.once('listening', resolve));
+  t.teardown(() => taken.close());
+  const address = taken.address();
+  assert.ok(address !== null && typeof address === 'object');
+  const dns = {
+    enable: true,
+    listen: '127.0.0.1:0',
+    'use-system-hosts': false,
+    nameserver: `127.0.0.1:${server.port}`,
+    'enhanced-mode': 'fake-ip',
+    'fake-ip-store': false,
+  };
+  const { kernel, ask } = await start(t, dns);
+  const [before] = said(await ask(queryBytes('a.example', 'A')));
+  await t.rejects(kernel.reload({ dns: { ...dns, 'fake-ip-ttl': 9 }, 'mixed-port': address.port }), /in use|no protocol/);
+  t.match(decoded(await ask(queryBytes('a.example', 'A'))).answers, [{ ttl: 1, data: before?.slice(2) }]);
+  await kernel.reload({});
+  t.same(kernel.listeners(), []);
+});
+
+void t.test('two kernels, one store', async (t) => {
+  const store = new MemoryStore();
+  const kernels = await Promise.all(
+    [1, 2].map(async () => {
+      const plugin = createDnsPlugin({ newStore: () => store.share() });
+      const kernel = createKernel({ dns: { enable: true, listen: '127.0.0.1:0', 'enhanced-mode': 'fake-ip' } }, { plugins: [plugin] });
+      t.teardown(() => kernel.stop());
+      await kernel.start();
+      return kernel.listeners()[0]?.endpoint?.port ?? 0;
+    }),
+  );
+  const answers = await Promise.all(kernels.map(async (port) => said(await askUdp(port, queryBytes('shared.example', 'A')))));
+  t.same(answers[0], answers[1]);
+});
+
+void t.test('an adapter of type dns is the name server, whatever it is asked to reach', async (t) => {
+  const { kernel } = await start(t, { 'enhanced-mode': 'fake-ip', 'fake-ip-store': false }, { proxies: [{ name: 'names', type: 'dns' }] });
+  const adapter = kernel.adapters().find(({ tag }) => tag === 'names');
+  assert.ok(adapter?.packet !== undefined && adapter.stream !== undefined);
+  const peer = { host: '8.8.8.8', port: 53 };
+  const session = {
+    id: 1,
+    network: 'udp',
+    inbound: '',
+    inboundType: '',
+    inboundPort: 0,
+    source: peer,
+    requested: peer,
+    destination: peer,
+    signal: never,
+  } as const;
+  const conn = await adapter.packet.dialPacket({ session, signal: never });
+  conn.send([{ bytes: queryBytes('a.example', 'A'), peer }]);
+  t.match(said((await conn.receive())?.[0]?.bytes ?? null), [/^A 198\.18\./]);
+  conn.close();
+  const stream = await adapter.stream.dialStream(peer, { session, signal: never });
+  const query = queryBytes('a.example', 'A');
+  await stream.write([Buffer.concat([Uint8Array.of(0, query.length), query])]);
+  t.match(said(Buffer.concat((await stream.read()) ?? []).subarray(2)), [/^A 198\.18\./]);
+  await stream.closeWrite();
+  t.equal(await stream.read(), null);
+});
+
+void t.test('a name server that would ask itself is refused by the socket', async (t) => {
+  const { kernel, port } = await start(t, { nameserver: 'rcode://server_failure' });
+  await kernel.reload({ dns: { enable: true, listen: '127.0.0.1:0', 'use-system-hosts': false, nameserver: `127.0.0.1:${port}` } });
+  const started = performance.now();
+  t.equal(decoded(await askUdp(port, queryBytes('loop.example', 'A'))).rcode, 2);
+  t.ok(performance.now() - started < 2_000, 'at once');
+});
+
+void t.test('a plugin brings a kind of server', async (t) => {
+  const reached: string[] = [];
+  const plugin = definePlugin({
+    name: 'mine',
+    api: 1,
+    setup: (context) =>
+      context.resolver({
+        scheme: 'mine',
+        create: (address, given) => ({
+          ask: async (query) => {
+            reached.push(`${address} by ${given.adapter().tag}`);
+            return replyTo(query, { answers: [{ type: 'A', name: decoded(query).questions?.[0]?.name ?? '', ttl: 60, data: '192.0.2.5' }] });
+          },
+        }),
+      }),
+  });
+  const dns = { enable: true, listen: '127.0.0.1:0', nameserver: 'mine://somewhere#REJECT' };
+  const kernel = createKernel({ dns }, { plugins: [createDnsPlugin(), plugin], cacheFolder: null });
+  t.teardown(() => kernel.stop());
+  await kernel.start();
+  t.same(said(await askUdp(kernel.listeners()[0]?.endpoint?.port ?? 0, queryBytes('a.example', 'A'))), ['A 192.0.2.5']);
+  t.same(reached, ['somewhere by REJECT']);
+  t.throws(() => createKernel({ dns }, { plugins: [createDnsPlugin()] }), /unknown scheme mine:/);
+});

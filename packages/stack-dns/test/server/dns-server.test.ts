@@ -1,0 +1,259 @@
+import assert from 'node:assert/strict';
+import { FakeClock } from '@nekit/core/testing';
+import type { Answer as DnsRecord } from 'dns-packet';
+import fc from 'fast-check';
+import t from 'tap';
+import { AddressRange } from '../../dist/fake-ip/address-range.js';
+import { FakeIpPool } from '../../dist/fake-ip/fake-ip-pool.js';
+import { DnsPacketConn } from '../../dist/server/dns-packet-conn.js';
+import { DnsServer, type DnsServerOptions } from '../../dist/server/dns-server.js';
+import { DnsStream } from '../../dist/server/dns-stream.js';
+import { DnsClient } from '../../dist/upstream/dns-client.js';
+import { readAnswer } from '../../dist/wire/answer.js';
+import { TYPE } from '../../dist/wire/message.js';
+import { type Question, queryMessage } from '../../dist/wire/question.js';
+import { decoded, queryBytes, replyTo, said, withType } from '../messages.js';
+
+const clock = new FakeClock();
+
+interface Upstream {
+  readonly asked: string[];
+  readonly client: DnsClient;
+}
+
+/** Servers that know what the test says. */
+function upstream(answer: (question: Question) => DnsRecord[] | number): Upstream {
+  const asked: string[] = [];
+  const client = new DnsClient({
+    clock,
+    maxEntries: 100,
+    maxBytes: 1 << 20,
+    maxPending: 100,
+    ask: async (question) => {
+      asked.push(`${question.name} ${question.type}`);
+      const found = answer(question);
+      const query = queryMessage(question, { id: 0, spelling: null, edns: false });
+      const message = typeof found === 'number' ? replyTo(query, { rcode: found }) : replyTo(query, { answers: found });
+      const read = readAnswer(message, question.wire.length + 4);
+      assert.ok(read !== null);
+      return read;
+    },
+  });
+  return { asked, client };
+}
+
+function fakePool(withSix = true): FakeIpPool {
+  return new FakeIpPool({ range4: new AddressRange('198.18.0.1/16', 4), range6: withSix ? new AddressRange('fd00::1/64', 6) : null, seed: 5 });
+}
+
+function serverWith(options: Partial<DnsServerOptions>, known = upstream(() => 3)): DnsServer {
+  return new DnsServer({ client: known.client, hosts: () => new Map(), ipv6: true, fakes: null, isReal: () => false, fakeTtl: 1, ...options });
+}
+
+void t.test('fake answers', async (t) => {
+  const fakes = fakePool();
+  const known = upstream((question) => [{ type: 'TXT', name: question.name, ttl: 60, data: 'text' }]);
+  const server = serverWith({ fakes, isReal: (name) => name.endsWith('.lan') }, known);
+  const query = queryBytes('Www.EXAMPLE', 'A', { id: 0x1f2e, edns: 1232 });
+  const reply = decoded(await server.answer(query, 'udp'));
+  t.equal(reply.id, 0x1f2e);
+  t.equal(reply.questions?.[0]?.name, 'Www.EXAMPLE', 'the spelling of the client');
+  t.match(reply.answers, [{ type: 'A', name: 'Www.EXAMPLE', ttl: 1 }]);
+  const address = fakes.assign('www.example', 4);
+  t.same(said(await server.answer(query)), [`A ${address}`]);
+  t.match(reply.additionals, [{ type: 'OPT' }]);
+  t.same(said(await server.answer(queryBytes('www.example', 'AAAA'))), [`AAAA ${fakes.assign('www.example', 6)}`]);
+  const https = decoded(await server.answer(withType(queryBytes('www.example', 'A'), TYPE.HTTPS, 11)));
+  t.same([https.rcode, https.answers, https.questions?.length], [0, [], 1], 'HTTPS: NODATA, or its hints would go past us; NXDOMAIN would end the name');
+  t.equal(decoded(await serverWith({ fakes: fakePool(false) }).answer(queryBytes('www.example', 'AAAA'))).rcode, 0, 'no range of IPv6: NODATA');
+  t.same(said(await serverWith({ fakes, ipv6: false }).answer(queryBytes('www.example', 'AAAA'))), []);
+  t.same(known.asked, [], 'nobody was asked');
+  t.same(said(await server.answer(queryBytes('www.example', 'TXT'))).length, 1, 'what is no address comes from the servers');
+  await server.answer(queryBytes('printer.lan', 'A'));
+  t.same(known.asked, ['www.example 16', 'printer.lan 1']);
+  const reverse = address.split('.').reverse().join('.');
+  t.same(said(await server.answer(queryBytes(`${reverse}.in-addr.arpa`, 'PTR'))), ['PTR www.example'], 'the name of a fake address');
+  t.equal(decoded(await server.answer(queryBytes('250.250.18.198.in-addr.arpa', 'PTR'))).rcode, 3, 'of one that stands for nothing');
+  for (const name of ['1.2.3.4', '0x7f000001', 'a.0X7F', '2130706433', 'example.017'])
+    t.equal(decoded(await server.answer(queryBytes(name, 'A'))).rcode, 3, `${name}: an address is no name`);
+  t.equal(fakes.size, 1);
+  for (const name of ['a.0x7g', 'x0x7f', '1.example', '0xyz', 'a.7up']) t.match(said(await server.answer(queryBytes(name, 'A'))), [/^A 198/], name);
+});
+
+void t.test('ANY, localhost, errors, silence', async (t) => {
+  const known = upstream(() => 3);
+  const server = serverWith({ fakes: fakePool() }, known);
+  const any = decoded(await server.answer(withType(queryBytes('a.example', 'A'), TYPE.ANY, 9)));
+  t.match(any.answers, [{ type: 'HINFO', data: { cpu: 'RFC8482' } }]);
+  t.same(said(await server.answer(queryBytes('localhost', 'A'))), ['A 127.0.0.1']);
+  t.same(said(await server.answer(queryBytes('a.localhost', 'AAAA'))), ['AAAA ::1']);
+  const two = Uint8Array.from(queryBytes('a.example', 'A'));
+  two[5] = 2;
+  t.equal(decoded(await server.answer(two)).rcode, 1);
+  const reply = Uint8Array.from(queryBytes('a.example', 'A'));
+  reply[2] = 0x80;
+  t.equal(await server.answer(reply), null);
+  t.same(known.asked, []);
+});
+
+void t.test('hosts: addresses, other names, NODATA for the rest', async (t) => {
+  const hosts = new Map([
+    ['router.home', ['192.168.1.1', 'fe80::1']],
+    ['alias.example', ['real.example']],
+    ['short.example', ['router.home']],
+  ]);
+  const known = upstream((question) => (question.type === TYPE.A ? [{ type: 'A', name: question.name, ttl: 9, data: '192.0.2.9' }] : []));
+  const server = serverWith({ hosts: () => hosts }, known);
+  t.same(said(await server.answer(queryBytes('router.home', 'A'))), ['A 192.168.1.1']);
+  t.same(said(await server.answer(queryBytes('ROUTER.home', 'AAAA'))), ['AAAA fe80::1']);
+  t.same(said(await server.answer(queryBytes('router.home', 'TXT'))), []);
+  t.same(said(await server.answer(queryBytes('short.example', 'A'))), ['A 192.168.1.1']);
+  t.same(known.asked, []);
+  t.same(said(await server.answer(queryBytes('alias.example', 'A'))), ['CNAME real.example', 'A 192.0.2.9']);
+  t.same(known.asked, ['real.example 1']);
+});
+
+void t.test('from servers: cached, aged, cut for UDP', async (t) => {
+  const records = Array.from({ length: 60 }, (_, i): DnsRecord => ({ type: 'A', name: 'big.example', ttl: 100, data: `192.0.2.${i}` }));
+  const known = upstream((question) => (question.name === 'big.example' ? records : question.name === 'fails.example' ? 2 : 3));
+  const server = serverWith({}, known);
+  t.equal(said(await server.answer(queryBytes('big.example', 'A'), 'tcp')).length, 60);
+  const out = new Uint8Array(65_535);
+  const query = queryBytes('BIG.example', 'A', { edns: 4096 });
+  const length = server.respond(query, 0, query.length, 'udp', out);
+  assert.ok(typeof length === 'number', 'what is in the cache is answered at once');
+  t.ok(length <= 1232);
+  t.match(decoded(await server.answer(queryBytes('big.example', 'A'), 'udp')), { flag_tc: true, answers: [] }, '512 bytes for who says nothing else');
+  await clock.advance(40_000);
+  const small = decoded(await server.answer(queryBytes('big.example', 'A'), 'tcp'));
+  t.match(small.answers?.[0], { ttl: 60 });
+  t.equal(known.asked.length, 1);
+  t.equal(decoded(await server.answer(queryBytes('fails.example', 'A'))).rcode, 2, 'SERVFAIL when nobody knows');
+  t.equal(decoded(await server.answer(queryBytes('nowhere.example', 'A'))).rcode, 3);
+});
+
+void t.test('as a stream: pipelined, in pieces, 64 KiB, ends in order', async (t) => {
+  const text = Array.from({ length: 250 }, () => 'x'.repeat(250));
+  const known = upstream((question) => (question.type === TYPE.A ? 3 : [{ type: 'TXT', name: question.name, ttl: 60, data: text }]));
+  const server = serverWith({ fakes: fakePool() }, known);
+  const stream = new DnsStream(server);
+  const framed = (message: Uint8Array): Uint8Array => Buffer.concat([Uint8Array.of(message.length >> 8, message.length), message]);
+  const all = Buffer.concat([
+    framed(queryBytes('slow.example', 'TXT', { id: 1 })),
+    ...Array.from({ length: 100 }, (_, i) => framed(queryBytes(`${i}.example`, 'A', { id: 100 + i }))),
+  ]);
+  const reading = (async () => {
+    let bytes = Buffer.alloc(0);
+    for (let chunks = await stream.read(); chunks !== null; chunks = await stream.read()) bytes = Buffer.concat([bytes, ...chunks]);
+    return bytes;
+  })();
+  for (let at = 0; at < all.length; at += 7) await stream.write([Uint8Array.from(all.subarray(at, at + 7))]);
+  await stream.closeWrite();
+  const bytes = await reading;
+  const ids: number[] = [];
+  let longest = 0;
+  for (let at = 0; at < bytes.length; ) {
+    const length = bytes.readUInt16BE(at);
+    longest = Math.max(longest, length);
+    ids.push(bytes.readUInt16BE(at + 2));
+    at += 2 + length;
+  }
+  t.same(new Set(ids), new Set([1, ...Array.from({ length: 100 }, (_, i) => 100 + i)]));
+  t.equal(ids.length, 101);
+  t.ok(longest > 60_000);
+  await t.rejects(stream.write([Uint8Array.of(0)]), { code: 'WRITE_AFTER_END' });
+});
+
+void t.test('a reader that does not read is not asked further', async (t) => {
+  const stream = new DnsStream(serverWith({ fakes: fakePool() }));
+  const message = queryBytes('a.example', 'A');
+  const framed = Buffer.concat([Uint8Array.of(0, message.length), message]);
+  const many = Buffer.concat(Array.from({ length: 20_000 }, () => framed));
+  let settled = false;
+  const writing = stream.write([many]).then(() => {
+    settled = true;
+  });
+  await new Promise((resolve) => setImmediate(resolve));
+  t.notOk(settled);
+  let count = 0;
+  while (!settled) {
+    const chunks = await stream.read();
+    count += chunks?.length ?? 0;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await writing;
+  await stream.closeWrite();
+  for (let chunks = await stream.read(); chunks !== null; chunks = await stream.read()) count += chunks.length;
+  t.equal(count, 20_000);
+  const gone = new DnsStream(serverWith({}));
+  const read = gone.read();
+  gone.abort(new Error('gone'));
+  await t.rejects(read, { code: 'NET_ABORTED' });
+});
+
+void t.test('as a packet conn: the answer comes from who was asked', async (t) => {
+  const conn = new DnsPacketConn(serverWith({ fakes: fakePool() }));
+  const peer = { host: '8.8.8.8', port: 53 };
+  t.equal(
+    conn.send([
+      { bytes: queryBytes('a.example', 'A'), peer },
+      { bytes: queryBytes('b.example', 'TXT'), peer },
+    ]),
+    2,
+  );
+  const first = await conn.receive();
+  t.same(
+    first?.map((datagram) => datagram.peer),
+    [peer],
+  );
+  t.match(said(first?.[0]?.bytes ?? null), [/^A 198\.18\./]);
+  t.equal(decoded((await conn.receive())?.[0]?.bytes ?? null).rcode, 3);
+  conn.close();
+  t.equal(await conn.receive(), null);
+  t.equal(conn.send([{ bytes: queryBytes('a.example', 'A'), peer }]), 0);
+});
+
+void t.test('bytes of any kind: an answer that can be read, or none; nothing throws, nothing grows', async (t) => {
+  const fakes = new FakeIpPool({ range4: new AddressRange('198.18.0.1/24', 4), range6: new AddressRange('fd00::1/64', 6), seed: 5 });
+  const server = serverWith({ fakes, hosts: () => new Map([['host.example', ['192.0.2.1']]]) });
+  const seeds = [
+    queryBytes('www.example', 'A'),
+    queryBytes('www.example', 'AAAA', { edns: 1232, dnssecOk: true }),
+    queryBytes('host.example', 'A', { edns: 512 }),
+    queryBytes('4.0.18.198.in-addr.arpa', 'PTR'),
+    withType(queryBytes('a.example', 'A'), TYPE.ANY, 9),
+    replyTo(queryBytes('a.example', 'A'), { answers: [{ type: 'A', name: 'a.example', data: '192.0.2.1', ttl: 1 }], edns: true }),
+  ];
+  const runs = process.env.NEKIT_FULL === '1' ? 1_000_000 : 30_000;
+  const out = new Uint8Array(65_535);
+  let seed = 12345;
+  const random = (below: number): number => {
+    seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0;
+    return Math.floor((seed / 2 ** 32) * below);
+  };
+  let answered = 0;
+  const before = process.memoryUsage().heapUsed;
+  for (let run = 0; run < runs; run++) {
+    const base = seeds[random(seeds.length)] ?? out;
+    const bytes = Uint8Array.from(random(10) === 0 ? base.subarray(0, random(base.length)) : base);
+    for (let i = random(6); i > 0 && bytes.length > 0; i--) bytes[random(bytes.length)] = random(256);
+    const length = server.respond(bytes, 0, bytes.length, 'udp', out);
+    if (typeof length !== 'number') {
+      await length;
+      continue;
+    }
+    if (length === 0) continue;
+    answered++;
+    assert.ok(length <= 1232 && (out[2] ?? 0) >= 0x80);
+    assert.deepEqual([out[0], out[1]], [bytes[0], bytes[1]]);
+    if (length > 12 && run % 16 === 0) assert.doesNotThrow(() => decoded(out.slice(0, length)), Buffer.from(bytes).toString('hex'));
+  }
+  t.ok(answered > runs / 10);
+  t.ok(fakes.size <= fakes.capacity);
+  t.ok(process.memoryUsage().heapUsed - before < 200 * 1024 * 1024);
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 64 }), (bytes) => {
+      server.respond(bytes, 0, bytes.length, 'udp', out);
+    }),
+  );
+});
