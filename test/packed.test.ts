@@ -6,9 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { pathToFileURL } from 'node:url';
+import { eventually } from '@nekit/core/testing';
 import t, { type Test } from 'tap';
+import { Namespace, unlessNamespaces } from './helpers/namespace.js';
 import { Command } from './packed/command.js';
-import { npm, packAll, packNative, type Tarball, WORKSPACE } from './packed/npm.js';
+import { cleanEnvironment, npm, packAll, packNative, type Tarball, WORKSPACE } from './packed/npm.js';
 
 t.setTimeout(600_000);
 
@@ -145,6 +147,16 @@ t.test('installed in a project', async (t) => {
     t.teardown(() => command.kill());
     await useIt(t, command);
     t.match(await command.stop(), { exitCode: 0 });
+  });
+  t.test('its IP stack answers pings', { skip: typeof addon === 'string' ? addon : unlessNamespaces('ping') }, async (t) => {
+    await writeFile(join(folder, 'tun.yaml'), 'plugins: [example]\ntun: { enable: true, device: tun7, stack: echo, icmp: drop }\n');
+    const place = await Namespace.make();
+    t.teardown(() => place.close());
+    const kernel = place.spawn(file, ['-c', join(folder, 'tun.yaml')], cleanEnvironment());
+    await eventually(async () => (await place.run('ip', ['link', 'show', 'tun7'])).stdout.includes('UP'), 20_000, 'a TUN');
+    for (const address of ['198.18.0.2', 'fdfe:dcba:9876::2'])
+      t.match((await place.run('ping', ['-c', '2', '-i', '0.2', address])).stdout.toString(), '2 received');
+    kernel.kill('SIGTERM');
   });
   await lists(t, file, folder, join(folder, 'node_modules'));
   await usesTheAddon(t, file, folder);

@@ -273,7 +273,7 @@ t.test('what befalls the device', { skip: unlessNamespaces('curl', 'sysctl'), ti
     const until = new Promise<void>((resolve) => {
       giveUp = resolve;
     });
-    const download = inside.run('curl', ['-sS', '-o', '/dev/null', '--limit-rate', '100k', url('/10000000')], { until });
+    const download = inside.run('curl', ['-sS', '-o', '/dev/null', '--limit-rate', '100k', url('/200000000')], { until });
     await eventually(async () => (await inside.run('ss', ['-tn'])).stdout.includes(SERVER), 10_000, 'a connection');
     await inside.sh(`ip link del ${TUN}`);
     await eventually(() => log().includes(`the TUN device ${TUN} is gone: it was removed`), 10_000, log());
@@ -297,7 +297,7 @@ t.test('what befalls the device', { skip: unlessNamespaces('curl', 'sysctl'), ti
 
   await t.test('killed in the middle of a transfer: the client does not think it complete, and a restart takes over', async (t) => {
     const kernel = await start(CONFIG);
-    const download = inside.run('curl', ['-sS', '--max-time', '8', '--limit-rate', '200k', url('/10000000')]);
+    const download = inside.run('curl', ['-sS', '--max-time', '8', '--limit-rate', '200k', url('/200000000')]);
     await eventually(async () => (await inside.run('ss', ['-tn'])).stdout.includes(SERVER), 10_000, 'a connection');
     await ended(kernel, 'SIGKILL', null);
     const again = await start(CONFIG);

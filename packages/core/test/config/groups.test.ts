@@ -102,7 +102,7 @@ const WRONG: readonly [text: string, ...problems: string[]][] = [
   [group('tolerance: 5'), 'c.yaml:2:5 error: "proxies" is missing: a group names its members there, or has include-all: true'],
   [group('proxies: []'), 'c.yaml:2:41 error: "proxies": a group needs at least one member'],
   [group('proxies: DIRECT'), 'c.yaml:2:41 error: "proxies" must be a list\n    proxies: DIRECT'],
-  [group('proxies: [{}]'), 'c.yaml:2:42 error: "0" must be a text'],
+  [group('proxies: [{}]'), 'c.yaml:2:42 error: "proxies[0]" must be a text'],
   [group('proxies: [DIRECT, DIREKT], include-all: true'), 'c.yaml:2:50 error: there is no proxy or group "DIREKT". Did you mean "DIRECT"?\n    DIREKT'],
   [group('include-all: true'), 'c.yaml:2:45 error: the group "g" has no members: proxies is empty\n    include-all: true'],
   [`${PROXIES}${group('include-all: true, filter: tw')}`, 'c.yaml:9:45 error: the group "g" has no members: nothing is left by filter\n    include-all: true'],
