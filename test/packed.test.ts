@@ -153,7 +153,7 @@ t.test('installed in a project', async (t) => {
     const place = await Namespace.make();
     t.teardown(() => place.close());
     const kernel = place.spawn(file, ['-c', join(folder, 'tun.yaml')], cleanEnvironment());
-    await eventually(async () => (await place.run('ip', ['link', 'show', 'tun7'])).stdout.includes('UP'), 20_000, 'a TUN');
+    await eventually(async () => (await place.run('ip', ['link', 'show', 'tun7'])).stdout.includes('UP'), 60_000, 'a TUN');
     for (const address of ['198.18.0.2', 'fdfe:dcba:9876::2'])
       t.match((await place.run('ping', ['-c', '2', '-i', '0.2', address])).stdout.toString(), '2 received');
     kernel.kill('SIGTERM');

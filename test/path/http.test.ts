@@ -188,7 +188,7 @@ for (const { name, upstream, code } of paths) {
       const stream = await say(entry.port, `GET http://127.0.0.1:${silent.port}/ HTTP/1.1\nHost: a\n\n`);
       await eventually(() => silent.connections() === 1, 5_000, 'the connection to the origin');
       stream.abort(new NetError('aborted', 'enough'));
-      await eventually(() => silent.connections() === 0, 5_000, 'the end of the connection to the origin');
+      await eventually(() => silent.connections() === 0, 20_000, 'the end of the connection to the origin');
       t.match(await entry.last(), { error: { failure: 'aborted' } });
     });
     t.same(entry.warned, [], 'no warning of the kernel');
