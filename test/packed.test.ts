@@ -148,7 +148,8 @@ t.test('installed in a project', async (t) => {
     await useIt(t, command);
     t.match(await command.stop(), { exitCode: 0 });
   });
-  t.test('its IP stack answers pings', { skip: typeof addon === 'string' ? addon : unlessNamespaces('ping') }, async (t) => {
+  // Awaited: what follows takes the addon away.
+  await t.test('its IP stack answers pings', { skip: typeof addon === 'string' ? addon : unlessNamespaces('ping') }, async (t) => {
     await writeFile(join(folder, 'tun.yaml'), 'plugins: [example]\ntun: { enable: true, device: tun7, stack: echo, icmp: drop }\n');
     const place = await Namespace.make();
     t.teardown(() => place.close());

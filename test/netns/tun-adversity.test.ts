@@ -9,6 +9,8 @@ import { makeTunHome, SERVER, SERVER_6, serve, TUN, type TunHome } from '../help
 
 const full = process.env.NEKIT_FULL === '1';
 
+t.setTimeout(600_000);
+
 const CONFIG = `
 plugins: [tcp, udp]
 interface-name: cable
@@ -170,7 +172,7 @@ t.test('crowds and floods', { skip: unlessNamespaces('curl'), timeout: 300_000 }
 
 /** What nmap says of the ports, as { '80/tcp': 'open' }. */
 async function scan(where: Namespace, kind: string, ports: string): Promise<Record<string, string>> {
-  const { stdout, stderr } = await where.run('nmap', ['-n', '-Pn', kind, '-p', ports, '--max-retries', '2', '--host-timeout', '30s', '-oG', '-', SERVER]);
+  const { stdout, stderr } = await where.run('nmap', ['-n', '-Pn', kind, '-p', ports, '--max-retries', '1', '--host-timeout', '30s', '-oG', '-', SERVER]);
   const found = [...stdout.toString().matchAll(/(\d+)\/([a-z|]+)\/(tcp|udp)/g)].map(([, port, state, network]) => [`${port}/${network}`, state]);
   if (found.length === 0) throw new Error(`nmap said nothing: ${stdout.toString()} ${stderr}`);
   return Object.fromEntries(found) as Record<string, string>;
@@ -297,7 +299,7 @@ t.test('what befalls the device', { skip: unlessNamespaces('curl', 'sysctl'), ti
 
   await t.test('killed in the middle of a transfer: the client does not think it complete, and a restart takes over', async (t) => {
     const kernel = await start(CONFIG);
-    const download = inside.run('curl', ['-sS', '--max-time', '8', '--limit-rate', '200k', url('/200000000')]);
+    const download = inside.run('curl', ['-sS', '--max-time', '3', '--limit-rate', '200k', url('/200000000')]);
     await eventually(async () => (await inside.run('ss', ['-tn'])).stdout.includes(SERVER), 10_000, 'a connection');
     await ended(kernel, 'SIGKILL', null);
     const again = await start(CONFIG);
