@@ -22,10 +22,12 @@ Exit code: 0; 1 if it could not run (a port in use); 2 if the command line or th
   },
   check: {
     line: 'report every problem of a config',
-    usage: 'nekit-kernel check -c FILE [--plugins A,B] [--strict]',
+    usage: 'nekit-kernel check -c FILE [--plugins A,B] [--strict] [--tun]',
     text: `  -c, --config FILE    the config to check
       --plugins A,B    load these plugins too
       --strict         warnings are errors
+      --tun            list what a TUN would set in the system (device, addresses, routes, rules),
+                       what of it is set now, and what a killed kernel has left; changes nothing
 
 Exit code: 0 without errors, 1 with errors, 2 if the command line is wrong.`,
   },

@@ -23,6 +23,7 @@ import { Router } from '../routing/router.js';
 import type { KnownRules } from '../rule/parse.js';
 import { ConfigRuleTools } from '../rule/tools.js';
 import { AdapterSet } from './adapter-set.js';
+import { withOwnMarks } from './own-marks.js';
 import { buildRoutes } from './routes.js';
 import { SectionSet } from './section-set.js';
 
@@ -32,12 +33,20 @@ export interface Checked {
   readonly problems: readonly Problem[];
 }
 
-/** Throws ConfigError with every problem. `timeouts` go over those of the config. */
-export function checkInput(input: ConfigSource | KernelInput, registry: Registry, strict: boolean, timeouts: Partial<Timeouts>): Checked {
+export interface CheckOptions {
+  readonly strict: boolean;
+  /** Over those of the config. */
+  readonly timeouts: Partial<Timeouts>;
+  /** TUN devices are the system's, and so their routes may be ours to set. */
+  readonly systemTun: boolean;
+}
+
+/** Throws ConfigError with every problem. */
+export function checkInput(input: ConfigSource | KernelInput, registry: Registry, { strict, timeouts, systemTun }: CheckOptions): Checked {
   const source = isConfigSource(input) ? input : configFromObject(input);
   const { config, problems } = checkConfig(source, registry, { strict });
   if (config === null) throw new ConfigError(problems);
-  return { config: { ...config, timeouts: { ...config.timeouts, ...timeouts } }, problems };
+  return { config: { ...(systemTun ? withOwnMarks(config) : config), timeouts: { ...config.timeouts, ...timeouts } }, problems };
 }
 
 export interface Surroundings {
