@@ -151,6 +151,6 @@ export function topLevel(source: ConfigSource | null): Readonly<Record<string, u
   return isRecord(source?.value) ? source.value : {};
 }
 
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

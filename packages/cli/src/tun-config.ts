@@ -4,6 +4,7 @@ import { UsageError } from './failure.js';
 
 /** Under the keys of the file's own `tun:`. */
 const TUN = {
+  enable: true,
   'auto-route': true,
   'auto-detect-interface': true,
   'dns-hijack': ['any:53', 'tcp://any:53'],
