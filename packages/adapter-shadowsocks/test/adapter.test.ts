@@ -323,6 +323,7 @@ const setup: PluginContext = {
   stack: nothing,
   section: nothing,
   resolver: nothing,
+  nameHook: nothing,
   provide: nothing,
   get: () => {
     throw new Error('nothing is needed at setup');
