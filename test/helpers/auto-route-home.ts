@@ -74,7 +74,7 @@ export async function makeAutoRouteHome(): Promise<AutoRouteHome> {
     },
     async start(config, { file = configFile, through = [] } = {}) {
       writeFileSync(file, config);
-      const [command = '', ...args] = [...through, process.execPath, CLI, 'run', '-c', file];
+      const [command, ...args] = [...through, process.execPath, CLI, 'run', '-c', file];
       const kernel = home.spawn(command, args);
       let log = '';
       for (const pipe of [kernel.stdout, kernel.stderr])

@@ -197,6 +197,17 @@ t.test('SIGKILL leaves rules; the next start removes them, whatever it is called
   t.match(await home.sh('ip route show table 77'), '198.51.100.0/24');
 });
 
+t.test('somebody removes the device: the network works as without us, and nothing stays behind', { skip, timeout: 60_000 }, async (t) => {
+  const { home, start, rules } = await prepare(t);
+  const kernel = await start(config());
+  await home.sh(`ip link del ${TUN}`);
+  await eventually(() => kernel.log().includes('it was removed'), 10_000, 'the end of the device');
+  for (const host of HOSTS) t.equal(await fetch(home, host), host === SERVER ? '10.1.0.1' : 'fd01::1');
+  await kernel.end('SIGTERM');
+  t.same(await rules(), []);
+  t.notMatch(kernel.log(), /could be taken back/);
+});
+
 t.test('two kernels: the second says what is taken, or takes another place', { skip, timeout: 60_000 }, async (t) => {
   const around = await prepare(t);
   const { home, rules } = around;
@@ -389,3 +400,37 @@ rules: ["DST-PORT,81,REJECT", "MATCH,home"]
   await kernel.end('SIGTERM');
   t.same(await rules(), []);
 });
+
+t.test('examples/tun.yaml runs as it is', { skip, timeout: 60_000 }, async (t) => {
+  const { home, start, rules } = await prepare(t);
+  const kernel = await start(readFileSync(new URL('../../examples/tun.yaml', import.meta.url), 'utf8'));
+  t.notMatch(kernel.log(), /"level":"(?:warn|error)"/, 'it says nothing but what it does');
+  for (const host of HOSTS) {
+    const own = host === SERVER ? '10.1.0.1' : 'fd01::1';
+    t.equal(await fetch(home, host), own);
+    t.equal(await fetch(home, host, 80, '-x', 'http://127.0.0.1:7890'), own, 'beside the proxy');
+    t.equal((await home.run('ping', ['-c', '1', '-W', '5', host.replace(/[[\]]/g, '')])).code, 0);
+  }
+  await kernel.end('SIGTERM');
+  t.same(await rules(), []);
+});
+
+t.test(
+  'without the right to set routes one line says what is missing, and nothing stays',
+  { skip: unlessNamespaces('setpriv'), timeout: 60_000 },
+  async (t) => {
+    const { home, rules } = await prepare(t);
+    // A device that somebody has made for this user: it may be opened, and that is all.
+    await home.sh(
+      `ip tuntap add ${TUN} mode tun user 65534 group 65534; ip addr add 198.18.0.1/30 dev ${TUN}; ip link set ${TUN} mtu 9000 txqueuelen 10000 up`,
+    );
+    const text = `
+    const { createKernel } = await import('@nekit/core');
+    const { tcpPlugin: tcp } = await import('@nekit/stack-tcp');
+    await createKernel({ tun: { enable: true, device: '${TUN}' } }, { plugins: [tcp] }).start().catch((error) => console.log(error.code, error.message));`;
+    const caps = ['--bounding-set', '-all', '--inh-caps', '-all'];
+    const { stdout, stderr } = await home.run('setpriv', [...caps, process.execPath, '--input-type=module', '-e', text], { ms: 20_000 });
+    t.match(stdout.toString(), /^LISTEN_FAILED listener tun: .*not permitted: run it with sudo, or .*setcap cap_net_admin/, stderr);
+    t.same(await rules(), []);
+  },
+);
