@@ -161,6 +161,14 @@ void t.test('ANY, localhost, errors, silence', async (t) => {
   t.match(any.answers, [{ type: 'HINFO', data: { cpu: 'RFC8482' } }]);
   t.same(said(await server.answer(queryBytes('localhost', 'A'))), ['A 127.0.0.1']);
   t.same(said(await server.answer(queryBytes('a.localhost', 'AAAA'))), ['AAAA ::1']);
+  for (const type of [0, 99, 257, 4_000, 65_280, 65_535])
+    t.equal(decoded(await server.answer(withType(queryBytes('a.example', 'A'), type, 9))).rcode, 3, `type ${type}: whatever the servers say`);
+  t.equal(known.asked.splice(0).length, 6);
+  // Options of EDNS that nobody knows, a cookie among them.
+  const plain = queryBytes('a.example', 'A', { edns: 1232 });
+  const options = Uint8Array.of(0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0xff, 0, 0, 0);
+  const withOptions = Uint8Array.of(...plain.subarray(0, plain.length - 1), options.length, ...options);
+  t.match(decoded(await server.answer(withOptions, 'udp')), { rcode: 0, additionals: [{ type: 'OPT', options: [] }] });
   const two = Uint8Array.from(queryBytes('a.example', 'A'));
   two[5] = 2;
   t.equal(decoded(await server.answer(two)).rcode, 1);
