@@ -1,5 +1,6 @@
 /** The listener type `tun`, and the section `tun:` of the config: a device, its IP stacks, and its routes. */
 import { AUTO_ROUTE } from '../inbound/tun/auto-route/auto-route.js';
+import { takeNames } from '../inbound/tun/systemd-resolved.js';
 import { TunInbound } from '../inbound/tun/tun-inbound.js';
 import type { LinkAddress } from '../native/link-config.js';
 import { OPEN_TUN } from '../native/open-tun.js';
@@ -36,7 +37,13 @@ export function tunType(registry: () => Registry): InboundDefinition<TunConfig> 
           echo: keys.icmp === 'reply',
           ...(autoRoute === null || setRoutes === null
             ? {}
-            : { route: (device, warn) => setRoutes({ settings: autoRoute, device: device.name, addresses, warn }) }),
+            : {
+                route: (device, warn) => {
+                  const routes = setRoutes({ settings: autoRoute, device: device.name, addresses, warn });
+                  if (stacks.some(({ definition }) => definition.type === 'dns')) void takeNames(device.name, addresses, warn);
+                  return routes;
+                },
+              }),
         },
         context,
       );
