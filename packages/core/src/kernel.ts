@@ -9,10 +9,12 @@ import type { Problem } from './config/problem.js';
 import type { ConfigSource } from './config/source.js';
 import type { KernelConfig } from './config/types.js';
 import { ConnectionLimit } from './inbound/connection-limit.js';
+import { AUTO_ROUTE, setRoutesBy } from './inbound/tun/auto-route/auto-route.js';
+import { FAKE_IPS } from './ip/fake-ip.js';
 import type { Kernel, KernelOptions } from './kernel/api.js';
 import { builtinTypes } from './kernel/builtin-types.js';
 import { type ListenerInfo, ListenerSet } from './kernel/listener-set.js';
-import { checkInput, Setup, type Surroundings } from './kernel/setup.js';
+import { type CheckOptions, checkInput, Setup, type Surroundings } from './kernel/setup.js';
 import { tunType } from './kernel/tun-type.js';
 import { CIPHERS } from './native/cipher.js';
 import { findAddon } from './native/load.js';
@@ -23,17 +25,19 @@ import { CancelSource } from './net/cancel.js';
 import { type Clock, systemClock } from './net/clock.js';
 import { NekitError, NetError } from './net/errors.js';
 import { Events } from './net/events.js';
+import { Exemptions } from './net/exemptions.js';
 import { OwnEndpoints } from './net/own-endpoints.js';
 import type { Resolver } from './net/resolver.js';
 import type { Sockets } from './net/sockets.js';
 import { DEFAULT_TIMEOUTS, type Timeouts } from './net/timeouts.js';
 import { TimerWheel } from './net/timer-wheel.js';
-import { CLOCK, EVENTS, INSTANCE_ID, OWN_ENDPOINTS, RESOLVER, SOCKETS, TIMEOUTS, TIMERS } from './net/tokens.js';
+import { CLOCK, EVENTS, EXEMPTIONS, INSTANCE_ID, OWN_ENDPOINTS, RESOLVER, SOCKETS, TIMEOUTS, TIMERS } from './net/tokens.js';
 import { PluginHost, provided } from './plugin/host.js';
 import type { Registry } from './plugin/registry.js';
 import type { ProcessFinder } from './process/process-finder.js';
 import { systemProcessFinder } from './process/system-finder.js';
 import type { ProviderInfo } from './provider/rule-provider.js';
+import { enter } from './routing/enter.js';
 import { type ExplainInput, type Explanation, explain } from './routing/explain.js';
 import { handlePackets } from './routing/handle-packets.js';
 import { handleStream, routeStream } from './routing/handle-stream.js';
@@ -85,6 +89,7 @@ class RunningKernel implements Kernel {
     this.#sockets = openSockets(addon);
     this.#processes = systemProcessFinder(this.#timers);
     this.#sessions = new SessionTable(this.#clock, this.#events);
+    const exemptions = new Exemptions();
     const timeouts = (): Timeouts => this.#timeouts;
     const resolver: Resolver = { resolve: (name, family, signal) => this.#setup.resolver.resolve(name, family, signal) };
     this.#host = new PluginHost({
@@ -103,6 +108,8 @@ class RunningKernel implements Kernel {
         provided(RESOLVER, () => resolver),
         provided(SOCKETS, () => this.#sockets),
         provided(OPEN_TUN, () => options.openTun ?? openTunBy(addon)),
+        provided(AUTO_ROUTE, () => (options.openTun === undefined ? setRoutesBy(addon, exemptions) : null)),
+        provided(EXEMPTIONS, () => exemptions),
         provided(CIPHERS, () => openCiphers(addon)),
         provided(OWN_ENDPOINTS, () => new OwnEndpoints(this.#clock)),
         provided(INSTANCE_ID, () => randomBytes(8).toString('hex')),
@@ -115,7 +122,7 @@ class RunningKernel implements Kernel {
       },
       events: this.#events,
     });
-    const checked = checkInput(config, this.#host.registry, options.strict ?? false, options.timeouts ?? {});
+    const checked = checkInput(config, this.#host.registry, this.#checks());
     this.#timeouts = checked.config.timeouts;
     this.#setup = new Setup(checked, this.#parts());
     this.#routing = {
@@ -129,6 +136,7 @@ class RunningKernel implements Kernel {
         return timeouts();
       },
       sessions: this.#sessions,
+      fakes: this.#host.find(FAKE_IPS),
       events: this.#events,
       timers: this.#timers,
     };
@@ -138,6 +146,7 @@ class RunningKernel implements Kernel {
       type,
       handleStream: (request) => handleStream(request, this.#routing),
       handlePackets: (request) => handlePackets(request, this.#routing),
+      enter: (session) => enter(session, this.#routing),
       route: (session) => routeStream(session, this.#routing),
       nextId: () => this.#sessions.nextId(),
       get: (wanted) => this.#host.get(wanted),
@@ -200,7 +209,7 @@ class RunningKernel implements Kernel {
   async #reload(source: ConfigSource | KernelInput): Promise<readonly Problem[]> {
     if (this.#stopping !== null) throw new NekitError('STOPPED', 'the kernel has stopped; make a new one');
     const before = this.#setup;
-    const checked = checkInput(source, this.#host.registry, this.#options.strict ?? false, this.#options.timeouts ?? {});
+    const checked = checkInput(source, this.#host.registry, this.#checks());
     const fixed = Object.entries(FIXED).filter(([, read]) => JSON.stringify(read(before.config)) !== JSON.stringify(read(checked.config)));
     if (fixed.length > 0) throw new NekitError('RESTART_NEEDED', `restart needed: ${fixed.map(([key]) => key).join(', ')} cannot change while the kernel runs`);
     const setup = new Setup(checked, this.#parts());
@@ -269,6 +278,11 @@ class RunningKernel implements Kernel {
     await this.#load(setup, 'the kernel stops; it takes no other config');
     setup.adapters.keepChoices(before.adapters); // what throws here must not throw when the listeners are new already
     await this.#listeners.apply(setup.config, this.#stopSignal);
+  }
+
+  #checks(): CheckOptions {
+    const { strict = false, timeouts = {}, openTun } = this.#options;
+    return { strict, timeouts, systemTun: openTun === undefined };
   }
 
   #parts(): Surroundings {

@@ -23,7 +23,8 @@ import { Router } from '../routing/router.js';
 import type { KnownRules } from '../rule/parse.js';
 import { ConfigRuleTools } from '../rule/tools.js';
 import { AdapterSet } from './adapter-set.js';
-import { buildRoutes } from './routes.js';
+import { withOwnMarks } from './own-marks.js';
+import { buildClaims, buildRoutes } from './routes.js';
 import { SectionSet } from './section-set.js';
 
 export interface Checked {
@@ -32,12 +33,20 @@ export interface Checked {
   readonly problems: readonly Problem[];
 }
 
-/** Throws ConfigError with every problem. `timeouts` go over those of the config. */
-export function checkInput(input: ConfigSource | KernelInput, registry: Registry, strict: boolean, timeouts: Partial<Timeouts>): Checked {
+export interface CheckOptions {
+  readonly strict: boolean;
+  /** Over those of the config. */
+  readonly timeouts: Partial<Timeouts>;
+  /** TUN devices are the system's, and so their routes may be ours to set. */
+  readonly systemTun: boolean;
+}
+
+/** Throws ConfigError with every problem. */
+export function checkInput(input: ConfigSource | KernelInput, registry: Registry, { strict, timeouts, systemTun }: CheckOptions): Checked {
   const source = isConfigSource(input) ? input : configFromObject(input);
   const { config, problems } = checkConfig(source, registry, { strict });
   if (config === null) throw new ConfigError(problems);
-  return { config: { ...config, timeouts: { ...config.timeouts, ...timeouts } }, problems };
+  return { config: { ...(systemTun ? withOwnMarks(config) : config), timeouts: { ...config.timeouts, ...timeouts } }, problems };
 }
 
 export interface Surroundings {
@@ -97,7 +106,8 @@ export class Setup implements Checked {
       this.resolver = resolver;
       const routes = buildRoutes(config.rules, known);
       const subRules = new Map([...config.subRules].map(([name, rules]) => [name, buildRoutes(rules, known)]));
-      this.router = new Router({ routes, subRules, adapters: adapterOf, mode, hosts, resolver, timers, timeouts, events, process: processes });
+      const claims = buildClaims(config, host.registry, adapters, get);
+      this.router = new Router({ routes, claims, subRules, adapters: adapterOf, mode, hosts, resolver, timers, timeouts, events, process: processes });
     } catch (error) {
       this.close();
       throw error;

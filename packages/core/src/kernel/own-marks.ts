@@ -1,0 +1,29 @@
+/** The marks of our own sockets, by which they stay out of a TUN with auto-route. */
+
+import { isRecord } from '../config/record.js';
+import type { KernelConfig } from '../config/types.js';
+import { DEFAULT_MARK } from '../inbound/tun/auto-route/settings.js';
+import { TunConfig } from './tun-schema.js';
+
+/** A config whose sockets are marked if one of its TUNs has auto-route, and whose TUNs know the marks. */
+export function withOwnMarks(config: KernelConfig): KernelConfig {
+  if (!hasAutoRoute(config)) return config;
+  const { mark = DEFAULT_MARK } = config.outbound;
+  const marks = [...new Set([mark, ...config.proxies.flatMap(({ outbound, options }) => [outbound.mark, markIn(options)].filter((own) => own !== undefined))])];
+  return {
+    ...config,
+    outbound: { ...config.outbound, mark },
+    listeners: config.listeners.map((listener) =>
+      listener.options instanceof TunConfig ? { ...listener, options: listener.options.withMarks(marks) } : listener,
+    ),
+  };
+}
+
+export function hasAutoRoute({ listeners }: Pick<KernelConfig, 'listeners'>): boolean {
+  return listeners.some(({ options }) => options instanceof TunConfig && options.autoRoute !== null);
+}
+
+/** Of a proxy of type direct, which has the key among its own. */
+function markIn(options: unknown): number | undefined {
+  return isRecord(options) && typeof options['routing-mark'] === 'number' ? options['routing-mark'] : undefined;
+}
