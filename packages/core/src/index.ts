@@ -38,6 +38,7 @@ export * from './net/events.js';
 export * from './net/exemptions.js';
 export * from './net/hosts.js';
 export * from './net/linger.js';
+export * from './net/outgoing.js';
 export * from './net/own-endpoints.js';
 export * from './net/packet-conn.js';
 export * from './net/packet-queue.js';

@@ -19,7 +19,20 @@ export function withOwnMarks(config: KernelConfig): KernelConfig {
   };
 }
 
-export function hasAutoRoute({ listeners }: Pick<KernelConfig, 'listeners'>): boolean {
+/** What `withOwnMarks` has given; undefined: no TUN with auto-route. */
+export function ownMark({ listeners, outbound }: Pick<KernelConfig, 'listeners' | 'outbound'>): number | undefined {
+  return listeners.some(({ options }) => options instanceof TunConfig && options.autoRoute !== null && options.autoRoute.marks.length > 0)
+    ? outbound.mark
+    : undefined;
+}
+
+/** Whether our sockets leave by the interface of the default route. */
+export function detectsInterface({ listeners, outbound }: Pick<KernelConfig, 'listeners' | 'outbound'>): boolean {
+  const detects = ({ autoRoute }: TunConfig): boolean => autoRoute?.detectInterface === true && autoRoute.marks.length > 0;
+  return outbound.device === undefined && listeners.some(({ options }) => options instanceof TunConfig && detects(options));
+}
+
+function hasAutoRoute({ listeners }: Pick<KernelConfig, 'listeners'>): boolean {
   return listeners.some(({ options }) => options instanceof TunConfig && options.autoRoute !== null);
 }
 

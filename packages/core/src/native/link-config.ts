@@ -13,6 +13,7 @@ import {
   netlinkAsk,
   netlinkDump,
   setUint32,
+  textOf,
   uint32At,
 } from './netlink.js';
 
@@ -32,6 +33,8 @@ const IFA_FLAGS = 8;
 const NO_DUPLICATE_DETECTION = 0x02;
 
 const IFF_UP = 0x1;
+/** It has a carrier. */
+const IFF_RUNNING = 0x40;
 
 /** What the system says where IPv6 is switched off (net.ipv6.conf.all.disable_ipv6) or not there. */
 const NO_IPV6: readonly string[] = ['EACCES', 'EOPNOTSUPP', 'EAFNOSUPPORT'];
@@ -120,4 +123,20 @@ export function linkAddresses(call: NetlinkCall, index: number): LinkAddress[] {
     const bytes = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS);
     return bytes === undefined ? [] : { address: formatAddress(bytes), prefix: body[1] ?? 0 };
   });
+}
+
+export interface LinkState {
+  readonly index: number;
+  readonly name: string;
+  /** It is up, and there is somebody at the other end of the cable. */
+  readonly isRunning: boolean;
+}
+
+/** All interfaces. Throws with the system's code. */
+export function listLinks(call: NetlinkCall): LinkState[] {
+  return netlinkDump(call, RTM_GETLINK, new Uint8Array(LINK_FIXED), 'interfaces').flatMap(({ type, body }) =>
+    type === RTM_NEWLINK
+      ? { index: uint32At(body, 4), name: textOf(attributesOf(body, LINK_FIXED).get(IFLA_IFNAME)), isRunning: (uint32At(body, 8) & IFF_RUNNING) !== 0 }
+      : [],
+  );
 }
