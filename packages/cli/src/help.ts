@@ -10,6 +10,10 @@ export const COMMANDS = {
       --proxy URI      add an adapter, as socks5://user:password@host:1080#name (may be repeated);
                        when there are no rules, everything goes through the first one
       --mixed-port N   listen on 127.0.0.1:N for HTTP and SOCKS5
+      --tun            take all of this machine's traffic by a TUN device, with fake-IP DNS; needs
+                       root, and the plugins tcp and dns (udp for more than TCP and DNS):
+                       sudo nekit-kernel --plugins ss,tcp,dns --proxy ss://... --tun
+      --dry-run        print the config and what it would set, and do nothing
       --log-level L    silent, error, warning, info or debug
       --strict         warnings about the config are errors
 

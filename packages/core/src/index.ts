@@ -11,7 +11,7 @@ export * from './config/json-schema.js';
 export * from './config/load.js';
 export * from './config/problem.js';
 export * from './config/report.js';
-export { type ConfigSource, configFromObject, withOverrides } from './config/source.js';
+export { type ConfigSource, configFromObject, type Overrides, withOverrides } from './config/source.js';
 export type { KernelConfig } from './config/types.js';
 export * from './inbound/inbound.js';
 export * from './inbound/stack-context.js';

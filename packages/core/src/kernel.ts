@@ -10,6 +10,7 @@ import type { ConfigSource } from './config/source.js';
 import type { KernelConfig } from './config/types.js';
 import { ConnectionLimit } from './inbound/connection-limit.js';
 import { AUTO_ROUTE, setRoutesBy } from './inbound/tun/auto-route/auto-route.js';
+import { FAKE_IPS } from './ip/fake-ip.js';
 import type { Kernel, KernelOptions } from './kernel/api.js';
 import { builtinTypes } from './kernel/builtin-types.js';
 import { type ListenerInfo, ListenerSet } from './kernel/listener-set.js';
@@ -38,6 +39,7 @@ import type { Registry } from './plugin/registry.js';
 import type { ProcessFinder } from './process/process-finder.js';
 import { systemProcessFinder } from './process/system-finder.js';
 import type { ProviderInfo } from './provider/rule-provider.js';
+import { enter } from './routing/enter.js';
 import { type ExplainInput, type Explanation, explain } from './routing/explain.js';
 import { handlePackets } from './routing/handle-packets.js';
 import { handleStream, routeStream } from './routing/handle-stream.js';
@@ -140,6 +142,7 @@ class RunningKernel implements Kernel {
         return timeouts();
       },
       sessions: this.#sessions,
+      fakes: this.#host.find(FAKE_IPS),
       events: this.#events,
       timers: this.#timers,
     };
@@ -149,6 +152,7 @@ class RunningKernel implements Kernel {
       type,
       handleStream: (request) => handleStream(request, this.#routing),
       handlePackets: (request) => handlePackets(request, this.#routing),
+      enter: (session) => enter(session, this.#routing),
       route: (session) => routeStream(session, this.#routing),
       nextId: () => this.#sessions.nextId(),
       get: (wanted) => this.#host.get(wanted),

@@ -26,7 +26,7 @@ import type { KnownRules } from '../rule/parse.js';
 import { ConfigRuleTools } from '../rule/tools.js';
 import { AdapterSet } from './adapter-set.js';
 import { ownMark, withOwnMarks } from './own-marks.js';
-import { buildRoutes } from './routes.js';
+import { buildClaims, buildRoutes } from './routes.js';
 import { SectionSet } from './section-set.js';
 
 export interface Checked {
@@ -115,7 +115,8 @@ export class Setup implements Checked {
       this.resolver = resolver;
       const routes = buildRoutes(config.rules, known);
       const subRules = new Map([...config.subRules].map(([name, rules]) => [name, buildRoutes(rules, known)]));
-      this.router = new Router({ routes, subRules, adapters: adapterOf, mode, hosts, resolver, timers, timeouts, events, process: processes });
+      const claims = buildClaims(config, host.registry, adapters, get);
+      this.router = new Router({ routes, claims, subRules, adapters: adapterOf, mode, hosts, resolver, timers, timeouts, events, process: processes });
     } catch (error) {
       this.close();
       throw error;

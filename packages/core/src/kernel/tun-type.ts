@@ -1,6 +1,7 @@
 /** The listener type `tun`, and the section `tun:` of the config: a device, its IP stacks, and its routes. */
 import { AUTO_ROUTE } from '../inbound/tun/auto-route/auto-route.js';
 import { TunInbound } from '../inbound/tun/tun-inbound.js';
+import type { LinkAddress } from '../native/link-config.js';
 import { OPEN_TUN } from '../native/open-tun.js';
 import type { InboundDefinition } from '../plugin/plugin.js';
 import type { Registry } from '../plugin/registry.js';
@@ -11,6 +12,13 @@ export function tunType(registry: () => Registry): InboundDefinition<TunConfig> 
     type: 'tun',
     config: new TunSchema(registry),
     enabled: ({ keys }) => keys.enable,
+    claims: ({ addresses, stacks }, listener, get) =>
+      stacks.flatMap(({ definition, options }) =>
+        (definition.claims?.(options, networksOf(addresses), get) ?? []).map((claim) => ({
+          ...claim,
+          takes: (session) => session.inbound === listener && claim.takes(session),
+        })),
+      ),
     create({ keys, addresses, stacks, autoRoute }, context) {
       const open = context.get(OPEN_TUN);
       const setRoutes = context.get(AUTO_ROUTE);
@@ -24,6 +32,7 @@ export function tunType(registry: () => Registry): InboundDefinition<TunConfig> 
               (stackContext) =>
                 definition.create(options, stackContext),
           ),
+          networks: networksOf(addresses),
           echo: keys.icmp === 'reply',
           ...(autoRoute === null || setRoutes === null
             ? {}
@@ -33,4 +42,8 @@ export function tunType(registry: () => Registry): InboundDefinition<TunConfig> 
       );
     },
   };
+}
+
+function networksOf(addresses: readonly LinkAddress[]): string[] {
+  return addresses.map(({ address, prefix }) => `${address}/${prefix}`);
 }
