@@ -17,8 +17,8 @@ namespace nekit {
 
 namespace {
 
-// start, end, segment size
-constexpr size_t kRecord = 3;
+// start, end, segment size; where more payload lies, and how much
+constexpr size_t kRecord = 5;
 
 // The memory of a typed array of one type, with `least` elements or more; throws otherwise.
 template <typename T>
@@ -163,8 +163,11 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
     const auto* records = static_cast<const uint32_t*>(data);
     uint32_t sent = 0;
     for (size_t i = 0; i < count; ++i, records += kRecord) {
-      const bool inside = bytes.data != nullptr && records[0] <= records[1] && records[1] <= bytes.length;
-      if (inside && device_->write(bytes.data + records[0], records[1] - records[0], static_cast<uint16_t>(records[2])) == 0) ++sent;
+      const bool inside = bytes.data != nullptr && records[0] <= records[1] && records[1] <= bytes.length && records[3] <= bytes.length &&
+                          records[4] <= bytes.length - records[3] && (records[4] == 0 || bytes.length - records[0] >= TunDevice::kMostHeaders);
+      if (!inside) continue;
+      const auto segment = static_cast<uint16_t>(records[2]);
+      if (device_->write(bytes.data + records[0], records[1] - records[0], bytes.data + records[3], records[4], segment) == 0) ++sent;
     }
     if (sent < count && isWhole()) drops_[static_cast<size_t>(Drop::kOutput)] += static_cast<double>(count - sent);
     return Napi::Number::New(info.Env(), sent);

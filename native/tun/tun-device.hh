@@ -53,14 +53,20 @@ class TunDevice {
    */
   int read(uint8_t* slab, const PacketFields& fields, const FlowSeed& seed, double* drops, bool& more);
 
-  /// Sends one packet, of which checksums and lengths of segments are still to be done. 0, or the errno that it was dropped with.
-  int write(uint8_t* packet, size_t length, uint16_t segmentSize);
+  /// What `write` may read from `packet` on to see what it is, however short it is.
+  static constexpr size_t kMostHeaders = 128;
+
+  /**
+   * Sends one packet, of which checksums and lengths of segments are still to be done: `length` bytes and, for TCP, `more` bytes of payload that lie elsewhere. 0, or the
+   * errno that it was dropped with.
+   */
+  int write(uint8_t* packet, size_t length, const uint8_t* payload, size_t more, uint16_t segmentSize);
 
   void close();
 
  private:
   int setUp(uint32_t wanted);
-  int put(const VirtioHeader& header, const uint8_t* packet, size_t length);
+  int put(const VirtioHeader& header, const uint8_t* packet, size_t length, const uint8_t* payload = nullptr, size_t more = 0);
 
   int fd_ = -1;
   std::string name_;

@@ -14,8 +14,8 @@ const OUTPUT = 1024 * 1024;
 /** Packets of ours between two flushes. */
 const RECORDS = 1024;
 
-/** Start, end, segment size. */
-const RECORD = 3;
+/** Start, end, segment size; where more payload lies, and how much. */
+const RECORD = 5;
 
 /** Default memory for flows, in bytes. Only what is touched costs anything. */
 const DEFAULT_ARENA = 256 * 1024 * 1024;
@@ -174,13 +174,19 @@ class TunOutput implements PacketSink {
   }
 
   reserve(length: number, segmentSize: number): number {
-    if (length > (segmentSize === 0 ? this.mtu : LONGEST_PACKET)) return -1;
+    return this.lend(length, 0, 0, segmentSize);
+  }
+
+  lend(length: number, from: number, more: number, segmentSize: number): number {
+    if (length + more > (segmentSize === 0 ? this.mtu : LONGEST_PACKET)) return -1;
     if (this.#count === RECORDS || this.#at + length > this.#begin + OUTPUT) this.flush();
     const at = this.#at;
     const record = this.#count * RECORD;
     this.#records[record] = at;
     this.#records[record + 1] = at + length;
     this.#records[record + 2] = segmentSize;
+    this.#records[record + 3] = from;
+    this.#records[record + 4] = more;
     this.#count++;
     this.#at = at + aligned(length);
     return at;
