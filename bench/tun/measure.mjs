@@ -1,5 +1,5 @@
 // All proxies run side by side, each with a TUN and a server address of its own; only one is under load at a time, in turns.
-import { readFile } from 'node:fs/promises';
+import { spawnSync } from 'node:child_process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { attempt } from '../entrants.mjs';
 import { options } from '../options.mjs';
@@ -213,9 +213,11 @@ async function idle({ proxy, place, servers, load }) {
 async function loop({ proxy, place, network }) {
   const entrant = { ...(await proxy.start(place)), address: place.address };
   const probe = () => ask(entrant.process);
-  const packets = async () => {
-    const read = async (name) => Number(await readFile(`/sys/class/net/${entrant.device}/statistics/${name}`, 'utf8'));
-    return (await read('rx_packets')) + (await read('tx_packets'));
+  const packets = () => {
+    // /sys shows the devices of another namespace.
+    const { stdout } = spawnSync('ip', ['-s', '-j', 'link', 'show', entrant.device], { encoding: 'utf8' });
+    const [{ stats64 }] = JSON.parse(stdout);
+    return stats64.rx.packets + stats64.tx.packets;
   };
   try {
     const delays = {};
@@ -234,7 +236,7 @@ async function loop({ proxy, place, network }) {
     }
     await network.setCongestion(8);
     const wanted = options.quick ? PACKETS / 10 : PACKETS;
-    const before = { ...(await probe()), packets: await packets() };
+    const before = { ...(await probe()), packets: packets() };
     let [collections, collectedMs, after] = [0, 0, before];
     let carried = 0;
     for (let tries = 0; tries < 100 && carried < wanted; tries++) {
@@ -242,7 +244,7 @@ async function loop({ proxy, place, network }) {
       after = await probe();
       collections += after.collections;
       collectedMs += after.collectedMs;
-      carried = (await packets()) - before.packets;
+      carried = packets() - before.packets;
     }
     return { delays, packets: carried, heapGrowth: after.heapUsed - before.heapUsed, collections, collectedMs };
   } finally {
