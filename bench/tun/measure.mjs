@@ -148,7 +148,24 @@ async function rounds({ test, sheet, entrants, servers, load, outcome, network }
     }
 }
 
+/** Its server takes one test at a time, and may still be clearing up after the last one. */
+const BUSY = /busy running a test/;
+const BUSY_TRIES = 20;
+
 async function iperf(entrant, flags, seconds) {
+  for (let tries = 1; ; tries++) {
+    const answer = await iperfOnce(entrant, flags, seconds);
+    if (answer.end?.sum_received !== undefined) {
+      const { bytes, bits_per_second: rate } = answer.end.sum_received;
+      const each = answer.end.streams.map(({ receiver }) => receiver.bits_per_second);
+      return { gbits: rate / 1e9, bytes, jain: jain(each) };
+    }
+    if (tries === BUSY_TRIES || !BUSY.test(answer.error ?? '')) throw new Error(answer.error ?? 'iperf3 said nothing');
+    await pause(100);
+  }
+}
+
+async function iperfOnce(entrant, flags, seconds) {
   const command = entrant.wrap(['iperf3', '-c', entrant.address, '-t', String(seconds), '-J', '--connect-timeout', '5000', ...flags]);
   const child = start(alone(command));
   const parts = [];
@@ -157,11 +174,7 @@ async function iperf(entrant, flags, seconds) {
   const timer = setTimeout(() => child.child.kill('SIGKILL'), seconds * 1000 + WAIT_MS);
   await ended;
   clearTimeout(timer);
-  const answer = JSON.parse(parts.join('') || '{}');
-  if (answer.end?.sum_received === undefined) throw new Error(answer.error ?? `iperf3 said nothing: ${child.said()}`);
-  const { bytes, bits_per_second: rate } = answer.end.sum_received;
-  const each = answer.end.streams.map(({ receiver }) => receiver.bits_per_second);
-  return { gbits: rate / 1e9, bytes, jain: jain(each) };
+  return JSON.parse(parts.join('') || '{}');
 }
 
 /** Jain's index: 1 when all have the same, 1/n when one has everything. */
