@@ -9,8 +9,8 @@ import type { ConnectionHost } from './host.js';
 import { distance } from './sequence.js';
 import type { Timed } from './timers.js';
 
-/** What one flush takes from one socket, in bytes: others have their turn, and the event loop, too. */
-const MOST_PER_FLUSH = 256 * 1024;
+/** What one flush takes from one socket, in bytes: others have their turn. With less, the sender is told more often, which is what costs most. */
+const MOST_PER_FLUSH = 512 * 1024;
 
 export class Splice implements Owner, CancelListener, Timed {
   timerAt = 0;
@@ -156,7 +156,7 @@ export class Splice implements Owner, CancelListener, Timed {
 
   #down(c: Connection, now: number): void {
     const { send } = c;
-    for (let left = MOST_PER_FLUSH; this.#isReadable && !this.#isDownDone; ) {
+    for (let left = Math.min(MOST_PER_FLUSH, this.#stack.flushRoom); this.#isReadable && !this.#isDownDone; ) {
       if (left <= 0) {
         this.#stack.wake(c);
         break;
@@ -173,6 +173,7 @@ export class Splice implements Owner, CancelListener, Timed {
         send.commit(got);
         this.#moved(this.#options.slot + 1, got, now);
         left -= got;
+        this.#stack.flushRoom -= got;
       } else {
         this.#isReadable = false;
         if (got < 0) {

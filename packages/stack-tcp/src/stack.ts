@@ -23,6 +23,8 @@ import { Timers } from './timers.js';
 /** The sink was full, or memory was: try again after so long, in ms. */
 const RETRY_MS = 1;
 const STARVED_MS = 20;
+/** What one flush takes out of sockets, in bytes: some milliseconds of the event loop. */
+const MOST_PER_FLUSH = 4 << 20;
 /** Windows are taken back at most so often, from connections that were idle for so long, in ms. */
 const SWEEP_MS = 1_000;
 const IDLE_MS = 2_000;
@@ -45,6 +47,7 @@ export interface StackInfo {
  */
 export class TcpStack implements IpStack, ConnectionHost {
   readonly timers = new Timers();
+  flushRoom = MOST_PER_FLUSH;
   readonly #context: StackContext;
   readonly #env: TcpEnvironment;
   readonly #table = new FlowTable();
@@ -125,6 +128,7 @@ export class TcpStack implements IpStack, ConnectionHost {
   flush(now: number): void {
     this.#setTime(now);
     this.#env.measurePressure();
+    this.flushRoom = MOST_PER_FLUSH;
     this.timers.run(this.#now);
     if (this.#timeWait.size > 0) this.#timeWait.expire(this.#now);
     this.#retry();
