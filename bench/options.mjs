@@ -1,8 +1,8 @@
 // The options of the command line; README.md tells what they mean.
 import { parseArgs } from 'node:util';
 
-/** `udp` is of bench/shadowsocks and bench/tun, the last four of bench/tun only; `http` and `connect` are of bench alone. */
-const KINDS = ['bulk', 'connections', 'http', 'connect', 'idle', 'udp', 'no-offload', 'socks', 'fairness', 'loop'];
+/** `udp` is of bench/shadowsocks and bench/tun, the last three of bench/tun only; `http` and `connect` are of bench alone. */
+const KINDS = ['bulk', 'connections', 'http', 'connect', 'idle', 'udp', 'socks', 'fairness', 'loop'];
 
 const { values } = parseArgs({
   options: {
