@@ -93,12 +93,9 @@ int TunDevice::setUp(uint32_t wanted) {
 int TunDevice::read(uint8_t* slab, const PacketFields& fields, const FlowSeed& seed, double* drops, bool& more) {
   size_t at = 0;
   size_t count = 0;
-  more = false;
   for (size_t reads = 0;; ++reads) {
-    if (count == kMostPackets || reads == 2 * kMostPackets || at >= kBatchBytes) {
-      more = true;
-      return static_cast<int>(count);
-    }
+    more = at >= kBatchBytes;
+    if (more || count == kMostPackets || reads == 2 * kMostPackets) return static_cast<int>(count);
     VirtioHeader header;
     iovec parts[2] = {{&header, kHeaderLength}, {slab + at, kLargestPacket}};
     const ssize_t got = header_ ? ::readv(fd_, parts, 2) : ::read(fd_, slab + at, kLargestPacket);

@@ -28,8 +28,10 @@ struct TunOptions {
 class TunDevice {
  public:
   static constexpr size_t kMostPackets = 256;
-  /// A wake-up reads no more than this, so that the loop gets its turn; the slab must have room for one packet of the largest size beyond it.
+  /// What `read` stops at: little enough to be still in the processor's cache when it is sent on. The slab must have room for one packet of the largest size beyond it.
   static constexpr size_t kBatchBytes = 256 * 1024;
+  /// Batches that a wake-up reads at most, so that the loop gets its turn.
+  static constexpr int kMostBatches = 8;
   static constexpr size_t kLargestPacket = 65'535 + 40;
   static constexpr size_t kSlabBytes = kBatchBytes + kLargestPacket;
 
@@ -49,7 +51,7 @@ class TunDevice {
 
   /**
    * Reads what is there, up to a batch. How many packets are in `fields`; -errno when the device is gone (EBADFD and the like). `more` tells whether it stopped at the
-   * bound. Dropped ones are counted in `drops[reason]`.
+   * bound of bytes: there are large packets, of which another batch may be read at once. Dropped ones are counted in `drops[reason]`.
    */
   int read(uint8_t* slab, const PacketFields& fields, const FlowSeed& seed, double* drops, bool& more);
 

@@ -34,6 +34,11 @@ export class Departure {
     return isAll;
   }
 
+  /** An ACK that does not wait for the end of the batch. */
+  acknowledge(c: Connection, sink: PacketSink, now: number): void {
+    if (sink.flush !== undefined && c.isAckDue && this.#ack(c, sink, now)) sink.flush();
+  }
+
   #dispatch(c: Connection, sink: PacketSink, now: number): boolean {
     if (c.isResetDue) return this.#reset(c, sink);
     if (c.state === STATE.closed) return true;

@@ -23,6 +23,8 @@ import { Timers } from './timers.js';
 /** The sink was full, or memory was: try again after so long, in ms. */
 const RETRY_MS = 1;
 const STARVED_MS = 20;
+/** So much of one connection is acknowledged in the middle of a batch, in bytes: a sender whose window is used up would wait for the batch's end. */
+const ACK_AT_ONCE = 192 * 1024;
 /** What one flush takes out of sockets, in bytes: some milliseconds of the event loop. */
 const MOST_PER_FLUSH = 4 << 20;
 /** Windows are taken back at most so often, from connections that were idle for so long, in ms. */
@@ -120,6 +122,7 @@ export class TcpStack implements IpStack, ConnectionHost {
     if (flow instanceof Connection) {
       arrive(flow, segment, this.#now);
       this.#touch(flow);
+      if (flow.unackedBytes >= ACK_AT_ONCE) this.#departure.acknowledge(flow, this.#env.sink, this.#now);
     } else if (flow instanceof Pending) this.#listener.receivePending(flow, segment);
     else if (flow === null || (flow instanceof Resting && this.#timeWait.arrive(flow, segment, this.#now))) this.#receiveStray(batch, index);
     return true;

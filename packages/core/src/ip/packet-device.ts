@@ -25,8 +25,8 @@ export interface PacketSink {
 }
 
 export interface DeviceHandlers {
-  /** Packets, lent until it returns. Never called from inside of `flush`. */
-  packets(batch: PacketBatch): void;
+  /** Packets, lent until it returns. Never called from inside of `flush`. `more`: it is called again at once, maybe with none, so that what is to be said can wait until then. */
+  packets(batch: PacketBatch, more?: boolean): void;
   /** The device is gone; nothing comes any more. */
   failed(error: NetError): void;
 }

@@ -7,8 +7,11 @@ export interface TunAddon {
   readonly netlink: NetlinkCall;
 }
 
-/** The batch is filled anew for each call of `onPackets`, which gets the number of packets, or a negative errno once: the device is gone. `drops` counts, see TUN_DROPS. */
-export type TunConstructor = new (batch: Omit<PacketBatch, 'length'>, drops: Float64Array, onPackets: (count: number) => void) => Tun;
+/**
+ * The batch is filled anew for each call of `onPackets`, which gets the number of packets and whether another call, maybe with none, follows before the loop goes on; or a negative
+ * errno once: the device is gone. `drops` counts, see TUN_DROPS.
+ */
+export type TunConstructor = new (batch: Omit<PacketBatch, 'length'>, drops: Float64Array, onPackets: (count: number, more: boolean) => void) => Tun;
 
 export interface Tun {
   /** 0 or a negative errno. An empty name: the kernel chooses. */

@@ -64,7 +64,7 @@ export class TunDevice implements PacketDevice {
     this.#batch = new TunBatch(slab);
     this.drops = this.#batch.drops;
     this.arena = new Arena(slab, aligned(TUN_SLAB) + OUTPUT);
-    this.#tun = new addon.Tun(this.#batch, this.drops, (count) => this.#heard(count));
+    this.#tun = new addon.Tun(this.#batch, this.drops, (count, more) => this.#heard(count, more));
     const { fileDescriptor, name, offload, multiQueue = false } = options;
     const failed = fileDescriptor === undefined ? this.#tun.open(name, offload, multiQueue) : this.#tun.adopt(fileDescriptor, offload);
     if (failed !== 0) throw unavailable(-failed, options);
@@ -94,10 +94,10 @@ export class TunDevice implements PacketDevice {
     this.#tun.close();
   }
 
-  #heard(count: number): void {
-    if (count > 0) {
+  #heard(count: number, more: boolean): void {
+    if (count >= 0) {
       this.#batch.length = count;
-      this.#handlers?.packets(this.#batch);
+      this.#handlers?.packets(this.#batch, more);
     } else {
       const why = -count === constants.errno.EFAULT ? 'its memory was transferred to another thread' : 'it was removed';
       this.#handlers?.failed(new NetError('aborted', `the TUN device ${this.name} is gone: ${why}`, { code: 'DEVICE_GONE' }));
