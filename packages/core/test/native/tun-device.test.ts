@@ -134,7 +134,12 @@ function fake(answer: { readonly open?: number; readonly adopt?: number; netlink
       calls.push('close');
     }
   }
-  return { addon: { Tun: FakeTun, netlink: answer.netlink ?? (() => linkAnswer(7, 1500, 10_000)) }, written, calls, deliver: (count, more = false) => deliver(count, more) };
+  return {
+    addon: { Tun: FakeTun, netlink: answer.netlink ?? (() => linkAnswer(7, 1500, 10_000)) },
+    written,
+    calls,
+    deliver: (count, more = false) => deliver(count, more),
+  };
 }
 
 const options = (over: Partial<TunOptions> = {}): TunOptions => ({
@@ -242,7 +247,8 @@ void t.test('packets: written in one call, at once when there is no room, and no
     3000,
   );
   assert.ok(!ends.has(-1) && Math.max(...ends) + 1500 <= sink.bytes.length);
-  for (const { records } of written) for (let i = RECORD; i < records.length; i += RECORD) assert.ok((records[i] ?? 0) >= (records[i - RECORD + 1] ?? 0), 'they do not overlap');
+  for (const { records } of written)
+    for (let i = RECORD; i < records.length; i += RECORD) assert.ok((records[i] ?? 0) >= (records[i - RECORD + 1] ?? 0), 'they do not overlap');
 });
 
 void t.test('what the addon tells: batches, and once that the device is gone', { skip }, async () => {
@@ -250,7 +256,10 @@ void t.test('what the addon tells: batches, and once that the device is gone', {
   const device = new TunDevice(addon, options());
   const heard: string[] = [];
   deliver(3); // nobody listens yet
-  device.start({ packets: (batch, more) => heard.push(`${batch.length} packets${more === true ? ', and more' : ''}`), failed: ({ code, message }) => heard.push(`${code}: ${message}`) });
+  device.start({
+    packets: (batch, more) => heard.push(`${batch.length} packets${more === true ? ', and more' : ''}`),
+    failed: ({ code, message }) => heard.push(`${code}: ${message}`),
+  });
   deliver(3);
   deliver(4, true);
   deliver(0);
