@@ -1,13 +1,13 @@
 /** What TUNs would set in the system, and what of it is set: for `check --tun` and `--dry-run`. */
 import type { KernelConfig } from '../config/types.js';
-import { describeLeftover, findRoutes, routesOf } from '../inbound/tun/auto-route/found-routes.js';
+import { describeLeftover, findRoutes } from '../inbound/tun/auto-route/found-routes.js';
 import { planRoutes } from '../inbound/tun/auto-route/plan.js';
 import { OWNER } from '../inbound/tun/auto-route/settings.js';
 import { type LinkAddress, linkAddresses, linkInfo } from '../native/link-config.js';
 import { findAddon } from '../native/load.js';
 import type { NetlinkCall } from '../native/netlink.js';
 import { describeFound, describeRule } from '../native/route-rule.js';
-import { describeRoute } from '../native/table-route.js';
+import { describeRoute, listRoutes } from '../native/table-route.js';
 import { tunAddon } from '../native/tun-addon.js';
 import { addressFamily } from '../net/address.js';
 import { errorCode, NekitError } from '../net/errors.js';
@@ -96,7 +96,7 @@ function foundOn(call: NetlinkCall, device: string, table: number | null): strin
     throw error;
   }
   const ip = (family: number): string => (family === 6 ? 'ip -6' : 'ip');
-  const routes = table === null ? [] : ([4, 6] as const).flatMap((family) => routesOf(call, family, table));
+  const routes = table === null ? [] : ([4, 6] as const).flatMap((family) => listRoutes(call, family, table));
   return [
     `ip ${deviceCommand(device)}`,
     ...linkAddresses(call, index).map((address) => `${ip(addressFamily(address.address))} ${addressCommand(address, device)}`),

@@ -1,6 +1,6 @@
 /** Policy rules as rtnetlink messages (`struct fib_rule_hdr`, linux/fib_rules.h). Read first: ip-rule(8). */
 import { formatAddress, parseAddress } from '../net/address.js';
-import type { LinkAddress } from './link-config.js';
+import { isWithoutIpv6, type LinkAddress } from './link-config.js';
 import {
   AF_INET,
   AF_INET6,
@@ -108,10 +108,14 @@ export function deleteFoundRule(call: NetlinkCall, { body, invert, priority }: F
 export function listRules(call: NetlinkCall, family: 4 | 6): FoundRule[] {
   const fixed = new Uint8Array(RULE_FIXED);
   fixed[0] = familyNumber(family);
-  // A system without the family answers with the rules of all others.
-  return netlinkDump(call, RTM_GETRULE, fixed, `rules of IPv${family}`).flatMap(({ type, body }) =>
-    type === RTM_NEWRULE && body[0] === fixed[0] ? readRule(body, family) : [],
-  );
+  let replies: ReturnType<typeof netlinkDump>;
+  try {
+    replies = netlinkDump(call, RTM_GETRULE, fixed, `rules of IPv${family}`);
+  } catch (error) {
+    if (family === 6 && isWithoutIpv6(error)) return [];
+    throw error;
+  }
+  return replies.flatMap(({ type, body }) => (type === RTM_NEWRULE && body[0] === fixed[0] ? readRule(body, family) : []));
 }
 
 function readRule(body: Uint8Array, family: 4 | 6): FoundRule {

@@ -1,6 +1,7 @@
 /** Routes of a table as rtnetlink messages (`struct rtmsg`). Read first: rtnetlink(7), ip-route(8). */
 import { formatAddress, parseAddress } from '../net/address.js';
-import type { LinkAddress } from './link-config.js';
+import { errorCode } from '../net/errors.js';
+import { isWithoutIpv6, type LinkAddress } from './link-config.js';
 import {
   AF_INET,
   AF_INET6,
@@ -60,7 +61,7 @@ export function deleteRoute(call: NetlinkCall, route: TableRoute, index: number,
   netlinkAsk(call, routeMessage(RTM_DELROUTE, FLAG_ACK, route, index, owner), routeName(route));
 }
 
-/** The routes of a table, or of all. Throws with the system's code. */
+/** The routes of a table, or of all; none where the system has not the family. Throws with the system's code. */
 export function listRoutes(call: NetlinkCall, family: 4 | 6, table?: number): FoundRoute[] {
   const fixed = new Uint8Array(ROUTE_FIXED);
   fixed[0] = family === 4 ? AF_INET : AF_INET6;
@@ -70,7 +71,7 @@ export function listRoutes(call: NetlinkCall, family: 4 | 6, table?: number): Fo
   try {
     replies = netlinkDump(call, RTM_GETROUTE, fixed, `routes of IPv${family}`, only);
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []; // there is no such table
+    if (errorCode(error) === 'ENOENT' || (family === 6 && isWithoutIpv6(error))) return []; // there is no such table, or no IPv6
     throw error;
   }
   return replies.flatMap(({ type, body }) => {

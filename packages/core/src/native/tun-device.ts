@@ -3,7 +3,7 @@ import { Arena } from '../ip/arena.js';
 import type { PacketBatch } from '../ip/packet-batch.js';
 import type { DeviceHandlers, PacketDevice, PacketSink } from '../ip/packet-device.js';
 import { LONGEST_PACKET } from '../ip/protocol.js';
-import { NekitError, NetError } from '../net/errors.js';
+import { errorCode, NekitError, NetError } from '../net/errors.js';
 import { systemError } from './errno.js';
 import { addAddress, isWithoutIpv6, type LinkAddress, linkInfo, NET_ADMIN, setLink } from './link-config.js';
 import { TUN_DROPS, TUN_PACKETS, TUN_SLAB, type Tun, type TunAddon } from './tun-addon.js';
@@ -71,7 +71,9 @@ export class TunDevice implements PacketDevice {
       link = fileDescriptor === undefined ? configure(addon, this.name, options) : adopted(addon, this.name, options);
     } catch (error) {
       this.#tun.close();
-      throw new NekitError('TUN_UNAVAILABLE', `the TUN device ${this.name} cannot be set up: ${messageOf(error)}`, { cause: error });
+      throw new NekitError('TUN_UNAVAILABLE', `the TUN device ${this.name} cannot be set up: ${errorCode(error) === 'EPERM' ? NET_ADMIN : messageOf(error)}`, {
+        cause: error,
+      });
     }
     this.index = link.index;
     this.#output = new TunOutput(slab, aligned(TUN_SLAB), link.mtu, this.#tun);

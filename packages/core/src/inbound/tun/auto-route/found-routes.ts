@@ -2,7 +2,7 @@
 import { linkInfo } from '../../../native/link-config.js';
 import type { NetlinkCall } from '../../../native/netlink.js';
 import { deleteFoundRule, describeFound, type FoundRule, listRules } from '../../../native/route-rule.js';
-import { type FoundRoute, listRoutes, MAIN_TABLE } from '../../../native/table-route.js';
+import { listRoutes, MAIN_TABLE } from '../../../native/table-route.js';
 import { errorCode, NekitError } from '../../../net/errors.js';
 import { PRIORITIES } from './plan.js';
 import { type AutoRouteSettings, OWNER } from './settings.js';
@@ -61,23 +61,13 @@ export function checkFree(call: NetlinkCall, { priority, table }: AutoRouteSetti
       `of the priorities ${priority} to ${priority + PRIORITIES - 1} some are taken by ${who}: choose others with "iproute2-rule-index", and a table with "iproute2-table-index"`,
     );
   }
-  const route = ([4, 6] as const).map((family) => routesOf(call, family, table)[0]).find((found) => found !== undefined);
+  const route = ([4, 6] as const).map((family) => listRoutes(call, family, table)[0]).find((found) => found !== undefined);
   if (route === undefined) return;
   const { address, prefix } = route.network;
   throw new NekitError(
     'AUTO_ROUTE_CONFLICT',
     `the routing table ${table} is in use (it has a route to ${address}/${prefix}): choose another with "iproute2-table-index"`,
   );
-}
-
-/** Routes of a table; none where the system has not the family. */
-export function routesOf(call: NetlinkCall, family: 4 | 6, table: number): FoundRoute[] {
-  try {
-    return listRoutes(call, family, table);
-  } catch (error) {
-    if (family === 6 && ['EAFNOSUPPORT', 'EOPNOTSUPP'].includes(errorCode(error))) return [];
-    throw error;
-  }
 }
 
 function isWithin({ priority }: FoundRule, first: number): boolean {
@@ -88,7 +78,7 @@ function isAlive(call: NetlinkCall, device: string, table: number): boolean {
   if (table === 0) return false;
   try {
     const { index } = linkInfo(call, device);
-    return ([4, 6] as const).some((family) => routesOf(call, family, table).some((route) => route.owner === OWNER && route.index === index));
+    return ([4, 6] as const).some((family) => listRoutes(call, family, table).some((route) => route.owner === OWNER && route.index === index));
   } catch (error) {
     if (errorCode(error) === 'ENODEV') return false;
     throw error;

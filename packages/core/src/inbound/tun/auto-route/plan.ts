@@ -7,7 +7,7 @@
  *   +3  route-exclude-address, multicast             -> END
  *   +4  but for port 53: the main table without its default route. Connected networks stay where they are, and DNS to a resolver there does not
  *   +5  this machine, from an address of the TUN (a socket that has chosen its way) -> TAKE
- *   +6  this machine, from another address: answers of servers, and connections that are older than the TUN -> END
+ *   +6  this machine, from another address: answers of servers, and connections that are older than the TUN -> END      not IPv6 with strict-route
  *   +7  TAKE: the TUN's own table
  *   +8  strict-route: nothing else
  *   +9  END: nothing; the system's other rules follow
@@ -74,10 +74,9 @@ export function planFamily({ settings, device, addresses }: PlanInput, family: 4
   const leave: RuleAction = { action: 'goto', target: end };
   const enter: RuleAction = { action: 'goto', target: take };
   const excluded = [...(family === 4 ? MULTICAST : []), ...ofFamily(settings.excluded, family)];
-  const local =
-    family === 4
-      ? [rule(5, { iif: 'lo', from: NO_ADDRESS_4 }, enter), rule(6, { iif: 'lo' }, leave)]
-      : HALVES_6.map((from) => rule(6, { iif: 'lo', from }, leave));
+  // Of IPv6 the kernel asks again with an address when it has found nothing without: what is unreachable would leave after all.
+  const six = strict ? [] : HALVES_6.map((from) => rule(6, { iif: 'lo', from }, leave));
+  const local = family === 4 ? [rule(5, { iif: 'lo', from: NO_ADDRESS_4 }, enter), rule(6, { iif: 'lo' }, leave)] : six;
   const rules = [
     rule(9, {}, { action: 'nop' }),
     rule(0, { iif: device }, leave),
