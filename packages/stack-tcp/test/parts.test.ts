@@ -158,6 +158,30 @@ t.test('the send buffer keeps what was written until it is acknowledged, whereve
   t.end();
 });
 
+t.test('a ring that had to grow has more memory at once the next time, if there is some', (t) => {
+  const arena = Arena.ofSize(1 << 20);
+  const buffer = new SendBuffer(arena);
+  buffer.reset(0);
+  const put = (length: number): number => buffer.write(new Uint8Array(length), 0, length, 1 << 20);
+  put(200_000);
+  put(100_000);
+  t.equal(buffer.capacity, 512 * 1024);
+  buffer.acknowledge(buffer.end);
+  put(100_000);
+  t.equal(buffer.capacity, 256 * 1024, 'twice of what it needs');
+  buffer.acknowledge(buffer.end);
+  put(1_000);
+  t.equal(buffer.capacity, 4_096, 'not for little');
+  buffer.acknowledge(buffer.end);
+  put(200_000);
+  put(300_000);
+  buffer.acknowledge(buffer.end);
+  arena.allocate(512 * 1024);
+  t.equal(put(300_000), 300_000);
+  t.equal(buffer.capacity, 512 * 1024, 'there is no more');
+  t.end();
+});
+
 t.test('timers: in the order of their time, across the wrap, once', (t) => {
   fc.assert(
     fc.property(fc.integer(), fc.array(fc.tuple(fc.nat(20), fc.nat(1_000), fc.boolean()), { maxLength: 80 }), (start, steps) => {

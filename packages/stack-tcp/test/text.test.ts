@@ -27,6 +27,20 @@ t.test('ACKs: delayed by 40 ms, at once for the second full segment, one per bat
   );
 });
 
+for (const lends of [true, false])
+  t.test(`${lends ? 'much is acknowledged in the middle of a batch' : 'one ACK per batch, where nothing can leave earlier'}`, async (t) => {
+    const wire = new Wire({ lends });
+    const client = await new Client(wire).connect({ mss: 1_460, windowScale: 8 });
+    client.text(new Uint8Array(3_000)); // the ACK of it opens the whole window
+    const parts = Array.from({ length: 4 }, (_, i) => client.segment({ sequence: client.seq + i * 50_000, payload: new Uint8Array(50_000) }));
+    wire.feed(...parts.slice(0, 3));
+    t.strictSame(wire.drain(), []);
+    wire.feed(...parts.slice(3));
+    t.match(wire.drain(), lends ? [{ flags: FLAG.ack, acknowledgment: client.seq + 200_000 }] : []);
+    wire.feed(client.segment({ sequence: client.seq + 200_000, payload: new Uint8Array(20_000) }));
+    t.match(wire.flush(), [{ flags: FLAG.ack, acknowledgment: client.seq + 220_000 }]);
+  });
+
 t.test('out of order: an ACK at once for each, SACK blocks with the newest first, an ACK at once for what fills the gap', async (t) => {
   const wire = new Wire();
   const client = await new Client(wire).connect(SACK);
