@@ -64,6 +64,8 @@ const CHALLENGE_MS = 500;
 export interface SynFacts {
   /** Its sequence number. */
   readonly sequence: number;
+  /** Bytes of text that came with it: they are not kept (RFC 9293 section 3.10.7.2), but a refusal has to count them. */
+  readonly text: number;
   readonly window: number;
   readonly mss: number;
   readonly windowScale: number;
@@ -175,6 +177,9 @@ export class Connection extends Flow implements Timed {
   isTailProbeRepeat = false;
   isWindowProbeDue = false;
   persistBackoff = 0;
+  /** When the timer of a retransmission ran out last, while `hasTimedOut`. */
+  timedOutAt = 0;
+  hasTimedOut = false;
   /** Since when the peer leaves everything unanswered. */
   isStalled = false;
   stalledAt = 0;
