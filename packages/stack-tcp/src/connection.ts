@@ -14,6 +14,7 @@
  *
  * We are never the one that opens: states begin with SYN-RECEIVED, and an opening from both sides cannot happen.
  */
+import type { CancelSource } from '@nekit/core';
 import { IPV4_HEADER, IPV6_HEADER, TCP_HEADER } from '@nekit/core/ip';
 import type { Congestion } from './congestion/congestion.js';
 import { Cubic } from './congestion/cubic.js';
@@ -89,6 +90,8 @@ export class Connection extends Flow implements Timed {
   state: number = STATE.synReceived;
   failure: number = FAILURE.none;
   owner: Owner | null = null;
+  /** Of the request that it was: cancelled with the reason if it fails. */
+  signal: CancelSource | null = null;
 
   // What we send.
   readonly iss: number;
@@ -149,7 +152,7 @@ export class Connection extends Flow implements Timed {
 
   // Round trip, loss, congestion.
   readonly rtt = new RoundTrip();
-  readonly log = new TransmitLog();
+  readonly log: TransmitLog;
   readonly congestion: Congestion;
   mode: number = MODE.open;
   recoveryPoint = 0;
@@ -230,6 +233,7 @@ export class Connection extends Flow implements Timed {
     this.send.reset(this.sndNxt);
     this.receive = new ReceiveQueue(arena);
     this.receive.reset(this.rcvNxt);
+    this.log = new TransmitLog(env.ranges);
     this.log.reset(this.sndNxt);
     this.congestion = settings.congestion === 'cubic' ? new Cubic(this.mss) : new Reno(this.mss);
     this.heardAt = now;

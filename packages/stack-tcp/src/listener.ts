@@ -54,7 +54,6 @@ export class Listener implements PendingHost {
   readonly #pending = new Set<Pending>();
   readonly #halfOpen = new Set<Connection>();
   readonly #perSource = new Map<string, number>();
-  readonly #requests = new Map<Connection, Pending>();
   readonly #greylist = new Greylist();
   /** So many, pending and half open, are a crowd. */
   readonly #crowd: number;
@@ -172,9 +171,8 @@ export class Listener implements PendingHost {
   closed(c: Connection): void {
     this.#halfOpen.delete(c);
     this.#open--;
-    const pending = this.#requests.get(c);
-    this.#requests.delete(c);
-    if (pending !== undefined && c.failure !== FAILURE.none) pending.signal.cancel(errorOf(c));
+    if (c.failure !== FAILURE.none) c.signal?.cancel(errorOf(c));
+    c.signal = null;
   }
 
   /** Nothing more is answered. */
@@ -237,7 +235,7 @@ export class Listener implements PendingHost {
     const c = new Connection(env, pending, pending.syn, numbers.initial(clock()), numbers.timestampOffset(), host.now);
     this.#halfOpen.add(c);
     this.#open++;
-    this.#requests.set(c, pending);
+    c.signal = pending.signal;
     table.add(c);
     const opening = new Promise<Stream>((resolve, reject) => new TcpStream(host, c, { resolve, reject }));
     host.wake(c);
