@@ -8,6 +8,7 @@ import { Cubic } from '../dist/congestion/cubic.js';
 import { Reno } from '../dist/congestion/reno.js';
 import { connectionsAllowed } from '../dist/descriptors.js';
 import { tcpPlugin } from '../dist/index.js';
+import { RangePool } from '../dist/range-pool.js';
 import { ReceiveQueue } from '../dist/receive-queue.js';
 import { RoundTrip } from '../dist/rtt.js';
 import { SendBuffer } from '../dist/send-buffer.js';
@@ -32,7 +33,7 @@ t.test('the transmit log against one byte at a time', (t) => {
   const step = fc.record({ kind: fc.constantFrom('send', 'ack', 'sack', 'lost', 'again', 'all'), a: fc.nat(40), b: fc.nat(40) });
   fc.assert(
     fc.property(fc.integer(), fc.array(step, { maxLength: 80 }), (start, steps) => {
-      const log = new TransmitLog();
+      const log = new TransmitLog(new RangePool());
       log.reset(start);
       let una = 0;
       let nxt = 0;
