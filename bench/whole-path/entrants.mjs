@@ -9,12 +9,22 @@ import { PROXY } from './home.mjs';
 
 export const OURS = 'nekit-kernel';
 export const SING_BOX = 'sing-box';
+/** Our name server without a TUN. */
+export const SOCKET = 'nekit-kernel, by a socket';
 
 export const SERVER = { cipher: 'aes-256-gcm', password: 'a password of the bench', port: 8388 };
 /** Names under it are known to the server only. */
 export const DOMAIN = 'bench.test';
 
-/** @type {{ name: string, look: () => { version: string } | { missing: string }, command: (folder: string) => Promise<string[]> }[]} */
+/**
+ * @typedef {object} Entrant
+ * @property {string} name
+ * @property {string} [nameServer]   where it answers; without one it has a TUN, and answers wherever it is asked
+ * @property {() => { version: string } | { missing: string }} look
+ * @property {(folder: string) => Promise<string[]>} command
+ */
+
+/** @type {Entrant[]} */
 export const entrants = [
   {
     name: OURS,
@@ -51,6 +61,17 @@ export const entrants = [
       };
       await writeFile(file, JSON.stringify(config));
       return [singBox.file, 'run', '-c', file];
+    },
+  },
+  {
+    name: SOCKET,
+    nameServer: '127.0.0.1',
+    look: nekitVersion,
+    async command(folder) {
+      const file = join(folder, 'dns.yaml');
+      const dns = { enable: true, listen: '127.0.0.1:53', 'enhanced-mode': 'fake-ip', nameserver: ['rcode://refused'], 'fake-ip-store': false };
+      await writeFile(file, JSON.stringify({ plugins: ['dns'], 'log-level': 'error', dns }));
+      return [process.execPath, ...options.nodeFlags, builtCli, 'run', '-c', file];
     },
   },
 ];

@@ -2,26 +2,25 @@
 // server. nekit-kernel as its quick start runs it, beside sing-box with TUN and fake IPs. See bench/README.md. Needs root.
 //
 //   npm run bench:whole-path -- [--quick] [--rounds N] [--seconds N] [--peers nekit-kernel,sing-box] [--profile FOLDER]
-import { setTimeout as pause } from 'node:timers/promises';
 import { attempt } from '../entrants.mjs';
 import { told } from '../floors.mjs';
 import { options } from '../options.mjs';
-import { costs, lineOf, result, start, stop } from '../processes.mjs';
+import { costs, lineOf, start } from '../processes.mjs';
 import { digits, facts, ratio, table } from '../report.mjs';
 import { finish, inSetting, print } from '../setting.mjs';
 import { medianOf, pairedRatio } from '../statistics.mjs';
-import { DOMAIN, entrants as known, OURS, SING_BOX, serverCommand } from './entrants.mjs';
-import { makeHome, NAME_SERVER, setUpOutside, TARGET } from './home.mjs';
-
-const NAMES = 256;
-const READY_MS = 20_000;
+import { entrants as known, OURS, SING_BOX, SOCKET, serverCommand } from './entrants.mjs';
+import { makeHome, setUpOutside, TARGET } from './home.mjs';
+import { Running, WARM_SECONDS } from './running.mjs';
 
 /** What the generator does between the names and the seconds; port 0: only questions. */
 const TESTS = [
-  { label: 'whole path, 64 at a time', parallel: 64, connects: true, least: 1 },
+  { label: 'whole path, 64 at a time', parallel: 64, connects: true, least: { [SING_BOX]: 1 } },
   { label: 'whole path, one at a time', parallel: 1, connects: true },
-  { label: 'fake answers, 64 at a time', parallel: 64, connects: false },
+  { label: 'fake answers, 64 at a time', parallel: 64, connects: false, least: { [SOCKET]: 0.8 } },
 ];
+
+const FIGURES = ['rate', 'p50', 'p99', 'cpuUs'];
 
 await inSetting(import.meta.url, async ({ load, folder, outcome, refused }) => {
   if (!options.inNamespace) throw new Error('needs root, for namespaces with TUNs');
@@ -40,50 +39,30 @@ await inSetting(import.meta.url, async ({ load, folder, outcome, refused }) => {
   server.child.stdout.resume();
   const running = [];
   for (const [index, entrant] of chosen.entries()) {
-    const one = await attempt(outcome, `${entrant.name}, start`, () => startIn(index, entrant, { load, folder, port }));
-    if (one !== null) running.push(one);
+    const one = new Running(entrant, await makeHome(index), { load, folder, port });
+    if ((await attempt(outcome, `${entrant.name}, start`, () => one.start().then(() => true))) !== null) running.push(one);
   }
-  for (const test of TESTS) await rounds({ test, load, port, running, server, outcome });
-  for (const { process, home } of running) {
-    await stop(process);
-    await home.close();
-  }
-  print(`\n${render(outcome, running)}\n`);
+  for (const test of TESTS) await rounds({ test, running, server, outcome });
+  for (const one of running) await one.close();
+  print(`\n${render(outcome)}\n`);
   const verdicts = judge(outcome);
   await finish(outcome, verdicts, told(verdicts));
 });
 
-async function startIn(index, entrant, { load, folder, port }) {
-  const home = await makeHome(index);
-  const command = home.inside(await entrant.command(folder));
-  const process = start(command, { env: { ...globalThis.process.env, XDG_CACHE_HOME: folder } });
-  process.child.stdout.resume();
-  // Until a first connection has come through.
-  for (const end = performance.now() + READY_MS; ; ) {
-    const one = await result(home.inside([load, 'names', NAME_SERVER, DOMAIN, '1', port, '1', '1']), READY_MS).catch((error) => error);
-    if (one.names > 0) return { name: entrant.name, home, process };
-    if (process.child.exitCode !== null) throw new Error(`it ended with ${process.child.exitCode}: ${process.said()}`);
-    if (performance.now() > end) throw new Error(`nothing comes through: ${JSON.stringify(one.failures ?? one.message)} ${process.said()}`);
-    await pause(200);
-  }
-}
-
-async function rounds({ test, load, port, running, server, outcome }) {
+async function rounds({ test, running: all, server, outcome }) {
+  const running = all.filter((one) => one.takesPart(test));
   print(`# ${test.label}: warm-up and ${options.rounds} rounds of ${options.seconds} s`);
   const sheet = {};
   outcome.tests[test.label] = { label: test.label, peers: sheet };
-  const run = ({ home }, seconds) => {
-    const target = test.connects ? port : '0';
-    return result(home.inside([load, 'names', NAME_SERVER, DOMAIN, String(NAMES), target, String(test.parallel), String(seconds)]), (seconds + 30) * 1000);
-  };
-  for (const one of running) await attempt(outcome, `warm-up: ${one.name}, ${test.label}`, () => run(one, 1));
+  for (const one of running) await attempt(outcome, `warm-up: ${one.name}, ${test.label}`, () => one.load(test, WARM_SECONDS));
   for (let round = 0; round < options.rounds; round++) {
     for (let turn = 0; turn < running.length; turn++) {
       const one = running[(turn + round) % running.length];
       sheet[one.name] ??= [];
       sheet[one.name][round] = await attempt(outcome, `${one.name}, ${test.label}`, async () => {
+        await one.refresh(test);
         const [before, servers] = [await costs(one.process.pid), await costs(server.pid)];
-        const figures = await run(one, options.seconds);
+        const figures = await one.load(test, options.seconds);
         const [after, served] = [await costs(one.process.pid), await costs(server.pid)];
         if (figures.failed > 0) outcome.problems.push(`${one.name}, ${test.label}: ${figures.failed} failed: ${JSON.stringify(figures.failures)}`);
         const each = (from, to) => ((to.cpuMs - from.cpuMs) * 1000) / figures.names;
@@ -93,29 +72,32 @@ async function rounds({ test, load, port, running, server, outcome }) {
   }
 }
 
-function render({ tests }, running) {
+function render({ tests }) {
   return Object.values(tests)
     .flatMap(({ label, peers }) => [
       label,
       table(
         ['', 'per second', 'p50 ms', 'p99 ms', 'CPU us each', 'server us', 'RSS MiB'],
-        running.map(({ name }) => {
-          const all = peers[name];
+        Object.entries(peers).map(([name, all]) => {
           const places = { rate: 0, p50: 2, p99: 2, cpuUs: 0, serverUs: 0 };
           return [name, ...Object.entries(places).map(([figure, count]) => digits(medianOf(all, figure), count)), digits(medianOf(all, 'rss') / 1024, 0)];
         }),
       ),
-      `${OURS} / ${SING_BOX}: ${['rate', 'p50', 'p99', 'cpuUs'].map((figure) => `${figure} ${ratio(pairedRatio(peers[OURS], peers[SING_BOX], figure))}`).join(', ')}`,
+      ...Object.keys(peers)
+        .filter((name) => name !== OURS)
+        .map((name) => `${OURS} / ${name}: ${FIGURES.map((figure) => `${figure} ${ratio(pairedRatio(peers[OURS], peers[name], figure))}`).join(', ')}`),
     ])
     .join('\n\n');
 }
 
 function judge({ tests, versions }) {
-  return TESTS.filter(({ least }) => least !== undefined).map(({ label, least }) => {
-    const { peers } = tests[label];
-    const value = pairedRatio(peers[OURS], peers[SING_BOX], 'rate');
-    const why = peers[SING_BOX] === undefined ? versions[SING_BOX] : 'no figures, see PROBLEM';
-    if (Number.isNaN(value)) return { ok: null, text: `${label}: against ${SING_BOX} (${why})`, peer: SING_BOX, why };
-    return { ok: value >= least, text: `${label}: ${value.toFixed(2)}x ${SING_BOX} per second (at least ${least}x)` };
-  });
+  return TESTS.flatMap(({ label, least = {} }) =>
+    Object.entries(least).map(([name, times]) => {
+      const { peers } = tests[label];
+      const value = pairedRatio(peers[OURS], peers[name], 'rate');
+      const why = peers[name] === undefined ? versions[name] : 'no figures, see PROBLEM';
+      if (Number.isNaN(value)) return { ok: null, text: `${label}: against ${name} (${why})`, peer: name, why };
+      return { ok: value >= times, text: `${label}: ${value.toFixed(2)}x ${name} per second (at least ${times}x)` };
+    }),
+  );
 }

@@ -68,7 +68,10 @@ const { name, family, port, flights, answers } = JSON.parse(process.argv[1]);
 const report = { to: '', from: [], sizes: [], error: null };
 const begin = performance.now();
 const socket = require('node:dgram').createSocket('udp' + family);
+let ended = false;
 const end = (error) => {
+  if (ended) return;
+  ended = true;
   if (error) report.error = error.code ?? error.message;
   report.ms = performance.now() - begin;
   process.stdout.write(JSON.stringify(report), () => process.exit());
@@ -79,7 +82,7 @@ const next = () => {
   const flight = flights.shift();
   if (flight === undefined) return end();
   due = flight.length * answers;
-  for (const size of flight) socket.send(Buffer.alloc(size, 7));
+  for (const size of flight) socket.send(Buffer.alloc(size, 7), (error) => error && end(error));
 };
 socket.on('error', end).on('message', (message, { address }) => {
   report.from.push(address);

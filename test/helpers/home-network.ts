@@ -4,7 +4,7 @@
  *   client ── lan ── gateway ── wan ── internet: proxy, name servers, web server
  *
  * The name server that the home is given knows the proxy and what lies under direct.test; of all other names it tells an address where nobody is, so that whoever asks it for
- * them goes wrong. The one that the proxy asks knows all.
+ * them goes wrong. The one that the proxy asks knows what lies under far.test, and under six.test, which has IPv6 only.
  */
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -65,7 +65,7 @@ export async function makeHomeNetwork(): Promise<HomeNetwork> {
   nameServer.stderr?.on('data', (part: Buffer) => {
     asked += part.toString();
   });
-  await startDnsmasq(internet, NAME_SERVER_OF_PROXY, [`/test/${WEB}`, `/test/${WEB_6}`, `/v6.far.test/${WEB_6}`]);
+  await startDnsmasq(internet, NAME_SERVER_OF_PROXY, [`/far.test/${WEB}`, `/far.test/${WEB_6}`, `/six.test/${WEB_6}`]);
   const reports: PageReport[] = [];
   await startServers(internet, reports);
   const capture = join(folder.path, 'wan.pcap');

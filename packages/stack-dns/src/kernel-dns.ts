@@ -24,6 +24,9 @@ interface Active {
   readonly limit: RateLimit;
 }
 
+/** Real addresses whose names are remembered. */
+const MAX_REAL_NAMES = 8_192;
+
 /** Ranges of fake addresses that are remembered when they are in force no more. */
 const MAX_FORMER = 8;
 
@@ -45,6 +48,8 @@ export class KernelDns implements Answerer, FakeIpTable {
   #active: readonly Active[] = [];
   /** Of pools that there were: their addresses stand for nothing any more. */
   #former: readonly AddressRange[] = [];
+  /** By real address, those that were told last behind the others. */
+  readonly #realNames = new Map<string, string>();
   #pool: FakeIpPool | null = null;
   #opening: Promise<void> = Promise.resolve();
 
@@ -73,6 +78,23 @@ export class KernelDns implements Answerer, FakeIpTable {
   /** Those of ranges that were in force before, too: clients remember them for a while, and nobody else is there. */
   contains(address: string): boolean {
     return this.fakes?.contains(address) === true || this.#former.some((range) => range.contains(address));
+  }
+
+  realNameOf(address: string): string | null {
+    return this.#realNames.get(address) ?? null;
+  }
+
+  /** A client was told that a name has these addresses. */
+  learn(name: string, addresses: readonly string[]): void {
+    const names = this.#realNames;
+    for (const address of addresses) {
+      names.delete(address);
+      names.set(address, name);
+    }
+    for (const oldest of names.keys()) {
+      if (names.size <= MAX_REAL_NAMES) break;
+      names.delete(oldest);
+    }
   }
 
   hold(address: string, recycled: () => void): () => void {

@@ -8,6 +8,8 @@ export interface FakeIpTable {
   domainOf(address: string): string | null;
   /** Whether it lies in the range: then it is a fake address, known or not. */
   contains(address: string): boolean;
+  /** The name that a client was last told a real address for; null: nobody was. */
+  realNameOf(address: string): string | null;
   /**
    * Somebody uses a fake address: until the returned function is called it stands for its name, unless all addresses are used like that. Then `recycled` runs, once:
    * from here on it stands for another name.

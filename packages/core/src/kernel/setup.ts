@@ -110,7 +110,7 @@ export class Setup implements Checked {
     this.adapters = adapters;
     this.#sections = new SectionSet(host.registry);
     try {
-      this.#sections.create(config, { adapters, known, cacheFolder, warn, get });
+      this.#sections.create(config, { adapters, known, cacheFolder, warn, get, router: () => this.router });
       const resolver = this.#sections.resolver ?? system;
       this.resolver = resolver;
       const routes = buildRoutes(config.rules, known);

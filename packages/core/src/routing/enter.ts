@@ -8,7 +8,12 @@ import type { SessionRecord } from './session-table.js';
 /** The session with the name that its fake address stands for; itself where there is nothing to do; null: the address stands for nothing, and nobody is there. */
 export function enter(session: Session, { fakes, router }: Pick<Routing, 'fakes' | 'router'>): Session | null {
   const { host, port } = session.destination;
-  if (fakes?.contains(host) !== true || router.claim(session) !== null) return session;
+  if (fakes === null || router.claim(session) !== null) return session;
+  if (!fakes.contains(host)) {
+    // The address stays; rules see the name that it was looked up for.
+    const sniffed = session.sniffed === undefined ? fakes.realNameOf(host) : null;
+    return sniffed === null ? session : { ...session, sniffed };
+  }
   const name = fakes.domainOf(host);
   return name === null ? null : { ...session, destination: { host: name, port } };
 }

@@ -9,6 +9,7 @@ import { systemClock } from '../net/clock.js';
 import { NekitError } from '../net/errors.js';
 import type { Events } from '../net/events.js';
 import type { Hosts } from '../net/hosts.js';
+import type { Resolver } from '../net/resolver.js';
 import type { Session } from '../net/session.js';
 import { TimerWheel } from '../net/timer-wheel.js';
 import { both, isDetour, judgementOf } from '../rule/addresses.js';
@@ -86,6 +87,8 @@ interface Walk {
   readonly session: Session;
   readonly facts: SessionFacts;
   readonly trace: Trace | null;
+  /** Nothing is counted or told. */
+  readonly isQuiet: boolean;
   /** Every rule by itself, because somebody wants to know of each. */
   readonly each: boolean;
   /** Lists of `sub-rules` that were entered. */
@@ -135,14 +138,24 @@ export class Router {
 
   /** The same, and notes down what was done instead of emitting events and counting. */
   evaluate(session: Session, trace: Trace | null): Decision | Promise<Decision> {
+    return this.#run(session, trace, false, this.#sources);
+  }
+
+  /** The same for who only wants to know: nothing is counted or told. `resolver`: in place of the router's. */
+  preview(session: Session, resolver?: Resolver): Decision | Promise<Decision> {
+    return this.#run(session, null, true, resolver === undefined ? this.#sources : { ...this.#sources, resolver });
+  }
+
+  #run(session: Session, trace: Trace | null, isQuiet: boolean, sources: FactSources): Decision | Promise<Decision> {
     const claimed = this.claim(session);
     if (claimed !== null) {
-      if (trace === null) this.#tell(session, claimed.rule?.text ?? null, -1, claimed.adapter);
-      else trace.tried.push({ rule: claimed.rule?.text ?? '', index: -1, verdict: 'match', ms: 0 });
+      if (trace !== null) trace.tried.push({ rule: claimed.rule?.text ?? '', index: -1, verdict: 'match', ms: 0 });
+      else if (!isQuiet) this.#tell(session, claimed.rule?.text ?? null, -1, claimed.adapter);
       return claimed;
     }
-    const facts = new SessionFacts(session, this.#sources, trace === null ? null : trace.lookups);
-    const walk: Walk = { session, facts, trace, each: trace !== null || this.#events.wants('rule.missed'), entered: 0 };
+    const facts = new SessionFacts(session, sources, trace === null ? null : trace.lookups);
+    const each = trace !== null || (!isQuiet && this.#events.wants('rule.missed'));
+    const walk: Walk = { session, facts, trace, isQuiet, each, entered: 0 };
     const found = this.#byRules ? this.#walk(this.#rules, 0, true, walk) : null;
     return found instanceof Promise ? found.then((decision) => decision ?? this.#last(walk)) : (found ?? this.#last(walk));
   }
@@ -273,7 +286,7 @@ export class Router {
       return this.#walk(sub, 0, judgement, walk);
     }
     if (usable) return this.#decide(entry, adapter, judgement, walk);
-    if (walk.trace === null && this.#events.wants('rule.missed'))
+    if (walk.trace === null && !walk.isQuiet && this.#events.wants('rule.missed'))
       this.#events.emit('rule.missed', { session: walk.session.id, rule: entry.route.text, index: entry.index });
     return null;
   }
@@ -285,17 +298,17 @@ export class Router {
     return adapter ?? null;
   }
 
-  #decide(entry: Entry, adapter: Adapter, judgement: Judgement, { session, facts, trace }: Walk): Decision {
+  #decide(entry: Entry, adapter: Adapter, judgement: Judgement, { session, facts, trace, isQuiet }: Walk): Decision {
     const addresses = typeof judgement === 'boolean' ? facts.judged() : judgement;
-    if (trace === null) {
+    if (trace === null && !isQuiet) {
       entry.hits++;
       this.#tell(session, entry.route.text, entry.index, adapter);
     }
     return addresses === null && entry.plain?.adapter === adapter ? entry.plain : { adapter, rule: entry.route, index: entry.index, addresses };
   }
 
-  #last({ session, facts, trace }: Walk): Decision {
-    if (trace === null) this.#tell(session, null, -1, this.#fallback.adapter);
+  #last({ session, facts, trace, isQuiet }: Walk): Decision {
+    if (trace === null && !isQuiet) this.#tell(session, null, -1, this.#fallback.adapter);
     const addresses = facts.judged();
     return addresses === null ? this.#fallback : { ...this.#fallback, addresses };
   }

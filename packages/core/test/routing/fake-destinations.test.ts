@@ -36,6 +36,9 @@ class Fakes implements FakeIpTable {
   contains(address: string): boolean {
     return address.startsWith('198.18.0.');
   }
+  realNameOf(address: string): string | null {
+    return address === '192.0.2.200' ? 'real.example' : null;
+  }
   hold(address: string, recycled: () => void): () => void {
     this.held.set(address, recycled);
     return () => this.held.delete(address);
@@ -159,6 +162,8 @@ void t.test('what is claimed keeps its address, and goes by no rule', async (t) 
   const asked = testSession({ destination: at('198.18.0.99', 53) });
   t.equal(enter(asked, routing), asked);
   t.equal(enter(testSession({ destination: at('198.18.0.99', 54) }), routing), null);
+  t.match(enter(testSession({ destination: at('192.0.2.200', 54) }), routing), { sniffed: 'real.example', destination: at('192.0.2.200', 54) });
+  t.match(enter(testSession({ destination: at('192.0.2.200', 54), sniffed: 'seen.example' }), routing), { sniffed: 'seen.example' });
   t.match(await routing.router.route(asked), { adapter: { tag: 'DNS' }, rule: { text: 'CLAIM' } });
   t.match(await routing.router.route(testSession({ destination: at('a.example', 54) })), { adapter: { tag: 'DIRECT' } });
   t.equal(enter(testSession({ destination: at('a.example') }), { ...routing, fakes: null })?.destination.host, 'a.example');

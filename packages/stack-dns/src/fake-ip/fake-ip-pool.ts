@@ -18,7 +18,7 @@ export interface FakeIpOptions {
   readonly warn?: (message: string) => void;
 }
 
-export class FakeIpPool implements FakeIpTable {
+export class FakeIpPool implements Omit<FakeIpTable, 'realNameOf'> {
   readonly range4: AddressRange;
   readonly range6: AddressRange | null;
   /** Equal for pools whose numbers mean the same addresses. */
