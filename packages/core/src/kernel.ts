@@ -238,7 +238,9 @@ class RunningKernel implements Kernel {
   async explain(input: ExplainInput): Promise<Explanation> {
     const setup = this.#setup;
     await setup.load(this.#loadSignal);
-    return explain(input, setup.router);
+    const { host, port } = input.destination;
+    const name = this.#routing.fakes?.domainOf(host) ?? null;
+    return explain(name === null ? input : { ...input, destination: { host: name, port } }, setup.router);
   }
 
   sessions(): readonly SessionInfo[] {

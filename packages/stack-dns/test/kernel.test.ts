@@ -369,6 +369,8 @@ void t.test('a TUN: dns-hijack in its section, what is claimed, what is refused'
   const answer = parsePacket(packets[0] ?? new Uint8Array(0));
   assert.ok(answer?.kind === 'udp');
   t.match(said(answer.payload), [/^A 198\.18\./]);
+  const fake = said(answer.payload)[0]?.slice(2) ?? '';
+  t.equal((await kernel.explain({ network: 'tcp', destination: { host: fake, port: 443 } })).destination, 'a.example:443', 'explained as what it stands for');
   await kernel.reload(config([]));
   t.equal(await way('8.8.8.8', 53), null, 'off');
   t.equal(await way('198.18.0.2', 53), 'DNS-HIJACK', 'the networks of the device are ours all the same');

@@ -73,12 +73,12 @@ export class Route {
    * proxy without UDP is asked by TCP, where UDP would be passed on to the next rule, and perhaps go directly.
    */
   async way(network: 'tcp' | 'udp', signal: Cancel): Promise<ServerWay> {
-    const { adapter, wayOf } = this.#context;
+    const { wayOf } = this.#context;
     const session = sessionTo(this.endpoint, network, signal);
     const base = { session, signal };
     if (this.#adapter !== null || wayOf === null) {
       const addresses = this.#adapter === null && this.#isNamed ? await this.#bootstrap(signal) : null;
-      return { adapter: adapter(this.#adapter), options: addresses === null ? base : { ...base, addresses } };
+      return { adapter: this.#context.adapter(this.#adapter), options: addresses === null ? base : { ...base, addresses } };
     }
     const found = await wayOf({ ...session, network: 'tcp' }, { resolve: (_name, _family, cancel) => this.#bootstrap(cancel) });
     const addresses = found.addresses ?? (found.leaf.type === 'direct' && this.#isNamed ? await this.#bootstrap(signal) : null);
