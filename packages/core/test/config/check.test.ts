@@ -91,7 +91,7 @@ const EXACT: readonly [text: string, ...problems: string[]][] = [
   ],
   [
     'listeners: [{ name: a, type: shadowsocks, port: 1 }]\n',
-    'c.yaml:1:30 error: there is no listener type "shadowsocks": it comes with a plugin: npm install @nekit/adapter-shadowsocks, and add "ss" to plugins Known types: mixed, http, socks, pipe\n    type: shadowsocks',
+    'c.yaml:1:30 error: there is no listener type "shadowsocks": it comes with a plugin: npm install @nekit/adapter-shadowsocks, and add "ss" to plugins. Known types: mixed, http, socks, pipe\n    type: shadowsocks',
   ],
   ['listeners: [{ type: http }]\n', 'c.yaml:1:13 error: "name" is missing', 'c.yaml:1:13 error: "port" is missing'],
   ['listeners: [{ name: a, type: http, port: 1, lisen: 1 }]\n', 'c.yaml:1:45 warning: "lisen" is no key of a listener. Did you mean "listen"?'],
