@@ -125,6 +125,9 @@ class RunningKernel implements Kernel {
       get generation() {
         return kernel.#generation;
       },
+      get sniffer() {
+        return kernel.#setup.sniffer;
+      },
       get timeouts() {
         return timeouts();
       },
@@ -222,7 +225,7 @@ class RunningKernel implements Kernel {
   async explain(input: ExplainInput): Promise<Explanation> {
     const setup = this.#setup;
     await setup.load(this.#loadSignal);
-    return explain(input, setup.router);
+    return explain(input, setup.router, setup.sniffer);
   }
 
   sessions(): readonly SessionInfo[] {

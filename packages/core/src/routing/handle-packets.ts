@@ -5,15 +5,20 @@
  *   client conn ── peer ──> link ──┐
  *                  peer ──> link ──┴─> flow (adapter A) <──relayPackets──> A's PacketConn
  *                  peer ──> link ────> flow (adapter B) <──relayPackets──> B's PacketConn
+ *
+ * A peer whose first datagrams have shown a name that takes its place (`sniffer:` with override-destination) has a flow to itself: what comes back comes from whatever address
+ * the name has there, and the client waits for the one that it sent to.
  */
 import type { Adapter } from '../adapter/adapter.js';
 import type { Endpoint } from '../net/endpoint.js';
 import { type NetError, toNetError } from '../net/errors.js';
 import type { Datagram, PacketConn } from '../net/packet-conn.js';
-import { PacketQueue } from '../net/packet-queue.js';
 import { relayPackets } from '../net/relay-packets.js';
 import type { Session } from '../net/session.js';
-import { dialWith, notCarried, type Routing, takeWay, type Way } from './routing.js';
+import type { PacketSniff } from '../sniff/packet-sniff.js';
+import type { Sighting } from '../sniff/sniffer.js';
+import { copyDatagram, FlowConn, type Override } from './flow-conn.js';
+import { dialWith, learn, notCarried, type Routing, takeWay, type Way } from './routing.js';
 import type { Decision } from './rule-list.js';
 import type { SessionRecord } from './session-table.js';
 import type { PacketRequest } from './stream-request.js';
@@ -37,7 +42,7 @@ const REFUSED_FOR = 1_000;
 
 /** Where one peer's datagrams go. */
 type Link =
-  | { readonly state: 'routing'; readonly waiting: Datagram[] }
+  | { readonly state: 'routing'; readonly waiting: Datagram[]; readonly sniff: PacketSniff<Sighting | null> | null }
   | { readonly state: 'carried'; readonly flow: FlowConn; readonly addresses: readonly string[] | null }
   | { readonly state: 'refused'; readonly until: number };
 
@@ -47,7 +52,10 @@ class Association {
   readonly #client: PacketConn;
   readonly #links = new Map<Endpoint, Link>();
   readonly #flows = new Map<Adapter, FlowConn>();
+  /** Of one peer each. */
+  readonly #ownFlows = new Set<FlowConn>();
   #first = true;
+  #isOver = false;
 
   constructor(request: PacketRequest, routing: Routing) {
     this.#request = request;
@@ -59,14 +67,17 @@ class Association {
     for (let datagrams = await this.#client.receive(); datagrams !== null; datagrams = await this.#client.receive()) {
       for (const datagram of datagrams) this.#forward(datagram);
     }
-    for (const flow of [...this.#flows.values()]) flow.close(this.#client.error ?? undefined);
+    this.#isOver = true;
+    for (const link of this.#links.values()) if (link.state === 'routing') link.sniff?.stop();
+    for (const flow of [...this.#flows.values(), ...this.#ownFlows]) flow.close(this.#client.error ?? undefined);
   }
 
   #forward(datagram: Datagram): void {
     const link = this.#links.get(datagram.peer);
     if (link?.state === 'carried') link.flow.put(datagram, link.addresses);
     else if (link?.state === 'routing') {
-      if (link.waiting.length < MAX_WAITING) link.waiting.push(copy(datagram));
+      if (link.waiting.length < MAX_WAITING) link.waiting.push(copyDatagram(datagram));
+      link.sniff?.add(datagram.bytes);
     } else if (link === undefined || link.until <= this.#routing.timers.now()) {
       void this.#route(datagram);
     }
@@ -75,20 +86,28 @@ class Association {
   /** Routes a new peer and joins it to its adapter's flow, which it opens if need be. */
   async #route(datagram: Datagram): Promise<void> {
     const { peer } = datagram;
-    const waiting = [copy(datagram)];
-    this.#remember(peer, { state: 'routing', waiting });
+    const waiting = [copyDatagram(datagram)];
     const { request, routing } = { request: this.#request, routing: this.#routing };
-    const session: Session = this.#first ? request.session : { ...request.session, id: routing.sessions.nextId(), requested: peer, destination: peer };
+    const isFirst = this.#first;
     this.#first = false;
+    const session: Session = isFirst ? request.session : { ...request.session, id: routing.sessions.nextId(), requested: peer, destination: peer };
+    const sniff = this.#sniffFor(session);
+    this.#remember(peer, { state: 'routing', waiting, sniff });
+    let sighting: Sighting | null = null;
     let decision: Decision;
     try {
-      decision = await routing.router.route(session);
+      sniff?.add(datagram.bytes);
+      if (sniff !== null) sighting = await sniff.done;
+      decision = await routing.router.route(sighting === null ? session : learn(sighting, routing));
     } catch (error) {
       this.#remember(peer, this.#refused());
-      if (session === request.session) request.reject(toNetError(error)); // the client is leaving: nothing else ends routing
+      if (isFirst) request.reject(toNetError(error)); // the client is leaving: nothing else ends routing
       return;
     }
-    const flow = this.#flows.get(decision.adapter) ?? this.#open(session, decision);
+    if (this.#isOver) return;
+    const known = sighting?.session ?? session;
+    const override = known.destination === session.destination ? null : { from: peer, to: known.destination };
+    const flow = this.#flowFor(known, decision, override, isFirst);
     if (flow === null) {
       this.#remember(peer, this.#refused());
       return;
@@ -97,17 +116,28 @@ class Association {
     for (const held of waiting) flow.put(held, decision.addresses);
   }
 
-  #open(session: Session, decision: Decision): FlowConn | null {
-    if (this.#flows.size >= MAX_FLOWS) return null;
-    const flow = new FlowConn(this.#client);
-    this.#flows.set(decision.adapter, flow);
+  /** null: the peer is routed by what is known of it. */
+  #sniffFor(session: Session): PacketSniff<Sighting | null> | null {
+    const { sniffer, timeouts, timers } = this.#routing;
+    const candidates = sniffer?.candidates(session) ?? null;
+    return sniffer === null || candidates === null ? null : sniffer.lookAtPackets(session, candidates, timeouts.sniff, timers);
+  }
+
+  /** null: there are too many. */
+  #flowFor(session: Session, decision: Decision, override: Override | null, isFirst: boolean): FlowConn | null {
+    const shared = override === null ? this.#flows.get(decision.adapter) : undefined;
+    if (shared !== undefined) return shared;
+    if (this.#flows.size + this.#ownFlows.size >= MAX_FLOWS) return null;
+    const flow = new FlowConn(this.#client, override);
+    if (override === null) this.#flows.set(decision.adapter, flow);
+    else this.#ownFlows.add(flow);
     const record = this.#routing.sessions.open(session);
-    void this.#carry(flow, record, takeWay(record, decision));
+    void this.#carry(flow, record, takeWay(record, decision), isFirst);
     return flow;
   }
 
   /** One adapter's flow, from dial to end: one session. Afterwards its peers are routed anew. */
-  async #carry(flow: FlowConn, record: SessionRecord, way: Way): Promise<void> {
+  async #carry(flow: FlowConn, record: SessionRecord, way: Way, isFirst: boolean): Promise<void> {
     const { events, timers, timeouts } = this.#routing;
     const { packet } = way.adapter;
     let error: NetError | null;
@@ -122,10 +152,10 @@ class Association {
     } catch (thrown) {
       error = toNetError(thrown);
       flow.close(error);
-      if (record.session === this.#request.session) this.#request.reject(error);
+      if (isFirst) this.#request.reject(error);
     }
     record.close(error);
-    this.#flows.delete(way.adapter);
+    if (!this.#ownFlows.delete(flow)) this.#flows.delete(way.adapter);
     for (const [peer, link] of this.#links) {
       if (link.state !== 'carried' || link.flow !== flow) continue;
       if (carried) this.#links.delete(peer);
@@ -145,42 +175,5 @@ class Association {
       }
     }
     this.#links.set(peer, link);
-  }
-}
-
-/** The bytes are lent to us until the next receive; what waits needs its own. */
-function copy(datagram: Datagram): Datagram {
-  return { ...datagram, bytes: Uint8Array.from(datagram.bytes) };
-}
-
-/** The client's association as one flow sees it: only its peers' datagrams, and the way back to the client. */
-class FlowConn implements PacketConn {
-  readonly #client: PacketConn;
-  readonly #queue = new PacketQueue();
-  #error: NetError | null = null;
-
-  constructor(client: PacketConn) {
-    this.#client = client;
-  }
-
-  get error(): NetError | null {
-    return this.#error;
-  }
-
-  put(datagram: Datagram, addresses: readonly string[] | null): void {
-    this.#queue.put(addresses === null ? copy(datagram) : { ...copy(datagram), addresses });
-  }
-
-  receive(): Promise<readonly Datagram[] | null> {
-    return this.#queue.take();
-  }
-
-  send(datagrams: readonly Datagram[]): number {
-    return this.#client.send(datagrams);
-  }
-
-  close(error?: NetError): void {
-    this.#error ??= error ?? null;
-    this.#queue.end();
   }
 }
