@@ -36,7 +36,8 @@ Exit code: 0 without errors, 1 with errors, 2 if the command line is wrong.`,
       --udp            a UDP flow instead of a TCP connection
       --source IP      the client's address, for rules that look at it
       --sniffed NAME   the name that the sniffer would find
-      --json           { destination, sniffed, sniffer, adapter, chain, rule, tried, lookups, addresses, ms }`,
+      --json           { destination, sniffed, sniffer, adapter, chain, rule, tried, lookups,
+                         addresses, ms }`,
   },
   rules: {
     line: 'tell what is in a list of rules (rule-providers), and what in it is wrong',
