@@ -145,30 +145,20 @@ Step Flow::pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splic
     if (got == 0) continue;
     auto length = static_cast<size_t>(got);
     share += length;
-    if (!plain) {
-      const uint8_t* bytes = scratch.bytes.data();
-      bool opened = true;
-      if (way.from->codec != nullptr) {
-        scratch.opened.clear();
-        opened = way.from->codec->open(bytes, length, scratch.opened);
-        bytes = scratch.opened.data();
-        length = scratch.opened.size();
-      }
-      // What could be opened before an error is good, and goes on; the error then ends it.
-      if (length > 0 && !seal(way, bytes, length)) return failed(kEndSealed, *way.to, scratch.pipes);
-      if (opened) continue;
-      flush(way);
-      return failed(kEndSealed, *way.from, scratch.pipes);
+    const uint8_t* bytes = scratch.bytes.data();
+    bool opened = true;
+    if (way.from->codec != nullptr) {
+      scratch.opened.clear();
+      opened = way.from->codec->open(bytes, length, scratch.opened);
+      bytes = scratch.opened.data();
+      length = scratch.opened.size();
     }
-    const ptrdiff_t put = send(*way.to, scratch.bytes.data(), length);
-    if (put < 0 && put != -EAGAIN) return failed(static_cast<int>(-put), *way.to, scratch.pipes);
-    const size_t gone = put < 0 ? 0 : static_cast<size_t>(put);
-    count(way, gone);
-    if (gone < length) {
-      way.pending.assign(scratch.bytes.data() + gone, scratch.bytes.data() + length);
-      way.sent = 0;
-      way.payload = length - gone;
+    // What could be opened before an error is good, and goes on; the error then ends it.
+    if (length > 0) {
+      const int put = forward(way, bytes, length, scratch);
+      if (put != 0 && opened) return failed(put, *way.to, scratch.pipes);
     }
+    if (!opened) return failed(kEndSealed, *way.from, scratch.pipes);
   }
 }
 
@@ -176,6 +166,31 @@ Step Flow::pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splic
 Step Flow::wait(Way& way, PipePool& pipes) {
   if (way.pipe != nullptr && way.pipe->filled == 0) pipes.give(std::move(way.pipe));
   return Step::kWait;
+}
+
+// Sends plain bytes in the form that `to` wants, while nothing is pending: what the socket does not take is then. 0, or why it ended.
+int Flow::forward(Way& way, const uint8_t* plain, size_t length, RelayScratch& scratch) {
+  const uint8_t* bytes = plain;
+  size_t size = length;
+  if (Codec* codec = way.to->codec.get(); codec != nullptr) {
+    scratch.sealed.clear();
+    codec->seal(plain, length, scratch.sealed);
+    if (codec->error() != nullptr) return kEndSealed;
+    bytes = scratch.sealed.data();
+    size = scratch.sealed.size();
+  }
+  const ptrdiff_t put = send(*way.to, bytes, size);
+  if (put < 0 && put != -EAGAIN) return static_cast<int>(-put);
+  const size_t gone = put < 0 ? 0 : static_cast<size_t>(put);
+  // Of sealed bytes nothing counts before all are gone.
+  const size_t counted = gone == size ? length : way.to->codec != nullptr ? 0 : gone;
+  if (counted > 0) count(way, counted);
+  if (gone < size) {
+    way.pending.assign(bytes + gone, bytes + size);
+    way.sent = 0;
+    way.payload = length - counted;
+  }
+  return 0;
 }
 
 // Puts plain bytes, or the prologue alone, into what is pending, in the form that `to` wants. false: its codec failed.

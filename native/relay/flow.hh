@@ -17,6 +17,7 @@ struct RelayScratch {
   RelayScratch();
   std::vector<uint8_t> bytes;
   std::vector<uint8_t> opened;
+  std::vector<uint8_t> sealed;
   PipePool pipes;
 };
 
@@ -101,6 +102,7 @@ class Flow {
   static bool waits(const Conn& conn) { return conn.codec != nullptr && conn.codec->prologuePending(); }
 
   Step pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splice, int64_t now);
+  int forward(Way& way, const uint8_t* plain, size_t length, RelayScratch& scratch);
   bool seal(Way& way, const uint8_t* plain, size_t length);
   void sealFirst(Way& way, const uint8_t* plain, size_t length);
   Step wait(Way& way, PipePool& pipes);

@@ -10,7 +10,7 @@ namespace {
 // /proc/sys/fs/pipe-max-size allows 1 MiB to everybody; a user's pipes together have a soft limit of 16,384 pages by default, beyond which
 // they get smaller or are refused: then the flow copies.
 constexpr int kPipeSize = 1024 * 1024;
-constexpr size_t kMaxIdle = 64;
+constexpr size_t kMaxIdle = 32;
 constexpr size_t kMaxPipes = 256;
 // After a refusal so many flows copy before the system is asked again.
 constexpr size_t kRefusals = 1000;

@@ -1,4 +1,4 @@
-// The thread that carries bulk. Flows are handed to it whole; how they end comes back in batches.
+// A thread that carries bulk. Flows are handed to it whole; how they end comes back in batches.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +20,13 @@ class RelayThread {
 
   // Call before `take`. False: there is no room for a thread.
   bool start();
-  // The flows' sockets must be in no epoll.
-  void take(std::vector<std::unique_ptr<Flow>> flows);
+  // The flow's sockets must be in no epoll.
+  void take(std::unique_ptr<Flow> flow);
   void abort(uint32_t id);
   std::vector<EndedFlow> takeEnded();
+
+  // Flows that it has: its owner counts them.
+  size_t load = 0;
 
  private:
   bool usable() const { return epoll_ >= 0 && wake_ >= 0; }

@@ -115,7 +115,8 @@ class Engine {
     bool paused = false;
   };
   struct Relaying {
-    Flow* flow;  // null: it is on the thread
+    Flow* flow;                     // null: it is on a thread
+    RelayThread* thread = nullptr;  // which one
   };
 
   int watch(int fd, uint32_t events, Watched& what);
@@ -131,6 +132,7 @@ class Engine {
   void acceptSome(Listener& listener);
   void pause(Listener& listener, int error);
   void runFlows();
+  RelayThread* threadForOne();
   // Empties the vector.
   void ended(std::vector<EndedFlow>& flows);
   void setTimer();
@@ -153,7 +155,8 @@ class Engine {
   Slots<Relaying> relays_;
   Slots<Udp> udp_;
   FlowSet flows_{false};
-  std::unique_ptr<RelayThread> thread_;
+  std::vector<std::unique_ptr<RelayThread>> threads_;
+  size_t mostThreads_;
   std::vector<Event> events_;
   // Of the relays that the present events tell of.
   std::unordered_map<int32_t, std::string> why_;

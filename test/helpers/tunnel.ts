@@ -1,6 +1,6 @@
 /** What every tunnel must do, whoever its two ends are: an application goes in by SOCKS5, the targets are on this machine. */
-import type { Stream } from '@nekit/core';
-import { collect, send, type Target, within } from '@nekit/core/testing';
+import { isNetError, type Stream } from '@nekit/core';
+import { collect, eventually, send, type Target, within } from '@nekit/core/testing';
 import type { Test } from 'tap';
 import { throughAnySocks5 } from './apps.js';
 import { bytesOf, sha256, startBanner, startCounted, startEndsFirst, startExchange } from './targets.js';
@@ -25,6 +25,27 @@ const MS = 20_000;
 const local = '127.0.0.1';
 const up = bytesOf(1_500_001, 5);
 const down = bytesOf(2_000_003, 6);
+
+/** Settles when a connection through it carries bytes. */
+export async function comesUp(tunnel: Tunnel): Promise<void> {
+  await withTarget(startBanner(Buffer.from('ready')), (target) =>
+    eventually(
+      async () => {
+        try {
+          const stream = await throughAnySocks5(tunnel.port, { host: local, port: target.port });
+          const heard = (await take(stream, 5)).toString();
+          stream.abort(new Error('done'));
+          return heard === 'ready';
+        } catch (error) {
+          if (isNetError(error)) return false;
+          throw error;
+        }
+      },
+      MS,
+      'the tunnel comes up',
+    ),
+  );
+}
 
 /** Some MB both ways at the same time, as far as the tunnel can with each end's FIN first. */
 export async function carriesBytes(t: Test, tunnel: Tunnel): Promise<void> {

@@ -4,7 +4,7 @@ import type { Test } from 'tap';
 import { startKernel, type TestKernel } from './kernel.js';
 import type { Program } from './programs.js';
 import { type ClientOptions, type Peer, type Shared, STREAM } from './shadowsocks.js';
-import { carriesBytes, carriesDatagrams, hearsStrangers, reachesTargets, type Tunnel } from './tunnel.js';
+import { carriesBytes, carriesDatagrams, comesUp, hearsStrangers, reachesTargets, type Tunnel } from './tunnel.js';
 
 const server = '127.0.0.1';
 /** What our server knows; programs of others find their names in /etc/hosts. */
@@ -54,8 +54,13 @@ export async function fromTheirClient(t: Test, peer: Peer, folder: string, share
   return { ...peer, port, name: OUR_NAME };
 }
 
-/** Bytes and datagrams; with `whole` also what is the same for every cipher. */
-export async function checkTunnel(t: Test, tunnel: Tunnel, { udp, whole }: { readonly udp: boolean; readonly whole: boolean }): Promise<void> {
+/** Bytes and datagrams; with `whole` also what is the same for every cipher. `late`: it listens before all of it is there, as programs with a plugin of theirs do. */
+export async function checkTunnel(
+  t: Test,
+  tunnel: Tunnel,
+  { udp, whole, late = false }: { readonly udp: boolean; readonly whole: boolean; readonly late?: boolean },
+): Promise<void> {
+  if (late) await comesUp(tunnel);
   await carriesBytes(t, tunnel);
   if (whole) await reachesTargets(t, tunnel);
   if (udp) await carriesDatagrams(t, tunnel);

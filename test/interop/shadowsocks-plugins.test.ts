@@ -11,7 +11,7 @@ t.teardown(() => folder.remove());
 const shared = sharedFor('chacha20-ietf-poly1305');
 const HOST = 'cdn.example.test';
 /** A plugin carries TCP only; theirs end the whole connection at the first FIN. */
-const options = { udp: false, whole: true };
+const options = { udp: false, whole: true, late: true };
 const theirs = { name: 'localhost', halfCloses: false, fullCone: false, longest: 0 };
 const ours = { ...theirs, name: OUR_NAME };
 

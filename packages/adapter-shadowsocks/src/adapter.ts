@@ -5,6 +5,7 @@ import {
   CLOCK,
   type DialOptions,
   type Endpoint,
+  EVENTS,
   normaliseHost,
   type PacketConn,
   type PacketDialer,
@@ -26,6 +27,8 @@ export class ShadowsocksAdapter implements Adapter {
   readonly stream?: StreamDialer;
   readonly packet?: PacketDialer;
   readonly #link: ServerLink;
+  readonly #context: AdapterContext;
+  readonly #ignored: boolean;
 
   /** Throws NekitError: `SS_CIPHER`, `SS_INSECURE`, `SS_PASSWORD`, `SS_KEY`, and what `linkOf` throws. */
   constructor(type: string, config: ShadowsocksConfig, context: AdapterContext) {
@@ -34,6 +37,8 @@ export class ShadowsocksAdapter implements Adapter {
     const { cipher, password } = config;
     const secret = secretOf(context.get(CIPHERS), { cipher, password, allowInsecure: config['allow-insecure-ciphers'] });
     this.#link = linkOf(config, context);
+    this.#context = context;
+    this.#ignored = config['udp-over-tcp'] && !config.udp;
     if (context.base.stream === undefined) return; // what cannot dial cannot reach the server
     this.stream = new ServerDialer(this.#link, secret, context);
     if (!config.udp) return;
@@ -42,6 +47,8 @@ export class ShadowsocksAdapter implements Adapter {
   }
 
   start(): void {
+    if (this.#ignored)
+      this.#context.get(EVENTS).emit('kernel.warning', { code: 'SS_UDP', message: `${this.tag}: "udp-over-tcp" has no effect without "udp: true"` });
     this.#link.start?.();
   }
 

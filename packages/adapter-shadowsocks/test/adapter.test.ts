@@ -4,6 +4,7 @@ import {
   type Ciphers,
   checkConfig,
   DEFAULT_TIMEOUTS,
+  EVENTS,
   formatProblem,
   isNetError,
   NetError,
@@ -299,6 +300,12 @@ t.test('the adapter', async (t) => {
   t.equal(packetOf({ udp: true }), true);
   t.equal(packetOf({ udp: true }, onStreams), false, 'datagrams need a base that has them');
   t.equal(packetOf({ udp: true, 'udp-over-tcp': true }, onStreams), true, 'inside of connections they do not');
+  const warnings: string[] = [];
+  context.get(EVENTS).on('kernel.warning', ({ message }) => warnings.push(message));
+  new ShadowsocksAdapter('ss', { ...config, udp: true, 'udp-over-tcp': true }, context).start();
+  t.same(warnings, []);
+  new ShadowsocksAdapter('ss', { ...config, 'udp-over-tcp': true }, context).start();
+  t.same(warnings, ['home: "udp-over-tcp" has no effect without "udp: true"']);
 });
 
 /** The failure and code that a dial ends with. */

@@ -168,8 +168,8 @@ class ListenerChecker {
     if (type === 'mixed' ? protocols.length > 0 : this.#registry.protocols.get(type) !== undefined) return true;
     const known = ['mixed', ...protocols, ...this.#registry.inbounds.names()];
     const advice = type === 'mixed' ? 'no protocol is loaded: add "http" or "socks5" to plugins' : adviceFor(type);
-    const hint = advice === null ? didYouMean(closest(type, known)) : `: ${advice}`;
-    this.#problems.error('UNKNOWN_TYPE', `there is no listener type "${type}"${advice === null ? '.' : ''}${hint} Known types: ${list(known)}`, path);
+    const hint = advice === null ? `.${didYouMean(closest(type, known))}` : `: ${advice}.`;
+    this.#problems.error('UNKNOWN_TYPE', `there is no listener type "${type}"${hint} Known types: ${list(known)}`, path);
     return false;
   }
 

@@ -46,7 +46,7 @@ export interface NativeEnd {
 /** The addon's non-blocking socket with its cipher codec inside. All calls are synchronous and allocate nothing. */
 export interface NativeConn {
   /**
-   * Moves bytes both ways on the relay thread. null: `other` is not of this addon copy or environment; both stay usable, take the next way.
+   * Moves bytes both ways on a relay thread. null: `other` is not of this addon copy or environment; both stay usable, take the next way.
    */
   relay(other: NativeConn, options: RelayOptions): Promise<Totals> | null;
   /** How many bytes were taken; fewer than offered: wait for onWritable. */

@@ -1,6 +1,8 @@
 // Relays between real sockets, in both bindings: the engine's relay, on the loop and on its thread, and the pumps.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { findAddon } from '../../dist/native/load.js';
 import { openSockets } from '../../dist/native/open-sockets.js';
 import { CancelSource, never } from '../../dist/net/cancel.js';
@@ -22,6 +24,9 @@ const BULK = 1 * MIB;
 
 const digest = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 const aborted = (): NetError => new NetError('aborted', 'the peer resets', { code: 'PEER' });
+
+/** Threads of this process that carry bulk. */
+const relayThreads = (): number => readdirSync('/proc/self/task').filter((id) => readFileSync(`/proc/self/task/${id}/comm`, 'utf8') === 'nekit-relay\n').length;
 
 /** A relay that runs, and its peers, which are none of the sockets under test. */
 interface Joined {
@@ -76,9 +81,25 @@ for (const binding of ['ts', 'native'] as const) {
       await sending;
     };
 
-    await join().then(async ({ client, server, done }) => {
-      await Promise.all([send(client, Buffer.alloc(2 * BULK)), send(server, Buffer.alloc(1)), collect(client), collect(server)]);
-      await done; // what is made once is made: the engine, its thread
+    /** `count` relays at once that carry bulk both ways. */
+    const crowd = async (count: number): Promise<void> => {
+      const all = await Promise.all(Array.from({ length: count }, () => join({ counters: new Float64Array(4) })));
+      await Promise.all(
+        all.map(async ({ client, server, done }, i) => {
+          const [up, down] = [pattern(5 * BULK, i), pattern(4 * BULK, 100 + i)];
+          const [atServer, atClient] = await Promise.all([collect(server), collect(client), send(client, up), send(server, down)]);
+          assert.equal(digest(atServer), digest(up));
+          assert.equal(digest(atClient), digest(down));
+          assert.deepEqual(await done, { up: up.length, down: down.length, error: null });
+        }),
+      );
+    };
+
+    await crowd(8); // what is made once is made: the engine, its threads, their pipes
+
+    await test('many relays at once share a few threads', async () => {
+      await crowd(20);
+      if (native && process.platform === 'linux') assert.equal(relayThreads(), Math.min(availableParallelism(), 4));
     });
 
     for (const size of [0, 1, 64 * 1024, 10 * MIB]) {
