@@ -3,11 +3,14 @@ import { z } from 'zod';
 import { checkNetwork } from '../config/networks.js';
 import { isRecord, own } from '../config/record.js';
 import { propertiesOf, type SchemaNode } from '../config/schema-node.js';
+import type { InboundContext } from '../inbound/inbound.js';
+import { GuardedStack } from '../inbound/tun/guarded-stack.js';
 import { TunInbound } from '../inbound/tun/tun-inbound.js';
 import type { LinkAddress } from '../native/link-config.js';
 import { OPEN_TUN } from '../native/open-tun.js';
 import { addressFamily } from '../net/address.js';
 import { closest } from '../net/closest.js';
+import { EVENTS } from '../net/tokens.js';
 import type { ConfigSchema, InboundDefinition, StackDefinition } from '../plugin/plugin.js';
 import type { Registry } from '../plugin/registry.js';
 
@@ -62,7 +65,7 @@ export function tunType(registry: () => Registry): InboundDefinition<TunConfig> 
           stacks: stacks.map(
             ({ definition, options }) =>
               (stackContext) =>
-                definition.create(options, stackContext),
+                new GuardedStack(definition.create(options, stackContext), (error) => tellOf(definition.type, error, context)),
           ),
           echo: keys.icmp === 'reply',
         },
@@ -153,6 +156,12 @@ function optionsOf(definition: StackDefinition<unknown>, input: unknown, issues:
     else issues.push(issue([definition.type], error instanceof Error ? error.message : String(error)));
     return undefined;
   }
+}
+
+function tellOf(type: string, error: unknown, context: InboundContext): void {
+  const what = error instanceof Error ? error.message : String(error);
+  const message = `${context.name}: the IP stack "${type}" threw, which is told once; the packet is lost and it goes on: ${what}`;
+  context.get(EVENTS).emit('kernel.warning', { code: 'STACK_FAILED', message });
 }
 
 /** dns, tcp, udp, then what plugins of others have brought. */
