@@ -9,6 +9,7 @@ import type { Problem } from './config/problem.js';
 import type { ConfigSource } from './config/source.js';
 import type { KernelConfig } from './config/types.js';
 import { ConnectionLimit } from './inbound/connection-limit.js';
+import { FAKE_IPS } from './ip/fake-ip.js';
 import type { Kernel, KernelOptions } from './kernel/api.js';
 import { builtinTypes } from './kernel/builtin-types.js';
 import { type ListenerInfo, ListenerSet } from './kernel/listener-set.js';
@@ -34,6 +35,7 @@ import type { Registry } from './plugin/registry.js';
 import type { ProcessFinder } from './process/process-finder.js';
 import { systemProcessFinder } from './process/system-finder.js';
 import type { ProviderInfo } from './provider/rule-provider.js';
+import { enter } from './routing/enter.js';
 import { type ExplainInput, type Explanation, explain } from './routing/explain.js';
 import { handlePackets } from './routing/handle-packets.js';
 import { handleStream, routeStream } from './routing/handle-stream.js';
@@ -132,6 +134,7 @@ class RunningKernel implements Kernel {
         return timeouts();
       },
       sessions: this.#sessions,
+      fakes: this.#host.find(FAKE_IPS),
       events: this.#events,
       timers: this.#timers,
     };
@@ -141,6 +144,7 @@ class RunningKernel implements Kernel {
       type,
       handleStream: (request) => handleStream(request, this.#routing),
       handlePackets: (request) => handlePackets(request, this.#routing),
+      enter: (session) => enter(session, this.#routing),
       route: (session) => routeStream(session, this.#routing),
       nextId: () => this.#sessions.nextId(),
       get: (wanted) => this.#host.get(wanted),

@@ -242,7 +242,18 @@ t.test('the plugin registers the stack; its config is strict', (t) => {
   const no = (): never => {
     throw new Error('not by this plugin');
   };
-  tcpPlugin.setup({ stack: ({ type }) => types.push(type), adapter: no, inbound: no, protocol: no, rule: no, section: no, resolver: no, provide: no, get: no });
+  tcpPlugin.setup({
+    stack: ({ type }) => types.push(type),
+    adapter: no,
+    inbound: no,
+    protocol: no,
+    rule: no,
+    section: no,
+    resolver: no,
+    nameHook: no,
+    provide: no,
+    get: no,
+  });
   t.strictSame(types, ['tcp']);
   t.match(settingsOf(tcpConfig.parse({ 'max-pending': 7, congestion: 'reno' }), 99), { maxPending: 7, congestion: 'reno', maxConnections: 99, nagle: false });
   for (const bad of [{ nagel: true }, { 'max-pending': 0 }, { 'give-up': 1_000 }, { 'max-window': 1 << 30 }])

@@ -65,10 +65,8 @@ export function sortAddresses(addresses: readonly string[], version: IpVersion):
 function connect(address: string, port: number, options: ConnectOptions, signal: Cancel): Promise<Stream> {
   const { own, sockets, timers, timeoutMs } = options;
   if (signal.reason !== null) return Promise.reject(toNetError(signal.reason));
-  if (own.includes('tcp', address, port))
-    return Promise.reject(
-      new NetError('denied', `${formatEndpoint({ host: address, port })} is one of our own listeners: refused, or it would loop`, { code: 'LOOP' }),
-    );
+  const refusal = own.refuses('tcp', address, port);
+  if (refusal !== null) return Promise.reject(refusal);
   return new Promise((resolve, reject) => {
     const done = (): void => {
       deadline.cancel();

@@ -1,15 +1,18 @@
 import { addressFamily } from '../net/address.js';
+import type { Endpoint } from '../net/endpoint.js';
 import { type NetError, toNetError } from '../net/errors.js';
 import type { OwnEndpoints } from '../net/own-endpoints.js';
 import type { Datagram, PacketConn } from '../net/packet-conn.js';
 import { PacketQueue } from '../net/packet-queue.js';
 import type { SocketOptions, Sockets } from '../net/sockets.js';
-import { keepBatch, type UdpSocket } from '../net/udp.js';
+import { keepBatch, type UdpBatch, type UdpSocket } from '../net/udp.js';
 
 /** Datagrams that wait for one name to resolve. */
 const MAX_WAITING = 16;
 /** Names that are being resolved at once, per association. */
 const MAX_NAMES = 64;
+/** Addresses that are known as names, per association. */
+const MAX_NAMED = 256;
 
 export interface UdpConnOptions {
   readonly own: OwnEndpoints;
@@ -27,7 +30,9 @@ export class UdpConn implements PacketConn {
   readonly #options: UdpConnOptions;
   readonly #sockets: { 4: UdpSocket | null; 6: UdpSocket | null } = { 4: null, 6: null };
   readonly #received = new PacketQueue();
-  readonly #waiting = new Map<string, { bytes: Uint8Array; port: number }[]>();
+  readonly #waiting = new Map<string, { bytes: Uint8Array; peer: Endpoint }[]>();
+  /** What was sent to as a name, by where that led. */
+  readonly #named = new Map<string, Endpoint>();
   #error: NetError | null = null;
   #closed = false;
   /** Datagrams that were not sent: queue full, unresolved, refused. */
@@ -70,16 +75,16 @@ export class UdpConn implements PacketConn {
     if (addresses !== undefined) {
       // Judged: exactly these, and none at all if the name did not resolve. Asking again could give what the rules have not seen.
       const [judged] = this.#options.sort(addresses);
-      return judged !== undefined && this.#putTo(addressFamily(judged), judged, peer.port, bytes);
+      return judged !== undefined && this.#putToNamed(judged, peer, bytes);
     }
     const queue = this.#waiting.get(peer.host);
     if (queue !== undefined) {
       if (queue.length >= MAX_WAITING) return false;
-      queue.push({ bytes: Buffer.from(bytes), port: peer.port });
+      queue.push({ bytes: Buffer.from(bytes), peer });
       return true;
     }
     if (this.#waiting.size >= MAX_NAMES) return false;
-    this.#waiting.set(peer.host, [{ bytes: Buffer.from(bytes), port: peer.port }]);
+    this.#waiting.set(peer.host, [{ bytes: Buffer.from(bytes), peer }]);
     void this.#resolveAndSend(peer.host);
     return true;
   }
@@ -89,7 +94,7 @@ export class UdpConn implements PacketConn {
     const address = this.#options.sort(found)[0] ?? null;
     const queue = this.#waiting.get(host) ?? [];
     this.#waiting.delete(host);
-    for (const { bytes, port } of queue) if (address === null || this.#closed || !this.#putTo(addressFamily(address), address, port, bytes)) this.dropped++;
+    for (const { bytes, peer } of queue) if (address === null || this.#closed || !this.#putToNamed(address, peer, bytes)) this.dropped++;
     this.dropped += this.#flush();
   }
 
@@ -98,8 +103,24 @@ export class UdpConn implements PacketConn {
     return (this.#sockets[4]?.flush() ?? 0) + (this.#sockets[6]?.flush() ?? 0);
   }
 
+  #putToNamed(address: string, peer: Endpoint, bytes: Uint8Array): boolean {
+    if (this.#named.size >= MAX_NAMED) this.#named.clear();
+    this.#named.set(keyOf(address, peer.port), peer);
+    return this.#putTo(addressFamily(address), address, peer.port, bytes);
+  }
+
+  #receive(batch: UdpBatch): void {
+    const datagrams = keepBatch(batch);
+    this.#received.putAll(this.#named.size === 0 ? datagrams : datagrams.map((datagram) => this.#withName(datagram)));
+  }
+
+  #withName(datagram: Datagram): Datagram {
+    const named = this.#named.get(keyOf(datagram.peer.host, datagram.peer.port));
+    return named === undefined ? datagram : { ...datagram, named };
+  }
+
   #putTo(family: 0 | 4 | 6, address: string, port: number, bytes: Uint8Array): boolean {
-    if (family === 0 || port === 0 || this.#options.own.includes('udp', address, port)) return false;
+    if (family === 0 || port === 0 || this.#options.own.refuses('udp', address, port) !== null) return false;
     const socket = this.#sockets[family] ?? this.#open(family);
     return socket?.put(bytes, 0, bytes.length, address, port) ?? false;
   }
@@ -109,9 +130,7 @@ export class UdpConn implements PacketConn {
       const socket = this.#options.sockets.bindUdp(
         { host: family === 4 ? '0.0.0.0' : '::', port: 0, ...this.#options.from },
         {
-          received: (batch) => {
-            this.#received.putAll(keepBatch(batch));
-          },
+          received: (batch) => this.#receive(batch),
           lost: (datagrams) => {
             this.dropped += datagrams; // too long, no route: UDP's answer is silence
           },
@@ -125,4 +144,8 @@ export class UdpConn implements PacketConn {
       return null;
     }
   }
+}
+
+function keyOf(address: string, port: number): string {
+  return `${address} ${port}`;
 }

@@ -24,7 +24,7 @@ import { buildRule, type KnownRules } from '../rule/parse.js';
 import { ConfigRuleTools } from '../rule/tools.js';
 import { Sniffer } from '../sniff/sniffer.js';
 import { AdapterSet } from './adapter-set.js';
-import { buildRoutes } from './routes.js';
+import { buildClaims, buildRoutes } from './routes.js';
 import { SectionSet } from './section-set.js';
 
 export interface Checked {
@@ -95,13 +95,14 @@ export class Setup implements Checked {
     this.adapters = adapters;
     this.#sections = new SectionSet(host.registry);
     try {
-      this.#sections.create(config, { adapters, known, cacheFolder, warn, get });
+      this.#sections.create(config, { adapters, known, cacheFolder, warn, get, router: () => this.router });
       const resolver = this.#sections.resolver ?? system;
       this.resolver = resolver;
       const routes = buildRoutes(config.rules, known);
       const subRules = new Map([...config.subRules].map(([name, rules]) => [name, buildRoutes(rules, known)]));
       this.sniffer = snifferOf(config, known);
-      this.router = new Router({ routes, subRules, adapters: adapterOf, mode, hosts, resolver, timers, timeouts, events, process: processes });
+      const claims = buildClaims(config, host.registry, adapters, get);
+      this.router = new Router({ routes, claims, subRules, adapters: adapterOf, mode, hosts, resolver, timers, timeouts, events, process: processes });
     } catch (error) {
       this.close();
       throw error;

@@ -55,6 +55,13 @@ export function tunType(registry: () => Registry): InboundDefinition<TunConfig> 
     type: 'tun',
     config: new TunSchema(registry),
     enabled: ({ keys }) => keys.enable,
+    claims: ({ addresses, stacks }, listener, get) =>
+      stacks.flatMap(({ definition, options }) =>
+        (definition.claims?.(options, networksOf(addresses), get) ?? []).map((claim) => ({
+          ...claim,
+          takes: (session) => session.inbound === listener && claim.takes(session),
+        })),
+      ),
     create({ keys, addresses, stacks }, context) {
       const open = context.get(OPEN_TUN);
       const descriptor = keys['file-descriptor'];
@@ -67,12 +74,17 @@ export function tunType(registry: () => Registry): InboundDefinition<TunConfig> 
               (stackContext) =>
                 new GuardedStack(definition.create(options, stackContext), (error) => tellOf(definition.type, error, context)),
           ),
+          networks: networksOf(addresses),
           echo: keys.icmp === 'reply',
         },
         context,
       );
     },
   };
+}
+
+function networksOf(addresses: readonly LinkAddress[]): string[] {
+  return addresses.map(({ address, prefix }) => `${address}/${prefix}`);
 }
 
 /** Core's keys and those of all loaded stacks as one schema. */
@@ -86,7 +98,14 @@ class TunSchema implements ConfigSchema<TunConfig> {
   toJSONSchema(): object {
     const schema: SchemaNode = z.toJSONSchema(KEYS, { io: 'input' });
     const properties: Record<string, unknown> = {};
-    for (const [type, { definition }] of this.#registry().stacks.entries()) properties[type] = definition.config.toJSONSchema();
+    for (const [type, { definition }] of this.#registry().stacks.entries()) {
+      const own = { ...definition.config.toJSONSchema() };
+      const { keys = [] } = definition;
+      const [above, within] = [[], []] as [[string, unknown][], [string, unknown][]];
+      for (const entry of Object.entries(propertiesOf(own))) (keys.includes(entry[0]) ? above : within).push(entry);
+      properties[type] = { ...own, properties: Object.fromEntries(within) };
+      Object.assign(properties, Object.fromEntries(above));
+    }
     return { ...schema, properties: { ...properties, ...propertiesOf(schema) } };
   }
 
@@ -148,11 +167,13 @@ function addressesOf(texts: readonly string[], family: 4 | 6, key: string, issue
 
 function optionsOf(definition: StackDefinition<unknown>, input: unknown, issues: Issue[]): unknown {
   const section = isRecord(input) ? (own(input, definition.type) ?? {}) : {};
+  const keys = (definition.keys ?? []).filter((key) => isRecord(input) && own(input, key) !== undefined);
+  const above = Object.fromEntries(keys.map((key) => [key, isRecord(input) ? own(input, key) : undefined]));
   try {
-    return definition.config.parse(section);
+    return definition.config.parse(isRecord(section) ? { ...section, ...above } : section);
   } catch (error) {
     const found: unknown = isRecord(error) ? error.issues : undefined;
-    if (Array.isArray(found)) issues.push(...found.filter(isRecord).map((one) => within(definition.type, one)));
+    if (Array.isArray(found)) issues.push(...found.filter(isRecord).map((one) => within(definition, one)));
     else issues.push(issue([definition.type], error instanceof Error ? error.message : String(error)));
     return undefined;
   }
@@ -171,7 +192,7 @@ function rankOf({ type }: StackDefinition<unknown>): number {
 }
 
 /** A problem of a stack's own section, seen from the whole. */
-function within(type: string, one: Issue): Issue {
+function within({ type, keys = [] }: StackDefinition<unknown>, one: Issue): Issue {
   const path: readonly unknown[] = Array.isArray(one.path) ? one.path : [];
-  return { ...one, path: [type, ...path] };
+  return keys.includes(String(path[0])) ? one : { ...one, path: [type, ...path] };
 }

@@ -2,6 +2,7 @@ import type { Endpoint } from '../net/endpoint.js';
 import type { NetError } from '../net/errors.js';
 import type { Datagram, PacketConn } from '../net/packet-conn.js';
 import { PacketQueue } from '../net/packet-queue.js';
+import { Masks } from './masks.js';
 
 /** The bytes are lent to us until the next receive; what waits needs its own. */
 export function copyDatagram(datagram: Datagram): Datagram {
@@ -18,11 +19,13 @@ export interface Override {
 export class FlowConn implements PacketConn {
   readonly #client: PacketConn;
   readonly #queue = new PacketQueue();
+  readonly masks: Masks;
   readonly #override: Override | null;
   #error: NetError | null = null;
 
-  constructor(client: PacketConn, override: Override | null) {
+  constructor(client: PacketConn, isOwn: (peer: Endpoint) => boolean, override: Override | null) {
     this.#client = client;
+    this.masks = new Masks(isOwn);
     this.#override = override;
   }
 
@@ -30,8 +33,9 @@ export class FlowConn implements PacketConn {
     return this.#error;
   }
 
-  put(datagram: Datagram, addresses: readonly string[] | null): void {
-    const peer = this.#override?.to ?? datagram.peer;
+  /** `real`: what its peer stands for. */
+  put(datagram: Datagram, addresses: readonly string[] | null, real: Endpoint | null): void {
+    const peer = this.#override?.to ?? real ?? datagram.peer;
     this.#queue.put(addresses === null ? { ...copyDatagram(datagram), peer } : { ...copyDatagram(datagram), peer, addresses });
   }
 
@@ -41,7 +45,7 @@ export class FlowConn implements PacketConn {
 
   send(datagrams: readonly Datagram[]): number {
     const override = this.#override;
-    return this.#client.send(override === null ? datagrams : datagrams.map((datagram) => ({ ...datagram, peer: override.from })));
+    return this.#client.send(override === null ? this.masks.shown(datagrams) : datagrams.map((datagram) => ({ ...datagram, peer: override.from })));
   }
 
   close(error?: NetError): void {

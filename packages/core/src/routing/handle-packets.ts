@@ -11,14 +11,15 @@
  */
 import type { Adapter } from '../adapter/adapter.js';
 import type { Endpoint } from '../net/endpoint.js';
-import { type NetError, toNetError } from '../net/errors.js';
+import { NetError, toNetError } from '../net/errors.js';
 import type { Datagram, PacketConn } from '../net/packet-conn.js';
 import { relayPackets } from '../net/relay-packets.js';
 import type { Session } from '../net/session.js';
 import type { PacketSniff } from '../sniff/packet-sniff.js';
 import type { Sighting } from '../sniff/sniffer.js';
+import { enter, unknownFake } from './enter.js';
 import { copyDatagram, FlowConn, type Override } from './flow-conn.js';
-import { dialWith, learn, notCarried, type Routing, takeWay, type Way } from './routing.js';
+import { candidatesOf, dialWith, learn, notCarried, type Routing, takeWay, type Way } from './routing.js';
 import type { Decision } from './rule-list.js';
 import type { SessionRecord } from './session-table.js';
 import type { PacketRequest } from './stream-request.js';
@@ -43,8 +44,15 @@ const REFUSED_FOR = 1_000;
 /** Where one peer's datagrams go. */
 type Link =
   | { readonly state: 'routing'; readonly waiting: Datagram[]; readonly sniff: PacketSniff<Sighting | null> | null }
-  | { readonly state: 'carried'; readonly flow: FlowConn; readonly addresses: readonly string[] | null }
+  | { readonly state: 'carried'; readonly flow: FlowConn; readonly addresses: readonly string[] | null; readonly fake: Fake | null }
   | { readonly state: 'refused'; readonly until: number };
+
+/** What a fake peer stands for. */
+interface Fake {
+  readonly real: Endpoint;
+  /** It is not used any more. */
+  release(): void;
+}
 
 class Association {
   readonly #request: PacketRequest;
@@ -70,11 +78,12 @@ class Association {
     this.#isOver = true;
     for (const link of this.#links.values()) if (link.state === 'routing') link.sniff?.stop();
     for (const flow of [...this.#flows.values(), ...this.#ownFlows]) flow.close(this.#client.error ?? undefined);
+    for (const link of this.#links.values()) release(link);
   }
 
   #forward(datagram: Datagram): void {
     const link = this.#links.get(datagram.peer);
-    if (link?.state === 'carried') link.flow.put(datagram, link.addresses);
+    if (link?.state === 'carried') link.flow.put(datagram, link.addresses, link.fake?.real ?? null);
     else if (link?.state === 'routing') {
       if (link.waiting.length < MAX_WAITING) link.waiting.push(copyDatagram(datagram));
       link.sniff?.add(datagram.bytes);
@@ -90,7 +99,14 @@ class Association {
     const { request, routing } = { request: this.#request, routing: this.#routing };
     const isFirst = this.#first;
     this.#first = false;
-    const session: Session = isFirst ? request.session : { ...request.session, id: routing.sessions.nextId(), requested: peer, destination: peer };
+    const given: Session = isFirst ? request.session : { ...request.session, id: routing.sessions.nextId(), requested: peer, destination: peer };
+    const session = enter(given, routing);
+    if (session === null) {
+      this.#remember(peer, this.#refused());
+      if (isFirst) request.reject(unknownFake(peer.host));
+      return;
+    }
+    const name = session.destination.host;
     const sniff = this.#sniffFor(session);
     this.#remember(peer, { state: 'routing', waiting, sniff });
     let sighting: Sighting | null = null;
@@ -105,6 +121,10 @@ class Association {
       return;
     }
     if (this.#isOver) return;
+    if (name !== peer.host && routing.fakes?.contains(peer.host) === true && routing.fakes.domainOf(peer.host) !== name) {
+      this.#links.delete(peer); // it stands for another name meanwhile; the next datagram goes there
+      return;
+    }
     const known = sighting?.session ?? session;
     const override = known.destination === session.destination ? null : { from: peer, to: known.destination };
     const flow = this.#flowFor(known, decision, override, isFirst);
@@ -112,15 +132,48 @@ class Association {
       this.#remember(peer, this.#refused());
       return;
     }
-    this.#remember(peer, { state: 'carried', flow, addresses: decision.addresses });
-    for (const held of waiting) flow.put(held, decision.addresses);
+    const { addresses } = decision;
+    const fake = this.#fakeOf(peer, known, flow, addresses);
+    this.#remember(peer, { state: 'carried', flow, addresses, fake });
+    for (const held of waiting) flow.put(held, addresses, fake?.real ?? null);
   }
 
   /** null: the peer is routed by what is known of it. */
   #sniffFor(session: Session): PacketSniff<Sighting | null> | null {
     const { sniffer, timeouts, timers } = this.#routing;
-    const candidates = sniffer?.candidates(session) ?? null;
+    const candidates = candidatesOf(session, this.#routing);
     return sniffer === null || candidates === null ? null : sniffer.lookAtPackets(session, candidates, timeouts.sniff, timers);
+  }
+
+  /** null: the peer is what it seems to be. */
+  #fakeOf(peer: Endpoint, { destination }: Session, flow: FlowConn, addresses: readonly string[] | null): Fake | null {
+    const { fakes } = this.#routing;
+    if (destination.host === peer.host || fakes?.contains(peer.host) !== true) return null;
+    flow.masks.add({ fake: peer, real: destination, addresses });
+    const letGo = fakes.hold(peer.host, () => this.#recycled(peer));
+    return {
+      real: destination,
+      release: () => {
+        letGo();
+        flow.masks.delete(peer);
+      },
+    };
+  }
+
+  /** Whether the client has sent to this address itself. */
+  #isOwn({ host, port }: Endpoint): boolean {
+    for (const peer of this.#links.keys()) if (peer.host === host && peer.port === port) return true;
+    return false;
+  }
+
+  /** The address stands for another name from here on; a flow that was for the first one alone ends. */
+  #recycled(peer: Endpoint): void {
+    const link = this.#links.get(peer);
+    if (link?.state !== 'carried') return;
+    release(link);
+    this.#links.delete(peer);
+    for (const other of this.#links.values()) if (other.state === 'carried' && other.flow === link.flow) return;
+    link.flow.close(new NetError('aborted', `${peer.host} was given to another name`, { code: 'FAKE_IP_RECYCLED' }));
   }
 
   /** null: there are too many. */
@@ -128,7 +181,7 @@ class Association {
     const shared = override === null ? this.#flows.get(decision.adapter) : undefined;
     if (shared !== undefined) return shared;
     if (this.#flows.size + this.#ownFlows.size >= MAX_FLOWS) return null;
-    const flow = new FlowConn(this.#client, override);
+    const flow = new FlowConn(this.#client, (peer) => this.#isOwn(peer), override);
     if (override === null) this.#flows.set(decision.adapter, flow);
     else this.#ownFlows.add(flow);
     const record = this.#routing.sessions.open(session);
@@ -158,6 +211,7 @@ class Association {
     if (!this.#ownFlows.delete(flow)) this.#flows.delete(way.adapter);
     for (const [peer, link] of this.#links) {
       if (link.state !== 'carried' || link.flow !== flow) continue;
+      release(link);
       if (carried) this.#links.delete(peer);
       else this.#links.set(peer, this.#refused());
     }
@@ -170,10 +224,15 @@ class Association {
   #remember(peer: Endpoint, link: Link): void {
     if (this.#links.size >= MAX_LINKS && !this.#links.has(peer)) {
       for (const oldest of this.#links.keys()) {
+        release(this.#links.get(oldest));
         this.#links.delete(oldest);
         break;
       }
     }
     this.#links.set(peer, link);
   }
+}
+
+function release(link: Link | undefined): void {
+  if (link?.state === 'carried') link.fake?.release();
 }

@@ -4,19 +4,20 @@ import { relay } from '../net/relay.js';
 import type { Session } from '../net/session.js';
 import type { Stream, Totals } from '../net/stream.js';
 import type { Candidates, Sniffer } from '../sniff/sniffer.js';
-import { dialWith, findWay, learn, notCarried, type Routing, type Way } from './routing.js';
+import { openRecord } from './enter.js';
+import { candidatesOf, dialWith, findWay, learn, notCarried, type Routing, type Way } from './routing.js';
 import type { SessionRecord } from './session-table.js';
 import type { RoutedStream, StreamRequest } from './stream-request.js';
 
 /** One connection from wish to end: route, dial, accept, relay. Knows no protocol. Settles when the session has ended; never rejects. */
 export function handleStream(request: StreamRequest, routing: Routing): Promise<void> {
+  const record = openRecord(request.session, routing);
   const { sniffer } = routing;
-  const candidates = sniffer === null ? null : sniffer.candidates(request.session);
-  return sniffer === null || candidates === null ? dialFirst(request, routing) : acceptFirst(request, routing, sniffer, candidates);
+  const candidates = sniffer === null || record.cancel.reason !== null ? null : candidatesOf(record.session, routing);
+  return sniffer === null || candidates === null ? dialFirst(request, record, routing) : acceptFirst(request, record, routing, sniffer, candidates);
 }
 
-async function dialFirst(request: StreamRequest, routing: Routing): Promise<void> {
-  const record = routing.sessions.open(request.session);
+async function dialFirst(request: StreamRequest, record: SessionRecord, routing: Routing): Promise<void> {
   let remote: Stream;
   try {
     remote = await findAndDial(record, routing);
@@ -40,8 +41,7 @@ async function dialFirst(request: StreamRequest, routing: Routing): Promise<void
 }
 
 /** The client's first bytes decide: it is told yes before there is anything to dial, and what fails then is a reset. */
-async function acceptFirst(request: StreamRequest, routing: Routing, sniffer: Sniffer, candidates: Candidates): Promise<void> {
-  const record = routing.sessions.open(request.session);
+async function acceptFirst(request: StreamRequest, record: SessionRecord, routing: Routing, sniffer: Sniffer, candidates: Candidates): Promise<void> {
   let client: Stream | null = null;
   try {
     client = await request.accept();
@@ -77,15 +77,17 @@ function relayBoth(client: Stream, remote: Stream, record: SessionRecord, { time
 
 /** A function of its own, so that what it needed is forgotten while the relay runs. */
 function findAndDial(record: SessionRecord, routing: Routing): Promise<Stream> {
+  if (record.cancel.reason !== null) return Promise.reject(record.cancel.reason);
   const way = findWay(record, routing);
   return way instanceof Promise ? way.then((found) => dialStream(record, found, routing)) : dialStream(record, way, routing);
 }
 
 /** The same up to the dial, for an inbound that moves the bytes itself. */
 export async function routeStream(session: Session, routing: Routing): Promise<RoutedStream> {
-  const record = routing.sessions.open(session);
+  const record = openRecord(session, routing);
   let way: Way;
   try {
+    if (record.cancel.reason !== null) throw record.cancel.reason;
     way = await findWay(record, routing);
     if (way.adapter.stream === undefined) throw notCarried(way.adapter, 'TCP');
   } catch (thrown) {
@@ -94,8 +96,9 @@ export async function routeStream(session: Session, routing: Routing): Promise<R
     record.close(error);
     throw error;
   }
+  const { requested, destination } = record.session;
   return {
-    key: `${routing.generation}:${record.chain().join('>')}`,
+    key: `${routing.generation}:${record.chain().join('>')}${requested.host === destination.host ? '' : `:${destination.host}`}`,
     counters: record.counters,
     slot: record.slot,
     signal: record.cancel,

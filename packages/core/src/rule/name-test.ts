@@ -61,7 +61,7 @@ export async function holdsForAddress(rule: Rule, address: string): Promise<bool
 }
 
 /** No client's: only its destination is looked at. */
-function sessionTo(host: string): Session {
+export function sessionTo(host: string): Session {
   const destination = { host, port: addressFamily(host) === 0 ? 443 : 0 };
   const source = { host: '0.0.0.0', port: 0 };
   return { id: 0, network: 'tcp', inbound: '', inboundType: 'DNS', inboundPort: 0, source, requested: destination, destination, signal: never };

@@ -13,6 +13,8 @@ import { LeftoverStack } from './leftover-stack.js';
 export interface TunInboundOptions {
   /** Throws NekitError `TUN_UNAVAILABLE`, with what to do. */
   open(warn: (message: string) => void): PacketDevice;
+  /** Of the device, see StackContext. */
+  readonly networks: readonly string[];
   /** In the order in which they are asked. */
   readonly stacks: readonly ((context: StackContext) => IpStack)[];
   /** Answer echo requests. */
@@ -70,7 +72,9 @@ export class TunInbound implements Inbound {
       output,
       handleStream: (request) => inbound.handleStream(request),
       handlePackets: (request) => inbound.handlePackets(request),
-      openSession: (network, source, requested, signal) => ({ id: inbound.nextId(), network, ...identity, source, requested, destination: requested, signal }),
+      networks: this.#options.networks,
+      openSession: (network, source, requested, signal) =>
+        inbound.enter({ id: inbound.nextId(), network, ...identity, source, requested, destination: requested, signal }),
       random: (length) => randomBytes(length),
       get: (token) => inbound.get(token),
     };
