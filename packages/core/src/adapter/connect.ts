@@ -25,6 +25,8 @@ export interface ConnectOptions {
   readonly own: OwnEndpoints;
   readonly sockets: Sockets;
   readonly socketOptions?: SocketOptions;
+  /** The interface to leave by, where `socketOptions` has none. */
+  readonly deviceFor?: (address: string) => string | undefined;
   readonly signal: Cancel;
   /** For all addresses together, in ms. */
   readonly timeoutMs: number;
@@ -80,7 +82,7 @@ function connect(address: string, port: number, options: ConnectOptions, signal:
       done();
       reject(error);
     };
-    const giveUp = sockets.connect(address, port, options.socketOptions ?? NO_OPTIONS, opened, failed);
+    const giveUp = sockets.connect(address, port, optionsFor(address, options), opened, failed);
     const stop = (reason: Error): void => {
       giveUp();
       failed(toNetError(reason));
@@ -91,3 +93,8 @@ function connect(address: string, port: number, options: ConnectOptions, signal:
 }
 
 const NO_OPTIONS: SocketOptions = {};
+
+function optionsFor(address: string, { socketOptions = NO_OPTIONS, deviceFor }: ConnectOptions): SocketOptions {
+  const device = socketOptions.device === undefined ? deviceFor?.(address) : undefined;
+  return device === undefined ? socketOptions : { ...socketOptions, device };
+}

@@ -11,6 +11,8 @@ import { keepBatch, type UdpBatch, type UdpSocket } from '../net/udp.js';
 const MAX_WAITING = 16;
 /** Names that are being resolved at once, per association. */
 const MAX_NAMES = 64;
+/** Interfaces that one association may leave by, one after the other, each with a socket for a family. */
+const MAX_BOUND = 16;
 /** Addresses that are known as names, per association. */
 const MAX_NAMED = 256;
 
@@ -19,16 +21,23 @@ export interface UdpConnOptions {
   readonly sockets: Sockets;
   /** Where from; what the sockets cannot do is an error. */
   readonly from?: Pick<SocketOptions, 'mark' | 'device'>;
+  /** The interface to leave by to an address, where `from` has none. */
+  deviceFor?(address: string): string | undefined;
   /** Addresses of a name. Rejects with a NetError. */
   resolve(host: string): Promise<readonly string[]>;
   /** Those that may be used, the one to use first. */
   sort(addresses: readonly string[]): readonly string[];
 }
 
-/** UDP sockets of the host, one per family, made when first needed: the same local port for all peers (RFC 4787, endpoint-independent). */
+/**
+ * UDP sockets of the host, one per family (and interface, where that is chosen for them), made when first needed: the same local port for all peers (RFC 4787,
+ * endpoint-independent).
+ */
 export class UdpConn implements PacketConn {
   readonly #options: UdpConnOptions;
   readonly #sockets: { 4: UdpSocket | null; 6: UdpSocket | null } = { 4: null, 6: null };
+  /** Those of interfaces that `deviceFor` has named, by family and name. */
+  readonly #bound = new Map<string, UdpSocket>();
   readonly #received = new PacketQueue();
   readonly #waiting = new Map<string, { bytes: Uint8Array; peer: Endpoint }[]>();
   /** What was sent to as a name, by where that led. */
@@ -64,6 +73,7 @@ export class UdpConn implements PacketConn {
     this.#error = error ?? null;
     this.#sockets[4]?.close();
     this.#sockets[6]?.close();
+    for (const socket of this.#bound.values()) socket.close();
     this.#waiting.clear();
     this.#received.end();
   }
@@ -100,7 +110,9 @@ export class UdpConn implements PacketConn {
 
   /** Sends what was put; how many of it were dropped. */
   #flush(): number {
-    return (this.#sockets[4]?.flush() ?? 0) + (this.#sockets[6]?.flush() ?? 0);
+    let dropped = (this.#sockets[4]?.flush() ?? 0) + (this.#sockets[6]?.flush() ?? 0);
+    for (const socket of this.#bound.values()) dropped += socket.flush();
+    return dropped;
   }
 
   #putToNamed(address: string, peer: Endpoint, bytes: Uint8Array): boolean {
@@ -121,14 +133,30 @@ export class UdpConn implements PacketConn {
 
   #putTo(family: 0 | 4 | 6, address: string, port: number, bytes: Uint8Array): boolean {
     if (family === 0 || port === 0 || this.#options.own.refuses('udp', address, port) !== null) return false;
-    const socket = this.#sockets[family] ?? this.#open(family);
+    const device = this.#options.deviceFor?.(address);
+    const socket = device === undefined ? this.#socketOf(family) : this.#socketOn(family, device);
     return socket?.put(bytes, 0, bytes.length, address, port) ?? false;
   }
 
-  #open(family: 4 | 6): UdpSocket | null {
+  #socketOf(family: 4 | 6): UdpSocket | null {
+    this.#sockets[family] ??= this.#open(family);
+    return this.#sockets[family];
+  }
+
+  #socketOn(family: 4 | 6, device: string): UdpSocket | null {
+    const key = `${family} ${device}`;
+    const known = this.#bound.get(key);
+    if (known !== undefined) return known;
+    if (this.#bound.size >= MAX_BOUND) return null;
+    const socket = this.#open(family, { device });
+    if (socket !== null) this.#bound.set(key, socket);
+    return socket;
+  }
+
+  #open(family: 4 | 6, more: Pick<SocketOptions, 'device'> = {}): UdpSocket | null {
     try {
-      const socket = this.#options.sockets.bindUdp(
-        { host: family === 4 ? '0.0.0.0' : '::', port: 0, ...this.#options.from },
+      return this.#options.sockets.bindUdp(
+        { host: family === 4 ? '0.0.0.0' : '::', port: 0, ...this.#options.from, ...more },
         {
           received: (batch) => this.#receive(batch),
           lost: (datagrams) => {
@@ -137,8 +165,6 @@ export class UdpConn implements PacketConn {
           failed: (error) => this.close(error),
         },
       );
-      this.#sockets[family] = socket;
-      return socket;
     } catch (error) {
       this.close(toNetError(error)); // no descriptors, or a host without this family
       return null;

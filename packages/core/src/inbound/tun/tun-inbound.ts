@@ -7,6 +7,7 @@ import { NekitError } from '../../net/errors.js';
 import { CLOCK, EVENTS } from '../../net/tokens.js';
 import type { Inbound, InboundContext } from '../inbound.js';
 import type { StackContext } from '../stack-context.js';
+import type { RoutesInForce } from './auto-route/auto-route.js';
 import { FragmentStack } from './fragment-stack.js';
 import { LeftoverStack } from './leftover-stack.js';
 
@@ -19,6 +20,8 @@ export interface TunInboundOptions {
   readonly stacks: readonly ((context: StackContext) => IpStack)[];
   /** Answer echo requests. */
   readonly echo: boolean;
+  /** Leads traffic into the device that runs. Throws NekitError, with what to do, and leaves nothing behind then. */
+  route?(device: PacketDevice, warn: (message: string) => void): RoutesInForce;
 }
 
 /** Sessions out of the IP packets of a device. */
@@ -27,6 +30,7 @@ export class TunInbound implements Inbound {
   readonly #context: InboundContext;
   #device: PacketDevice | null = null;
   #driver: StackDriver | null = null;
+  #routes: RoutesInForce | null = null;
 
   constructor(options: TunInboundOptions, context: InboundContext) {
     this.#options = options;
@@ -43,7 +47,10 @@ export class TunInbound implements Inbound {
     const events = this.#context.get(EVENTS);
     const warn = (message: string): void => events.emit('kernel.warning', { code: 'TUN', message: `${name}: ${message}` });
     try {
-      this.#run(this.#options.open(warn), warn);
+      const device = this.#options.open(warn);
+      this.#run(device, warn);
+      this.#routes = this.#options.route?.(device, warn) ?? null;
+      events.emit('listener.started', { listener: name, type: this.#context.type, endpoint: { host: device.name, port: 0 } });
       return Promise.resolve();
     } catch (error) {
       // A stack of somebody else's may throw as well.
@@ -88,12 +95,13 @@ export class TunInbound implements Inbound {
     const behind = [...stacks, leftover];
     this.#driver = driver;
     driver.start([new FragmentStack(behind, () => output.now()), ...behind]);
-    events.emit('listener.started', { listener: name, type: inbound.type, endpoint: { host: device.name, port: 0 } });
   }
 
   /** Its sessions end with it: their packets have nowhere to go. */
   stop(): Promise<void> {
     if (this.#driver === null) return Promise.resolve();
+    this.#routes?.close();
+    this.#routes = null;
     this.#driver.close();
     this.#device?.close();
     this.#driver = null;
