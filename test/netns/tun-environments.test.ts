@@ -14,7 +14,7 @@ const { execFileSync, spawn } = await import('node:child_process');
 const { Worker } = await import('node:worker_threads');
 const told = [];
 const make = (net, ...plugins) => {
-  const kernel = createKernel({ tun: { enable: true, device: 'tun' + net, 'inet4-address': ['198.18.' + net + '.1/30'], 'inet6-address': [] } }, { plugins: [tcpPlugin, ...plugins] });
+  const kernel = createKernel({ tun: { enable: true, device: 'tun' + net, 'inet4-address': ['198.18.' + net + '.1/30'], 'inet6-address': [], 'auto-route': false } }, { plugins: [tcpPlugin, ...plugins] });
   for (const name of ['listener.failed', 'listener.stopped', 'kernel.warning']) kernel.on(name, (event) => told.push((name + ' ' + (event.message ?? '')).trim()));
   return kernel;
 };
