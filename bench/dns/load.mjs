@@ -1,10 +1,12 @@
-// Asks a name server as fast as it answers, by UDP, with a fixed number of questions under way. Prints one line of JSON. Started by run.mjs.
+// Asks a name server as fast as it answers, by UDP, with a fixed number of questions under way. Prints one line of JSON. Started by run.mjs and tun.mjs.
 import { parseArgs } from 'node:util';
 import { findAddon } from '../../packages/core/dist/native/load.js';
 import { openSockets } from '../../packages/core/dist/native/open-sockets.js';
 
 const { values } = parseArgs({
   options: {
+    host: { type: 'string', default: '127.0.0.1' },
+    bind: { type: 'string', default: '127.0.0.1' },
     port: { type: 'string' },
     seconds: { type: 'string', default: '3' },
     names: { type: 'string', default: '10000' },
@@ -37,7 +39,7 @@ const sockets = openSockets(findAddon().addon);
 /** A socket for each question under way, as clients are: what one socket sends and gets in a burst, the system would carry as one packet. */
 const clients = Array.from({ length: window }, (_, id) =>
   sockets.bindUdp(
-    { host: '127.0.0.1', port: 0 },
+    { host: values.bind, port: 0 },
     {
       received({ length, bytes, start, end }) {
         for (let i = 0; i < length; i++) {
@@ -65,7 +67,7 @@ function fill() {
     query[0] = id >> 8;
     query[1] = id;
     sentAt[id] = performance.now();
-    clients[id].send(query, 0, query.length, '127.0.0.1', port);
+    clients[id].send(query, 0, query.length, values.host, port);
   }
   if (warming && free.length === window) begin();
 }

@@ -1,4 +1,4 @@
-// Our name server in a process of its own. Prints its port. Started by run.mjs.
+// Our name server in a process of its own. Prints its port. With `tun` also on a TUN, which takes what goes to 198.18.0.2. Started by run.mjs and tun.mjs.
 import { createKernel } from '../../packages/core/dist/index.js';
 import { createDnsPlugin } from '../../packages/stack-dns/dist/dns-plugin.js';
 
@@ -11,10 +11,11 @@ const kernel = createKernel(
       'use-system-hosts': false,
       'cache-max-size': 100_000,
       'fake-ip-store': false,
-      ...(mode === 'fake' ? { 'enhanced-mode': 'fake-ip' } : { nameserver: `127.0.0.1:${upstream}` }),
+      ...(mode === 'fake' || mode === 'tun' ? { 'enhanced-mode': 'fake-ip' } : { nameserver: `127.0.0.1:${upstream}` }),
     },
+    ...(mode === 'tun' ? { tun: { enable: true, device: 'benchdns' } } : {}),
   },
   { plugins: [createDnsPlugin()] },
 );
 await kernel.start();
-console.log(kernel.listeners()[0].endpoint.port);
+console.log(kernel.listeners().find(({ type }) => type === 'dns').endpoint.port);

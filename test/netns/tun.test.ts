@@ -1,6 +1,5 @@
 // client -> TUN -> IP stacks -> rules -> direct -> server, all of it real, in namespaces
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { eventually } from '@nekit/core/testing';
 import t from 'tap';
 import { unlessNamespaces } from '../helpers/namespace.js';
@@ -179,25 +178,6 @@ t.test('a TUN carries what real programs say', { skip: unlessNamespaces('curl', 
     t.equal(code, 1);
     t.match(stdout.toString() + stderr, /the TUN device tun7 cannot be opened: somebody else has it open/);
   });
-});
-
-t.test('examples/tun.yaml runs as it is, but for the names of the interfaces', { skip: unlessNamespaces('curl', 'ping'), timeout: 60_000 }, async (t) => {
-  const { home, outside, start, log, close } = await makeTunHome();
-  t.teardown(close);
-  await serve(outside, HTTP_SERVER);
-  const text = await readFile(new URL('../../examples/tun.yaml', import.meta.url), 'utf8');
-  const kernel = await start(text.replaceAll('nekit0', TUN).replaceAll('eth0', 'cable'));
-  t.notMatch(log(), /warning|error/i, 'it says nothing but what it does');
-  for (const host of [SERVER, `[${SERVER_6}]`]) {
-    t.equal((await home.run('curl', ['-sS', '--max-time', '20', `http://${host}/100000`])).stdout.length, 100_000);
-    t.equal(
-      (await home.run('curl', ['-sS', '--max-time', '20', '-x', 'http://127.0.0.1:7890', `http://${host}/1000`])).stdout.length,
-      1000,
-      'beside the proxy',
-    );
-    t.equal((await home.run('ping', ['-c', '1', '-W', '5', host.replace(/[[\]]/g, '')])).code, 0);
-  }
-  kernel.kill('SIGTERM');
 });
 
 t.test('without the right to it, one line says what is missing', { skip: unlessNamespaces('setpriv') }, async (t) => {

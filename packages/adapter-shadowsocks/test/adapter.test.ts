@@ -330,6 +330,7 @@ const setup: PluginContext = {
   stack: nothing,
   section: nothing,
   resolver: nothing,
+  nameHook: nothing,
   provide: nothing,
   get: () => {
     throw new Error('nothing is needed at setup');

@@ -402,6 +402,7 @@ t.test('what the plugin registers', async (t) => {
     stack: no,
     section: no,
     resolver: no,
+    nameHook: no,
     provide: no,
     get: no,
   });

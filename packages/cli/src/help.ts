@@ -10,6 +10,10 @@ export const COMMANDS = {
       --proxy URI      add an adapter, as socks5://user:password@host:1080#name (may be repeated);
                        when there are no rules, everything goes through the first one
       --mixed-port N   listen on 127.0.0.1:N for HTTP and SOCKS5
+      --tun            take all of this machine's traffic by a TUN device, with fake-IP DNS; needs
+                       root, and the plugins tcp and dns (udp for more than TCP and DNS):
+                       sudo nekit-kernel --plugins ss,tcp,dns --proxy ss://... --tun
+      --dry-run        print the config and what it would set, and do nothing
       --log-level L    silent, error, warning, info or debug
       --strict         warnings about the config are errors
 
@@ -18,16 +22,18 @@ Exit code: 0; 1 if it could not run (a port in use); 2 if the command line or th
   },
   check: {
     line: 'report every problem of a config',
-    usage: 'nekit-kernel check -c FILE [--plugins A,B] [--strict]',
+    usage: 'nekit-kernel check -c FILE [--plugins A,B] [--strict] [--tun]',
     text: `  -c, --config FILE    the config to check
       --plugins A,B    load these plugins too
       --strict         warnings are errors
+      --tun            list what a TUN would set in the system (device, addresses, routes, rules),
+                       what of it is set now, and what a killed kernel has left; changes nothing
 
 Exit code: 0 without errors, 1 with errors, 2 if the command line is wrong.`,
   },
   explain: {
     line: 'tell which way a connection would take, and why',
-    usage: 'nekit-kernel explain [-c FILE] HOST[:PORT] [--udp] [--source IP] [--json]',
+    usage: 'nekit-kernel explain [-c FILE] HOST[:PORT] [--udp] [--source IP] [--sniffed NAME] [--json]',
     text: `Nothing is dialled; names are looked up only if a rule asks. The port is 443 if none is given.
 
   -c, --config FILE    the config; without one everything is direct
@@ -35,7 +41,9 @@ Exit code: 0 without errors, 1 with errors, 2 if the command line is wrong.`,
       --proxy URI      as for run
       --udp            a UDP flow instead of a TCP connection
       --source IP      the client's address, for rules that look at it
-      --json           { destination, adapter, chain, rule, tried, lookups, addresses, ms }`,
+      --sniffed NAME   the name that the sniffer would find
+      --json           { destination, sniffed, sniffer, adapter, chain, rule, tried, lookups,
+                         addresses, ms }`,
   },
   rules: {
     line: 'tell what is in a list of rules (rule-providers), and what in it is wrong',

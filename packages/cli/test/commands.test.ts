@@ -34,8 +34,15 @@ async function folder(t: { teardown(run: () => unknown): void }, files: Record<s
 tap.test('a wrong command line is one clear line and exit code 2', { timeout: TIMEOUT_MS }, async (t) => {
   const cases: [args: string[], line: string][] = [
     [['chekc'], 'nekit-kernel: there is no command "chekc": run, check, explain, rules, import, plugins, schema are known'],
-    [['run', '--tun'], 'nekit-kernel: --tun is not there yet: it needs a TUN device, which a later version brings'],
-    [['--frob'], "nekit-kernel: Unknown option '--frob'; known are --config, --plugins, --proxy, --strict, --mixed-port, --log-level"],
+    [['--frob'], "nekit-kernel: Unknown option '--frob'; known are --config, --plugins, --proxy, --strict, --mixed-port, --log-level, --tun, --dry-run"],
+    [
+      ['run', '--tun'],
+      'nekit-kernel: --tun needs the plugins tcp and dns: --plugins tcp,dns (what is not there comes by: npm install @nekit/stack-tcp @nekit/stack-dns)',
+    ],
+    [
+      ['--plugins', 'ss,tcp', '--tun', '--dry-run'],
+      'nekit-kernel: --tun needs the plugin dns: --plugins ss,tcp,dns (what is not there comes by: npm install @nekit/stack-dns)',
+    ],
     [['config.yaml'], 'nekit-kernel: there is no command "config.yaml": run, check, explain, rules, import, plugins, schema are known'],
     [['run', 'config.yaml'], 'nekit-kernel: "config.yaml" is not expected here; a config is named by -c config.yaml'],
     [['-c'], "nekit-kernel: Option '-c, --config <value>' argument missing"],
@@ -179,6 +186,21 @@ tap.test('explain', { timeout: TIMEOUT_MS }, async (t) => {
     stdout: /^a\.example:443 -> my box\nbecause: MATCH,my box\n/,
   });
   t.match(await run(['explain', 'a.example', '--proxy', 'socks5://u:p@192.0.2.1:1080'], { cwd }), { stdout: /^a\.example:443 -> 192\.0\.2\.1:1080\n/ });
+});
+
+tap.test('explain, with the sniffer', { timeout: TIMEOUT_MS }, async (t) => {
+  const cwd = await folder(t, {
+    'c.yaml': 'sniffer: { enable: true, sniff: { TLS: {}, QUIC: {} } }\nrules:\n  - DOMAIN,a.example,REJECT\n  - MATCH,DIRECT\n',
+  });
+  const ask = (...args: string[]) => run(['explain', '-c', 'c.yaml', ...args], { cwd });
+  t.match(await ask('192.0.2.9'), { code: 0, stdout: /-> DIRECT\nthe first bytes are looked at \(TLS\) and may show a name: --sniffed NAME / });
+  t.match(await ask('192.0.2.9', '--sniffed', 'A.example'), {
+    code: 0,
+    stdout: /-> REJECT\nseen in the first bytes: a\.example\nbecause: DOMAIN,a\.example,REJECT\n/,
+  });
+  t.match(JSON.parse((await ask('192.0.2.9', '--udp', '--json')).stdout), { sniffed: null, sniffer: ['QUIC'] });
+  t.match(JSON.parse((await ask('192.0.2.9:80', '--json')).stdout), { sniffed: null, sniffer: [] });
+  t.match(await ask('192.0.2.9', '--sniffed', '192.0.2.1'), { code: 2, stderr: /--sniffed: "192\.0\.2\.1" is no name/ });
 });
 
 tap.test('plugins', { timeout: TIMEOUT_MS }, async (t) => {

@@ -17,7 +17,7 @@ const KEYS = z.object({
   'ipv6-timeout': z.int().min(0).max(10_000).default(100).describe('Milliseconds that addresses of IPv6 are waited for when those of IPv4 are there.'),
   'use-hosts': z.boolean().default(true).describe('Answer from `hosts`.'),
   'use-system-hosts': z.boolean().default(true).describe('Answer from /etc/hosts.'),
-  'respect-rules': z.boolean().default(false).describe('Not supported yet.'),
+  'respect-rules': z.boolean().default(false).describe('Servers without #adapter are reached as the rules say.'),
   'prefer-h3': z.boolean().default(false).describe('Not supported.'),
   'cache-algorithm': z.enum(['lru', 'arc']).default('lru').describe('Both mean the same cache.'),
   'cache-max-size': z.int().min(0).max(1_000_000).default(4096).describe('Answers that are kept.'),
@@ -29,6 +29,7 @@ const KEYS = z.object({
     .enum(['blacklist', 'whitelist', 'rule'])
     .default('blacklist')
     .describe('whitelist: only the names of fake-ip-filter get fake addresses. rule: its entries are KIND,payload,fake-ip or real-ip.'),
+  'direct-real-ip': z.boolean().default(false).describe('true: names that the rules lead to a direct adapter get their real addresses.'),
   'fake-ip-ttl': z.int().min(0).max(86_400).default(1).describe('Seconds that a client may remember a fake address.'),
   'fake-ip-store': z
     .union([z.boolean(), text])

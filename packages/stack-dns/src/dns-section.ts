@@ -9,6 +9,7 @@ import {
   type SectionContext,
   type SectionDefinition,
   type SectionSurroundings,
+  sessionTo,
   TIMEOUTS,
   TIMERS,
 } from '@nekit/core';
@@ -16,6 +17,8 @@ import { type DnsConfig, DnsSchema } from './config.js';
 import { fakeFilter } from './fake-ip/fake-filter.js';
 import { KERNEL_DNS } from './kernel-dns.js';
 import { DnsServer } from './server/dns-server.js';
+import { Hooks } from './server/hooks.js';
+import { RateLimit } from './server/rate-limit.js';
 import { SystemHosts } from './server/system-hosts.js';
 import { DnsClient } from './upstream/dns-client.js';
 import { DnsResolver } from './upstream/dns-resolver.js';
@@ -61,6 +64,7 @@ function create(config: DnsConfig, context: SectionContext): Section {
     random: (length) => randomBytes(length),
     rule: (kind, payload) => context.rule(kind, payload),
     nameServer: (scheme, address, adapter) => context.nameServer(scheme, address, adapter),
+    wayOf: keys['respect-rules'] ? (session, resolver) => context.wayOf(session, resolver) : null,
   });
   const clientFor = (purpose: Purpose, maxEntries: number): DnsClient =>
     new DnsClient({
@@ -75,6 +79,12 @@ function create(config: DnsConfig, context: SectionContext): Section {
   const resolver = resolverOver(client);
   const wantsFakes = keys['enhanced-mode'] === 'fake-ip';
   const filter = fakeFilter(keys['fake-ip-filter-mode'], keys['fake-ip-filter'], (kind, payload) => context.rule(kind, payload));
+  const hooks = new Hooks(context.nameHooks(), (message) => context.warn('NAME_HOOK', message));
+  /** Nobody knows the port yet: the most usual one is taken. */
+  const isDirect = (name: string): boolean | Promise<boolean> => {
+    const way = context.wayOf(sessionTo(name));
+    return way instanceof Promise ? way.then(({ leaf }) => leaf.type === 'direct') : way.leaf.type === 'direct';
+  };
   let leave = (): void => {};
   return {
     resolver,
@@ -83,7 +93,18 @@ function create(config: DnsConfig, context: SectionContext): Section {
       const warn = (message: string): void => context.warn('DNS_FAKE_IP_STORE', message);
       const fakes = wantsFakes ? shared.poolFor(config, { folder: context.folder, cacheFolder: context.cacheFolder, warn }) : null;
       await shared.opened();
-      leave = shared.enter(new DnsServer({ client, hosts, ipv6, fakes, isReal: filter, fakeTtl: keys['fake-ip-ttl'] }), fakes);
+      const server = new DnsServer({
+        client,
+        hosts,
+        ipv6,
+        fakes,
+        isReal: filter,
+        isDirect: keys['direct-real-ip'] ? isDirect : null,
+        hooks,
+        learn: (name, addresses) => shared.learn(name, addresses),
+        fakeTtl: keys['fake-ip-ttl'],
+      });
+      leave = shared.enter(server, fakes, new RateLimit(keys['rate-limit']));
     },
     async close() {
       leave();
@@ -143,7 +164,10 @@ function check(config: DnsConfig, around: SectionSurroundings): void {
         if (key === 'proxy-server-nameserver-policy') checkLoop(spec, [key, names]);
       }
     });
-  if (keys['respect-rules']) around.warning('"respect-rules" is not supported yet: write #adapter behind a server', ['respect-rules']);
+  if (keys['respect-rules'] && config.proxyServers === null)
+    around.error('"respect-rules" needs "proxy-server-nameserver": servers for the names of proxies\' servers, which are not reached by rules', [
+      'respect-rules',
+    ]);
   if (keys['prefer-h3']) around.warning('"prefer-h3" is not supported: servers are asked by HTTP/2', ['prefer-h3']);
 }
 

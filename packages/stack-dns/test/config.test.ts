@@ -77,7 +77,7 @@ void t.test('mistakes are told at their key', async (t) => {
     [{ 'fallback-filter': { ipcidr: ['x'] } }, /error dns\.fallback-filter\.ipcidr\.0/],
     [{ listen: 'dns.example:53' }, /error dns\.listen/],
     [{ listen: ':5353', nameserver: '127.0.0.1:5353' }, /error dns\.nameserver: .*ask itself/],
-    [{ 'respect-rules': 'yes' }, /warning dns\.respect-rules/],
+    [{ 'respect-rules': 'yes' }, /error dns\.respect-rules: .*needs "proxy-server-nameserver"/],
     [{ nameserver: '1.1.1.1#h3=true' }, /warning dns\.nameserver: "h3"/],
     [{ 'proxy-server-nameserver': '1.1.1.1#home' }, /error dns\.proxy-server-nameserver: .*home\.example.*a loop/],
     [{ 'default-nameserver': ['1.1.1.1#group'] }, /error dns\.default-nameserver\.0: .*home\.example.*a loop/],

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { createKernel, definePlugin, type Kernel, type KernelInput, never } from '@nekit/core';
+import { buildPacket, parsePacket, pipeDevice } from '@nekit/core/ip';
 import { eventually, startEcho, within } from '@nekit/core/testing';
 import t, { type Test } from 'tap';
 import { createDnsPlugin } from '../dist/dns-plugin.js';
@@ -261,4 +262,118 @@ void t.test('a plugin brings a kind of server', async (t) => {
   t.same(said(await askUdp(kernel.listeners()[0]?.endpoint?.port ?? 0, queryBytes('a.example', 'A'))), ['A 192.0.2.5']);
   t.same(reached, ['somewhere by REJECT']);
   t.throws(() => createKernel({ dns }, { plugins: [createDnsPlugin()] }), /unknown scheme mine:/);
+});
+
+void t.test('direct-real-ip: a rule on the name asks nobody, one that needs the address has the question wait, DNSFAIL sees that there is none', async (t) => {
+  const server = await udpServer((query) => {
+    const [question] = decoded(query).questions ?? [];
+    const name = question?.name.toLowerCase() ?? '';
+    if (name.startsWith('fails')) return [replyTo(query, { rcode: 3 })];
+    const data = name.startsWith('near') ? '192.168.1.9' : '203.0.113.9';
+    return [replyTo(query, { answers: question?.type === 'A' ? [{ type: 'A', name: question.name, ttl: 60, data }] : [] })];
+  });
+  t.teardown(() => server.close());
+  const asked = (): string[] => [...new Set(server.queries.splice(0).map((query) => decoded(query).questions?.[0]?.name.toLowerCase() ?? ''))];
+  const rules = [
+    'DOMAIN-SUFFIX,direct.example,DIRECT',
+    'DOMAIN-SUFFIX,proxied.example,REJECT',
+    'IP-CIDR,192.168.0.0/16,DIRECT',
+    'DNSFAIL,REJECT',
+    'MATCH,DIRECT',
+  ];
+  const dns = { nameserver: `127.0.0.1:${server.port}`, 'enhanced-mode': 'fake-ip', 'fake-ip-store': false, 'direct-real-ip': true };
+  const { ask, kernel } = await start(t, dns, { rules: [...rules.slice(0, 4), 'MATCH,REJECT'] });
+  const of = async (name: string): Promise<string[]> => said(await ask(queryBytes(name, 'A')));
+  t.match(await of('a.proxied.example'), [/^A 198\.18\./], 'rejected: the connection is to be told');
+  t.same(asked(), []);
+  t.same(await of('a.direct.example'), ['A 203.0.113.9']);
+  t.same(asked(), ['a.direct.example']);
+  t.same(await of('near.example'), ['A 192.168.1.9']);
+  t.same(asked(), ['near.example']);
+  t.match(await of('far.example'), [/^A 198\.18\./]);
+  t.match(await of('fails.example'), [/^A 198\.18\./], 'DNSFAIL leads to a proxy, which may know it');
+  t.same(asked(), ['far.example', 'fails.example']);
+  t.ok(
+    kernel.rules().every(({ hits }) => hits === 0),
+    'questions are no connections',
+  );
+  const { ask: plain } = await start(t, { ...dns, 'direct-real-ip': false }, { rules });
+  for (const name of ['b.direct.example', 'near.example', 'far.example']) t.match(said(await plain(queryBytes(name, 'A'))), [/^A 198\.18\./]);
+  t.same(asked(), [], 'off, as it is by default: nobody is asked before there is a connection');
+});
+
+void t.test('respect-rules: servers are reached as the rules say, those for proxies and those with an adapter are not', async (t) => {
+  const server = await upstream(t);
+  const text = `127.0.0.1:${server.port}`;
+  const dns = { nameserver: text, 'respect-rules': true, 'proxy-server-nameserver': text };
+  const rcode = async (more: Record<string, unknown>, rules: string[]): Promise<number> => {
+    const { ask } = await start(t, { ...dns, ...more }, { rules });
+    return decoded(await ask(queryBytes('a.example', 'A'))).rcode;
+  };
+  t.equal(await rcode({}, [`DST-PORT,${server.port},DIRECT`, 'MATCH,REJECT']), 0);
+  t.equal(await rcode({}, ['MATCH,REJECT']), 2);
+  t.equal(await rcode({ 'respect-rules': false }, ['MATCH,REJECT']), 0);
+  t.equal(await rcode({ nameserver: `${text}#DIRECT` }, ['MATCH,REJECT']), 0);
+  t.equal(await rcode({ nameserver: 'tcp://localhost:1', 'nameserver-policy': { '+.example': text } }, ['MATCH,REJECT']), 2);
+  // A rule that needs the address of a server gets it from default-nameserver, not from the server itself.
+  const named = { nameserver: `udp://dns.example:${server.port}`, 'default-nameserver': text };
+  t.equal(await rcode(named, ['IP-CIDR,127.0.0.0/8,DIRECT', 'MATCH,REJECT']), 0);
+  t.equal(await rcode(named, ['DOMAIN,dns.example,DIRECT', 'MATCH,REJECT']), 0);
+  t.equal(await rcode(named, ['IP-CIDR,127.0.0.0/8,REJECT', 'MATCH,DIRECT']), 2);
+});
+
+void t.test('a plugin changes questions and answers', async (t) => {
+  const plugin = definePlugin({
+    name: 'hooked',
+    api: 1,
+    setup: (context) => context.nameHook({ name: 'no-ads', create: () => ({ question: ({ name }) => (name.startsWith('ads.') ? { rcode: 3 } : null) }) }),
+  });
+  const dns = { enable: true, listen: '127.0.0.1:0', 'enhanced-mode': 'fake-ip', 'fake-ip-store': false };
+  const kernel = createKernel({ dns }, { plugins: [createDnsPlugin(), plugin], cacheFolder: null });
+  t.teardown(() => kernel.stop());
+  await kernel.start();
+  const port = kernel.listeners()[0]?.endpoint?.port ?? 0;
+  t.equal(decoded(await askUdp(port, queryBytes('ads.example', 'A'))).rcode, 3);
+  t.match(said(await askUdp(port, queryBytes('www.example', 'A'))), [/^A 198\.18\./]);
+});
+
+void t.test('a TUN: dns-hijack in its section, what is claimed, what is refused', async (t) => {
+  const [near, far] = pipeDevice({ arenaBytes: 0 });
+  const packets: Uint8Array[] = [];
+  far.start({
+    packets: (batch) => {
+      for (let i = 0; i < batch.length; i++) packets.push(batch.bytes.slice(batch.start[i], batch.end[i]));
+    },
+    failed: () => undefined,
+  });
+  const config = (hijack: unknown, enable = true): KernelInput => ({
+    tun: { enable: true, stack: ['dns'], ...(hijack === undefined ? {} : { 'dns-hijack': hijack }) },
+    dns: { enable, 'enhanced-mode': 'fake-ip', 'fake-ip-store': false },
+    mode: 'global',
+  });
+  const options = { plugins: [createDnsPlugin()], cacheFolder: null, openTun: () => near };
+  t.throws(() => createKernel(config(['https://dns.example/dns-query']), options), /dns-hijack.*no address and port: write any:53/s);
+  const kernel = createKernel(config(undefined), options);
+  t.teardown(() => kernel.stop());
+  t.notOk(kernel.warnings.some(({ message }) => message.includes('dns-hijack')));
+  await kernel.start();
+  const way = async (host: string, port: number, inbound = 'tun'): Promise<string | null> =>
+    (await kernel.explain({ network: 'tcp', inbound, destination: { host, port } })).rule;
+  t.equal(await way('8.8.8.8', 53), 'DNS-HIJACK,any:53', 'before the rules, and in every mode');
+  t.equal(await way('8.8.8.8', 53, 'other'), null);
+  t.equal(await way('8.8.8.8', 80), null);
+  const udp = (destination: string, destinationPort: number, payload: Uint8Array): Uint8Array =>
+    buildPacket({ kind: 'udp', source: '198.18.0.1', sourcePort: 4000, destination, destinationPort, payload });
+  far.inject(udp('8.8.8.8', 53, queryBytes('a.example', 'A')));
+  await eventually(() => packets.length === 1);
+  const answer = parsePacket(packets[0] ?? new Uint8Array(0));
+  assert.ok(answer?.kind === 'udp');
+  t.match(said(answer.payload), [/^A 198\.18\./]);
+  const fake = said(answer.payload)[0]?.slice(2) ?? '';
+  t.equal((await kernel.explain({ network: 'tcp', destination: { host: fake, port: 443 } })).destination, 'a.example:443', 'explained as what it stands for');
+  await kernel.reload(config([]));
+  t.equal(await way('8.8.8.8', 53), null, 'off');
+  t.equal(await way('198.18.0.2', 53), 'DNS-HIJACK', 'the networks of the device are ours all the same');
+  await kernel.reload(config(undefined, false));
+  t.equal(await way('8.8.8.8', 53), null, 'no section dns');
 });

@@ -56,7 +56,7 @@ function runRetransmission(c: Connection, now: number): void {
         giveUp(c);
         return;
       }
-      enterLoss(c);
+      enterLoss(c, now);
       c.rtt.backOff();
       c.isRearmDue = true;
       return;

@@ -13,14 +13,17 @@ import { LOST, RETRANSMITTED, SACKED } from './transmit-log.js';
 /** RFC 5681: duplicate ACKs, or as many segments SACKed, that mean a loss. */
 const DUP_THRESHOLD = 3;
 
-/** Takes note of what the ACK at hand delivered last (RFC 8985, section 6.2, steps 1 to 3). `echo`: when the segment that it answers was sent, -1: not known. */
-export function noteDelivered(c: Connection, now: number, echo: number): void {
+/**
+ * Takes note of what the ACK at hand delivered last (RFC 8985, section 6.2, steps 1 to 3). `echo`: when the segment that it answers was sent, -1: not known. `isTimely`: what it says
+ * is the round trip.
+ */
+export function noteDelivered(c: Connection, now: number, echo: number, isTimely: boolean): void {
   const { log } = c;
   const rtt = distance(log.newestSentAt, now);
   // An ACK of the first copy, come late, must not be taken for one of the second.
   if (log.newestIsRetransmitted && ((echo !== -1 && distance(log.newestSentAt, echo) < 0) || (c.rtt.isKnown && rtt < c.rtt.least))) return;
   if (log.isReordered) c.isReordering = true;
-  c.rackRtt = rtt;
+  if (isTimely) c.rackRtt = rtt;
   if (c.hasRack && !isSentBefore(c.rackSentAt, c.rackEnd, log.newestSentAt, log.newestEnd)) return;
   c.hasRack = true;
   c.rackSentAt = log.newestSentAt;
@@ -78,8 +81,10 @@ function flightSize(c: Connection): number {
 }
 
 /** The timer ran out (RFC 6298 section 5, RFC 5681 section 3.1). */
-export function enterLoss(c: Connection): void {
+export function enterLoss(c: Connection, now: number): void {
   const { log } = c;
+  c.hasTimedOut = true;
+  c.timedOutAt = now;
   const isAgain = c.mode === MODE.loss && before(c.sndUna, c.recoveryPoint);
   c.congestion.timedOut(flightSize(c), isAgain);
   // The head cannot be SACKed and not acknowledged, unless the peer has thrown away what it had reported.

@@ -8,6 +8,7 @@ import { Cubic } from '../dist/congestion/cubic.js';
 import { Reno } from '../dist/congestion/reno.js';
 import { connectionsAllowed } from '../dist/descriptors.js';
 import { tcpPlugin } from '../dist/index.js';
+import { RangePool } from '../dist/range-pool.js';
 import { ReceiveQueue } from '../dist/receive-queue.js';
 import { RoundTrip } from '../dist/rtt.js';
 import { SendBuffer } from '../dist/send-buffer.js';
@@ -32,7 +33,7 @@ t.test('the transmit log against one byte at a time', (t) => {
   const step = fc.record({ kind: fc.constantFrom('send', 'ack', 'sack', 'lost', 'again', 'all'), a: fc.nat(40), b: fc.nat(40) });
   fc.assert(
     fc.property(fc.integer(), fc.array(step, { maxLength: 80 }), (start, steps) => {
-      const log = new TransmitLog();
+      const log = new TransmitLog(new RangePool());
       log.reset(start);
       let una = 0;
       let nxt = 0;
@@ -266,7 +267,18 @@ t.test('the plugin registers the stack; its config is strict', (t) => {
   const no = (): never => {
     throw new Error('not by this plugin');
   };
-  tcpPlugin.setup({ stack: ({ type }) => types.push(type), adapter: no, inbound: no, protocol: no, rule: no, section: no, resolver: no, provide: no, get: no });
+  tcpPlugin.setup({
+    stack: ({ type }) => types.push(type),
+    adapter: no,
+    inbound: no,
+    protocol: no,
+    rule: no,
+    section: no,
+    resolver: no,
+    nameHook: no,
+    provide: no,
+    get: no,
+  });
   t.strictSame(types, ['tcp']);
   t.match(settingsOf(tcpConfig.parse({ 'max-pending': 7, congestion: 'reno' }), 99), { maxPending: 7, congestion: 'reno', maxConnections: 99, nagle: false });
   for (const bad of [{ nagel: true }, { 'max-pending': 0 }, { 'give-up': 1_000 }, { 'max-window': 1 << 30 }])

@@ -192,6 +192,24 @@ t.test('the timeout: doubled each time, one segment in flight, and everything ag
   t.equal(client.send().length, 2, 'slow start');
 });
 
+t.test('an ACK that comes after a timeout tells of the timer, not of the path', async (t) => {
+  const { client, sent, wire } = await sending(4_000, {}, { mss: 1_000, sackPermitted: true }, 60_000);
+  t.equal(sent.length, 4);
+  wire.time += 10;
+  client.ack = (client.ack + 1_000) >>> 0;
+  client.send(); // a round trip of 10 ms; the ACKs of what follows are lost
+  wire.advance(25_000);
+  const timeouts = wire.stack.counters.get('timeouts');
+  t.ok(timeouts >= 5, `${timeouts} timeouts`);
+  const base = client.ack;
+  // The first was sent again and arrives; of the third, which arrived long ago, is told only now.
+  client.ack = (base + 1_000) >>> 0;
+  client.send({ options: { sack: [[(base + 2_000) >>> 0, (base + 3_000) >>> 0]] } });
+  const before = wire.stack.counters.get('timeouts');
+  wire.advance(1_000);
+  t.ok(wire.stack.counters.get('timeouts') > before, 'the next timeout comes within a second');
+});
+
 t.test('a peer that never answers is given up after five minutes, with a RST', async (t) => {
   const { client, wire, written } = await sending(1_000);
   await written;
@@ -398,6 +416,32 @@ t.test('path MTU: only if the quoted number is in flight; smaller segments from 
   t.ok(sent.length > 0);
   wire.raw(buildPacket({ kind: 'icmp', source: '10.0.0.1', destination: '192.0.2.1', type: 8, code: 0, rest: 1, payload: new Uint8Array(8) }));
   t.equal(wire.isTaken, false, 'an echo is for others');
+});
+
+t.test('path MTU of IPv6: what says less than 1,280 is discarded (RFC 8201 section 4)', async (t) => {
+  const wire = new Wire({ isIPv6: true });
+  const client = await new Client(wire).connect({ mss: 1_440 });
+  await client.stream.write([new Uint8Array(1_440)]);
+  wire.flush();
+  const tooBig = (mtu: number): number[] => {
+    const quoted = buildPacket({
+      kind: 'tcp',
+      source: '2001:db8::1',
+      destination: 'fd00::2',
+      sourcePort: 443,
+      destinationPort: client.port,
+      sequence: client.ack,
+      acknowledgment: 0,
+      flags: FLAG.ack,
+      window: 0,
+      payload: new Uint8Array(0),
+    });
+    const answer = wire.raw(buildPacket({ kind: 'icmp', source: 'fd00::1', destination: '2001:db8::1', type: 2, code: 0, rest: mtu, payload: quoted }));
+    return tcp(answer).map((packet) => packet.payload.length);
+  };
+  t.strictSame(tooBig(1_279), []);
+  t.strictSame(tooBig(0), []);
+  t.strictSame(tooBig(1_280), [1_220, 220]);
 });
 
 t.test('writing: the buffer is bounded, and who waits goes on when there is room', async (t) => {

@@ -2,7 +2,20 @@
 import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { CancelSource, isNetError, type KernelEvents, NetError, type Stream, StreamReader, systemClock } from '@nekit/core';
+import {
+  CancelSource,
+  EXEMPTIONS,
+  type Exemption,
+  Exemptions,
+  isNetError,
+  type KernelEvents,
+  NetError,
+  RESOLVER,
+  type Resolver,
+  type Stream,
+  StreamReader,
+  systemClock,
+} from '@nekit/core';
 import { dialOptions, eventually, FakeClock, pattern, startEcho, testContext, within } from '@nekit/core/testing';
 import t, { type Test } from 'tap';
 import { linkOf } from '../../dist/plugin/link.js';
@@ -75,7 +88,7 @@ function linkWith(t: Test, options: string, clock: FakeClock): { link: ProgramLi
   events.on('kernel.warning', (warning) => warnings.push(warning));
   const link = new ProgramLink(
     { name: 'plugin', program: program.path, options, secrets: secretsIn(options), server: { host: SERVER.server, port: SERVER.port } },
-    { direct, clock, events, tag: 'home', random: () => 0.5 },
+    { direct, clock, events, tag: 'home', random: () => 0.5, resolver: context.get(RESOLVER), exemptions: context.get(EXEMPTIONS) },
   );
   t.teardown(async () => {
     link.close();
@@ -125,6 +138,35 @@ void t.test('what a program is given: environment, no arguments, no stdin, no sh
   link.close?.();
   await eventually(() => !isAlive(first?.pid ?? 0));
   t.equal((await failure(link.dial(dialOptions()))).code, 'SS_PLUGIN_STOPPED');
+});
+
+void t.test('with auto-route its server is exempted, and given by address', posix, async (t) => {
+  const changes: string[] = [];
+  const exemptions = new Exemptions();
+  const tell =
+    (what: string) =>
+    ({ endpoint, network }: Exemption): void => {
+      changes.push(`${what} ${network} ${endpoint.host} ${endpoint.port}`);
+    };
+  exemptions.follow({ added: tell('added'), removed: tell('removed') });
+  const asked: string[] = [];
+  const resolver: Resolver = {
+    resolve: (name) => {
+      asked.push(name);
+      return Promise.resolve(['192.0.2.9', '192.0.2.10']);
+    },
+  };
+  const { context } = testContext({ resolver, values: new Map([[EXEMPTIONS, exemptions]]) });
+  const link = linkOf({ server: 'Server.Example', port: 8388, plugin: program.path, 'plugin-opts': 'do=tell' }, context);
+  t.teardown(() => link.close?.());
+  t.equal((await told(await dialFor(t, link))).SS_REMOTE_HOST, '192.0.2.9');
+  t.same([asked, changes], [['server.example'], ['added tcp 192.0.2.9 8388']]);
+  link.close?.();
+  t.equal(changes.at(-1), 'removed tcp 192.0.2.9 8388');
+  const { context: without } = testContext({ resolver });
+  const other = linkOf({ server: 'server.example', port: 8388, plugin: program.path, 'plugin-opts': 'do=tell' }, without);
+  t.teardown(() => other.close?.());
+  t.equal((await told(await dialFor(t, other))).SS_REMOTE_HOST, 'server.example', 'without it the program asks');
 });
 
 void t.test('the first dial waits for a program that takes its time', posix, async (t) => {

@@ -5,7 +5,7 @@ import { NetError, toNetError } from '../net/errors.js';
 import type { PacketConn } from '../net/packet-conn.js';
 import type { SocketOptions } from '../net/sockets.js';
 import type { Stream } from '../net/stream.js';
-import { CLOCK, OUTBOUND, OWN_ENDPOINTS, RESOLVER, SOCKETS, TIMEOUTS, TIMERS } from '../net/tokens.js';
+import { CLOCK, OUTBOUND, OUTGOING, OWN_ENDPOINTS, RESOLVER, SOCKETS, TIMEOUTS, TIMERS } from '../net/tokens.js';
 import type { Adapter, AdapterContext } from './adapter.js';
 import { connectToAny, type IpVersion, sortAddresses } from './connect.js';
 import { UdpConn } from './udp-conn.js';
@@ -19,6 +19,7 @@ export class DirectAdapter implements Adapter {
   readonly #context: Pick<AdapterContext, 'tag' | 'get'>;
   readonly #version: IpVersion;
   readonly #sockets: SocketOptions;
+  readonly #deviceFor: (address: string) => string | undefined;
   readonly #udpFrom: Pick<SocketOptions, 'mark' | 'device'>;
 
   constructor(
@@ -31,6 +32,8 @@ export class DirectAdapter implements Adapter {
     this.#sockets = { ...context.get(OUTBOUND), ...options.sockets };
     const { mark, device } = this.#sockets;
     this.#udpFrom = { ...(mark === undefined ? {} : { mark }), ...(device === undefined ? {} : { device }) };
+    const outgoing = context.get(OUTGOING);
+    this.#deviceFor = (address) => outgoing.deviceFor(address);
     if (options.udp) this.packet = { dialPacket: (dial) => this.#dialPacket(dial) };
   }
 
@@ -58,6 +61,7 @@ export class DirectAdapter implements Adapter {
       own: get(OWN_ENDPOINTS),
       sockets: get(SOCKETS),
       socketOptions: this.#sockets,
+      deviceFor: this.#deviceFor,
       signal,
       timeoutMs: get(TIMEOUTS).connect,
     });
@@ -71,6 +75,7 @@ export class DirectAdapter implements Adapter {
         own: get(OWN_ENDPOINTS),
         sockets: get(SOCKETS),
         from: this.#udpFrom,
+        ...(this.#udpFrom.device === undefined ? { deviceFor: this.#deviceFor } : {}),
         resolve: (host) => get(RESOLVER).resolve(host, 0, options.signal),
         sort: (addresses) => sortAddresses(addresses, this.#version),
       }),

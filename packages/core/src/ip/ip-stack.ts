@@ -4,7 +4,7 @@ import type { PacketSink } from './packet-device.js';
 
 /**
  * What turns packets into something else. Stacks of one device are asked in their order; the first that takes a packet has it.
- * Nothing of it waits: per packet there is no promise, no event, no closure and no allocation.
+ * What one throws on a TUN is told once, and costs the packet. Nothing of it waits: per packet there is no promise, no event, no closure and no allocation.
  */
 export interface IpStack {
   /** Looks at one packet of a batch; true: taken. The batch is lent until it returns. Writing is `flush`'s, but for what cannot wait until then. */

@@ -6,9 +6,12 @@ import type { Cancel } from '../net/cancel.js';
 import { NekitError } from '../net/errors.js';
 import type { Resolver } from '../net/resolver.js';
 import type { Token } from '../net/token.js';
-import type { Section, SectionContext } from '../plugin/plugin.js';
+import type { Section, SectionContext, SessionWay } from '../plugin/plugin.js';
 import type { Registry } from '../plugin/registry.js';
 import { defaultCacheFolder } from '../provider/provider-store.js';
+import { leafOf } from '../routing/leaf.js';
+import type { Router } from '../routing/router.js';
+import type { Decision } from '../routing/rule-list.js';
 import { buildRule, type KnownRules } from '../rule/parse.js';
 import type { AdapterSet } from './adapter-set.js';
 
@@ -18,6 +21,8 @@ interface Surroundings {
   readonly cacheFolder: string | null | undefined;
   readonly warn: (code: string, message: string) => void;
   readonly get: <T>(token: Token<T>) => T;
+  /** Asked when a session comes: it is made after the sections. */
+  readonly router: () => Router;
 }
 
 /** The sections of plugins, of one config. */
@@ -61,7 +66,7 @@ export class SectionSet {
   }
 }
 
-function contextOf(config: KernelConfig, registry: Registry, { adapters, known, cacheFolder, warn, get }: Surroundings): SectionContext {
+function contextOf(config: KernelConfig, registry: Registry, { adapters, known, cacheFolder, warn, get, router }: Surroundings): SectionContext {
   const { folder, hosts, ipv6, proxies } = config;
   return {
     folder,
@@ -80,6 +85,12 @@ function contextOf(config: KernelConfig, registry: Registry, { adapters, known, 
       const adapter = (): Adapter => this.adapter(tag ?? 'DIRECT');
       return definition.create(address, { adapter, get });
     },
+    wayOf(session, resolver) {
+      const decision = router().preview(session, resolver);
+      const way = ({ adapter, addresses }: Decision): SessionWay => ({ adapter, leaf: leafOf(adapter, session).leaf, addresses });
+      return decision instanceof Promise ? decision.then(way) : way(decision);
+    },
+    nameHooks: () => registry.nameHooks.entries().map(([, { definition }]) => definition.create({ get })),
     rule: (kind, payload) => buildRule(kind, payload, [], {}, known),
     warn,
     get,

@@ -5,6 +5,7 @@ import type { IpStack } from '../ip/ip-stack.js';
 import type { Cancel } from '../net/cancel.js';
 import type { Hosts } from '../net/hosts.js';
 import type { Resolver } from '../net/resolver.js';
+import type { Session } from '../net/session.js';
 import type { Token } from '../net/token.js';
 import type { RuleDefinition } from '../rule/definition.js';
 import type { Rule } from '../rule/rule.js';
@@ -44,6 +45,7 @@ export interface PluginContext {
   stack<C>(definition: StackDefinition<C>): void;
   section<C>(definition: SectionDefinition<C>): void;
   resolver(definition: ResolverDefinition): void;
+  nameHook(definition: NameHookDefinition): void;
   /** A value for others to `get`; made at most once per kernel, when first asked for. */
   provide<T>(token: Token<T>, factory: (get: <D>(token: Token<D>) => D) => T): void;
   get<T>(token: Token<T>): T;
@@ -79,7 +81,18 @@ export interface InboundDefinition<C> {
   readonly config: ConfigSchema<C>;
   /** false: its entry is checked and then left out. */
   enabled?(config: C): boolean;
+  /** What of its sessions goes to an adapter whatever the rules say. */
+  claims?(config: C, listener: string, get: <T>(token: Token<T>) => T): readonly InboundClaim[];
   create(config: C, context: InboundContext): Inbound;
+}
+
+export interface InboundClaim {
+  /** As logs and `explain` show it, in place of a rule. */
+  readonly text: string;
+  /** Type of the adapter that carries it: one that needs no settings. */
+  readonly adapter: string;
+  /** Fast, and without side effects: it is asked for every session. */
+  readonly takes: (session: Session) => boolean;
 }
 
 /** An IP stack that `tun.stack` can name. */
@@ -87,6 +100,10 @@ export interface StackDefinition<C> {
   readonly type: string;
   /** Of what the config says of it, in `tun:` under its type; everything may be left out. */
   readonly config: ConfigSchema<C>;
+  /** Keys of its config that stand in `tun:` itself, as `dns-hijack`. */
+  readonly keys?: readonly string[];
+  /** What goes to an adapter whatever the rules say, of the device with these addresses (`198.18.0.1/30`). */
+  claims?(config: C, networks: readonly string[], get: <T>(token: Token<T>) => T): readonly InboundClaim[];
   create(config: C, context: StackContext): IpStack;
 }
 
@@ -109,6 +126,32 @@ export interface NameServer {
   ask(query: Uint8Array, signal: Cancel): Promise<Uint8Array>;
   close?(): void;
 }
+
+/** Something that changes what clients ask the name server, and what they are answered. */
+export interface NameHookDefinition {
+  /** For messages. */
+  readonly name: string;
+  /** Once for each config that has a name server. Opens nothing. */
+  create(context: Pick<PluginContext, 'get'>): NameHook;
+}
+
+/** Both are called for every question, in the order of the plugins; they do not wait and do not throw. */
+export interface NameHook {
+  /** Before anything is looked at: what to answer, or another name to ask for in its place; null: nothing to say. */
+  question?(question: NameQuestion): NameReply | null;
+  /** Before it goes to the client: another DNS message (RFC 1035) in its place; null: as it is. `message` is lent and read-only. */
+  answer?(question: NameQuestion, message: Uint8Array): Uint8Array | null;
+}
+
+export interface NameQuestion {
+  /** In lower case, without a dot at the end. */
+  readonly name: string;
+  /** 1: A, 28: AAAA, … */
+  readonly type: number;
+}
+
+/** Addresses of the other family are NODATA. `rcode`: an error, as 3 for NXDOMAIN; 0 is NODATA. */
+export type NameReply = { readonly name: string } | { readonly addresses: readonly string[] } | { readonly rcode: number };
 
 /** A section at the top of the config, as `dns:`. */
 export interface SectionDefinition<C> {
@@ -136,6 +179,14 @@ export interface SectionSurroundings {
   warning(message: string, path: readonly (string | number)[]): void;
 }
 
+export interface SessionWay {
+  readonly adapter: Adapter;
+  /** What carries it in the end: never a group. */
+  readonly leaf: Adapter;
+  /** See DialOptions. */
+  readonly addresses: readonly string[] | null;
+}
+
 export interface SectionContext {
   /** Of the config file: paths are relative to it. */
   readonly folder: string;
@@ -150,6 +201,13 @@ export interface SectionContext {
   adapter(tag: string): Adapter;
   /** A server of a kind that a plugin has brought; `adapter` null: reached directly. Throws a plain Error. */
   nameServer(scheme: string, address: string, adapter: string | null): NameServer;
+  /**
+   * Where the rules lead a session; nothing is counted or told of it. Settled at once unless a rule has to look something up, by `resolver` in place of the kernel's. Not
+   * before `load`.
+   */
+  wayOf(session: Session, resolver?: Resolver): SessionWay | Promise<SessionWay>;
+  /** What plugins have brought to change questions and answers, made anew for this config. */
+  nameHooks(): readonly NameHook[];
   /** A condition as in `rules:`. Throws a plain Error for a kind that there is not, or a payload that is wrong. */
   rule(kind: string, payload: string): Rule;
   /** Told as `kernel.warning`. */

@@ -1,7 +1,15 @@
 import { NekitError } from '../net/errors.js';
 import type { Token } from '../net/token.js';
 import { CORE, isRecord } from './check.js';
-import type { AdapterDefinition, InboundDefinition, PluginContext, ResolverDefinition, SectionDefinition, StackDefinition } from './plugin.js';
+import type {
+  AdapterDefinition,
+  InboundDefinition,
+  NameHookDefinition,
+  PluginContext,
+  ResolverDefinition,
+  SectionDefinition,
+  StackDefinition,
+} from './plugin.js';
 import { PluginError } from './plugin-error.js';
 import type { Kinds, Registry } from './registry.js';
 
@@ -67,6 +75,11 @@ export class Registration implements PluginContext {
     this.#expect(definition, 'resolver', 'scheme', ['create']);
     if (!/^[a-z][a-z0-9+.-]*$/.test(definition.scheme)) throw this.#bad(`resolver scheme "${definition.scheme}" should be lower case, as that of a URL`);
     this.#add(this.#registry.resolvers, definition.scheme, definition);
+  }
+
+  nameHook(definition: NameHookDefinition): void {
+    this.#expect(definition, 'name hook', 'name', ['create']);
+    this.#add(this.#registry.nameHooks, definition.name, definition);
   }
 
   section<C>(definition: SectionDefinition<C>): void {

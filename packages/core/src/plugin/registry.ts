@@ -1,7 +1,7 @@
 import type { InboundProtocol } from '../inbound/inbound.js';
 import { NekitError } from '../net/errors.js';
 import type { RuleDefinition } from '../rule/definition.js';
-import type { AdapterDefinition, InboundDefinition, ResolverDefinition, SectionDefinition, StackDefinition } from './plugin.js';
+import type { AdapterDefinition, InboundDefinition, NameHookDefinition, ResolverDefinition, SectionDefinition, StackDefinition } from './plugin.js';
 
 /** A definition and the plugin that registered it (`core` for ours). */
 export interface Registered<D> {
@@ -21,6 +21,7 @@ export class Registry {
   readonly rules = new Kinds<RuleDefinition>('rule kind');
   readonly stacks = new Kinds<StackDefinition<unknown>>('IP stack');
   readonly resolvers = new Kinds<ResolverDefinition>('name server scheme');
+  readonly nameHooks = new Kinds<NameHookDefinition>('name hook');
   readonly sections = new Kinds<SectionDefinition<unknown>>('section of the config');
 }
 

@@ -9,6 +9,7 @@ import { systemClock } from '../net/clock.js';
 import { NekitError } from '../net/errors.js';
 import type { Events } from '../net/events.js';
 import type { Hosts } from '../net/hosts.js';
+import type { Resolver } from '../net/resolver.js';
 import type { Session } from '../net/session.js';
 import { TimerWheel } from '../net/timer-wheel.js';
 import { both, isDetour, judgementOf } from '../rule/addresses.js';
@@ -19,6 +20,8 @@ import { type Decision, Entry, type Route, RuleList, type Run } from './rule-lis
 
 export interface RouterOptions extends Omit<FactSources, 'hosts' | 'timers'> {
   readonly routes: readonly Route[];
+  /** Asked before the rules. */
+  readonly claims?: readonly Claim[];
   /** The lists that SUB-RULE leads to, by name. */
   readonly subRules?: ReadonlyMap<string, readonly Route[]>;
   readonly adapters: (tag: string) => Adapter | undefined;
@@ -28,6 +31,13 @@ export interface RouterOptions extends Omit<FactSources, 'hosts' | 'timers'> {
   readonly hosts?: Hosts;
   /** The kernel's wheel; one of its own by default. */
   readonly timers?: TimerWheel;
+}
+
+/** Sessions that go to an adapter whatever the rules say, and whatever the mode is. */
+export interface Claim {
+  readonly route: Route;
+  readonly adapter: Adapter;
+  readonly takes: (session: Session) => boolean;
 }
 
 /** What was tried for one session, for `explain`. */
@@ -77,6 +87,8 @@ interface Walk {
   readonly session: Session;
   readonly facts: SessionFacts;
   readonly trace: Trace | null;
+  /** Nothing is counted or told. */
+  readonly isQuiet: boolean;
   /** Every rule by itself, because somebody wants to know of each. */
   readonly each: boolean;
   /** Lists of `sub-rules` that were entered. */
@@ -84,6 +96,7 @@ interface Walk {
 }
 
 export class Router {
+  readonly #claims: readonly { readonly takes: (session: Session) => boolean; readonly decision: Decision }[];
   readonly #rules: RuleList;
   /** Those of `sub-rules`. */
   readonly #lists: RuleList[] = [];
@@ -97,6 +110,7 @@ export class Router {
   constructor(options: RouterOptions) {
     const { routes, adapters, mode, events, resolver, timeouts } = options;
     this.#adapters = adapters;
+    this.#claims = (options.claims ?? []).map(({ route, adapter, takes }) => ({ takes, decision: { adapter, rule: route, index: -1, addresses: null } }));
     this.#rules = this.#build(routes, null, options.subRules ?? new Map(), new Map(), []);
     const last = mode === 'global' ? 'GLOBAL' : 'DIRECT';
     this.#fallback = { adapter: this.#adapter(last, `mode ${mode}`), rule: null, index: -1, addresses: null };
@@ -116,10 +130,32 @@ export class Router {
     return this.evaluate(session, null);
   }
 
+  /** The decision for a session that does not go by the rules; null: it does. */
+  claim(session: Session): Decision | null {
+    for (const { takes, decision } of this.#claims) if (takes(session)) return decision;
+    return null;
+  }
+
   /** The same, and notes down what was done instead of emitting events and counting. */
   evaluate(session: Session, trace: Trace | null): Decision | Promise<Decision> {
-    const facts = new SessionFacts(session, this.#sources, trace === null ? null : trace.lookups);
-    const walk: Walk = { session, facts, trace, each: trace !== null || this.#events.wants('rule.missed'), entered: 0 };
+    return this.#run(session, trace, false, this.#sources);
+  }
+
+  /** The same for who only wants to know: nothing is counted or told. `resolver`: in place of the router's. */
+  preview(session: Session, resolver?: Resolver): Decision | Promise<Decision> {
+    return this.#run(session, null, true, resolver === undefined ? this.#sources : { ...this.#sources, resolver });
+  }
+
+  #run(session: Session, trace: Trace | null, isQuiet: boolean, sources: FactSources): Decision | Promise<Decision> {
+    const claimed = this.claim(session);
+    if (claimed !== null) {
+      if (trace !== null) trace.tried.push({ rule: claimed.rule?.text ?? '', index: -1, verdict: 'match', ms: 0 });
+      else if (!isQuiet) this.#tell(session, claimed.rule?.text ?? null, -1, claimed.adapter);
+      return claimed;
+    }
+    const facts = new SessionFacts(session, sources, trace === null ? null : trace.lookups);
+    const each = trace !== null || (!isQuiet && this.#events.wants('rule.missed'));
+    const walk: Walk = { session, facts, trace, isQuiet, each, entered: 0 };
     const found = this.#byRules ? this.#walk(this.#rules, 0, true, walk) : null;
     return found instanceof Promise ? found.then((decision) => decision ?? this.#last(walk)) : (found ?? this.#last(walk));
   }
@@ -250,7 +286,7 @@ export class Router {
       return this.#walk(sub, 0, judgement, walk);
     }
     if (usable) return this.#decide(entry, adapter, judgement, walk);
-    if (walk.trace === null && this.#events.wants('rule.missed'))
+    if (walk.trace === null && !walk.isQuiet && this.#events.wants('rule.missed'))
       this.#events.emit('rule.missed', { session: walk.session.id, rule: entry.route.text, index: entry.index });
     return null;
   }
@@ -262,17 +298,17 @@ export class Router {
     return adapter ?? null;
   }
 
-  #decide(entry: Entry, adapter: Adapter, judgement: Judgement, { session, facts, trace }: Walk): Decision {
+  #decide(entry: Entry, adapter: Adapter, judgement: Judgement, { session, facts, trace, isQuiet }: Walk): Decision {
     const addresses = typeof judgement === 'boolean' ? facts.judged() : judgement;
-    if (trace === null) {
+    if (trace === null && !isQuiet) {
       entry.hits++;
       this.#tell(session, entry.route.text, entry.index, adapter);
     }
     return addresses === null && entry.plain?.adapter === adapter ? entry.plain : { adapter, rule: entry.route, index: entry.index, addresses };
   }
 
-  #last({ session, facts, trace }: Walk): Decision {
-    if (trace === null) this.#tell(session, null, -1, this.#fallback.adapter);
+  #last({ session, facts, trace, isQuiet }: Walk): Decision {
+    if (trace === null && !isQuiet) this.#tell(session, null, -1, this.#fallback.adapter);
     const addresses = facts.judged();
     return addresses === null ? this.#fallback : { ...this.#fallback, addresses };
   }

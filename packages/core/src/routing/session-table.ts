@@ -41,7 +41,8 @@ export interface SessionInfo extends Omit<SessionSummary, 'error' | 'ms'> {
 
 /** Everything a kernel knows of one open session. */
 export class SessionRecord {
-  readonly session: Session;
+  /** Its id never changes; whoever learns more puts another one here before it is routed. */
+  session: Session;
   /** The session's own signal: fires with the client's, or when this session is to be ended. */
   readonly cancel: CancelSource;
   readonly counters: Float64Array;
@@ -49,6 +50,8 @@ export class SessionRecord {
   readonly startedAt = Date.now();
   rule: string | null = null;
   adapter: Adapter | null = null;
+  /** Runs when it ends. */
+  onClose: (() => void) | null = null;
   readonly #table: SessionTable;
   readonly #pooled: { counters: Float64Array; slot: number };
   readonly #begin: number;
@@ -92,6 +95,7 @@ export class SessionRecord {
     if (this.#closed) return;
     this.#closed = true;
     this.cancel.release();
+    this.onClose?.();
     this.#table.closed(this, error);
     this.#table.counters.give(this.#pooled);
   }
@@ -188,6 +192,7 @@ function summary(record: SessionRecord, now: number): Omit<SessionInfo, 'id' | '
     inboundType: session.inboundType,
     source: session.source,
     destination: session.destination,
+    sniffed: session.sniffed ?? null,
     user: session.user ?? null,
     rule: record.rule,
     adapter: chain.at(-1) ?? null,

@@ -143,7 +143,7 @@ void t.test('direct: UDP', async (t) => {
   const next = async (conn: PacketConn) => {
     const [datagram] = (await within(conn.receive())) ?? [];
     assert.ok(datagram !== undefined);
-    return { text: Buffer.from(datagram.bytes).toString(), peer: datagram.peer };
+    return { text: Buffer.from(datagram.bytes).toString(), peer: datagram.peer, ...(datagram.named === undefined ? {} : { named: datagram.named }) };
   };
 
   await t.test('one local port for all peers, replies carry the real peer, one object per peer', async () => {
@@ -188,7 +188,7 @@ void t.test('direct: UDP', async (t) => {
       { bytes: Buffer.from('1'), peer },
       { bytes: Buffer.from('2'), peer },
     ]);
-    assert.equal((await next(conn)).text, 're: 1');
+    assert.deepEqual(await next(conn), { text: 're: 1', peer: { host: '127.0.0.1', port: target.port }, named: peer }, 'it says which name this is');
     assert.equal(asked, 1);
     conn.send([{ bytes: Buffer.from('3'), peer: { host: 'judged.example', port: target.port }, addresses: ['127.0.0.1'] }]);
     await eventually(async () => (await next(conn)).text === 're: 3');
@@ -206,6 +206,17 @@ void t.test('direct: UDP', async (t) => {
     conn.send([{ bytes: Buffer.from('x'), peer: { host: 'nowhere.example', port: 53 } }]);
     conn.send([{ bytes: Buffer.alloc(65_535), peer: { host: '127.0.0.1', port: 9 } }]);
     await eventually(() => 'dropped' in conn && conn.dropped === 4);
+    conn.close();
+  });
+
+  await t.test('a fake address is dialled by nobody', async () => {
+    const { conn, own, adapter } = await open();
+    const release = own.addFakes((address) => address === '127.0.0.1');
+    const endpoint = { host: '127.0.0.1', port: 9 };
+    await assert.rejects(adapter.stream.dialStream(endpoint, dialOptions()), fails('refused', 'FAKE_IP_DIALLED'));
+    assert.equal(conn.send([{ bytes: Buffer.from('x'), peer: endpoint }]), 0);
+    release();
+    assert.equal(conn.send([{ bytes: Buffer.from('x'), peer: endpoint }]), 1);
     conn.close();
   });
 });

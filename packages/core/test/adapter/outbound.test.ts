@@ -2,6 +2,8 @@
 import t from 'tap';
 import { z } from 'zod';
 import { directType, selectType } from '../../dist/adapter/builtin.js';
+import { DirectAdapter } from '../../dist/adapter/direct.js';
+import { UdpConn } from '../../dist/adapter/udp-conn.js';
 import { checkConfig } from '../../dist/config/check.js';
 import { parseConfig } from '../../dist/config/load.js';
 import { formatProblem } from '../../dist/config/report.js';
@@ -10,8 +12,10 @@ import { openSockets } from '../../dist/native/open-sockets.js';
 import type { DialOptions } from '../../dist/net/dialer.js';
 import type { Endpoint } from '../../dist/net/endpoint.js';
 import { NetError } from '../../dist/net/errors.js';
+import { MarkedSockets } from '../../dist/net/marked-sockets.js';
 import type { SocketOptions, Sockets } from '../../dist/net/sockets.js';
-import type { UdpOptions } from '../../dist/net/udp.js';
+import { OUTGOING } from '../../dist/net/tokens.js';
+import type { UdpOptions, UdpSocket } from '../../dist/net/udp.js';
 import { Registry } from '../../dist/plugin/registry.js';
 import { dialOptions, testContext } from '../../dist/testing.js';
 import { knownTypes } from '../config/known-types.js';
@@ -113,6 +117,85 @@ for (const [name, text, tag, settings] of CASES) {
     if (udp.length > 0) t.strictSame(udp.map(only), [settings]);
   });
 }
+
+t.test('the interface that was found: for each address, and not where one is set', async (t) => {
+  const sockets = new Asked();
+  const device = { now: 'eth0' };
+  const outgoing = { deviceFor: (address: string) => (address.startsWith('192.') ? device.now : undefined) };
+  const { context } = testContext({ sockets, values: new Map<symbol, unknown>([[OUTGOING, outgoing]]) });
+  const dial = async (host: string, options: SocketOptions = {}): Promise<void> => {
+    const adapter = new DirectAdapter({ ipVersion: 'dual', udp: true, sockets: options }, context);
+    await adapter.stream.dialStream({ host, port: 80 }, dialOptions({ host, port: 80 })).catch(() => undefined);
+    const packets = await adapter.packet?.dialPacket(dialOptions({ host, port: 80 }));
+    packets?.send([{ bytes: new Uint8Array(1), peer: { host, port: 80 } }]);
+  };
+  await dial('192.0.2.1');
+  await dial('10.0.0.1');
+  device.now = 'eth1';
+  await dial('192.0.2.1', { mark: 5 });
+  await dial('192.0.2.1', { device: 'wlan0' });
+  const wanted = [{ device: 'eth0' }, {}, { mark: 5, device: 'eth1' }, { device: 'wlan0' }];
+  t.strictSame([sockets.tcp.map(only), sockets.udp.map(only)], [wanted, wanted]);
+});
+
+t.test('UDP: a socket for each interface that it leaves by, and not more than 16', async (t) => {
+  const sent: string[] = [];
+  let closed = 0;
+  const sockets = Object.assign(new Asked(), {
+    bindUdp: ({ host, device = '' }: UdpOptions): UdpSocket => ({
+      family: host === '::' ? 6 : 4,
+      port: 1,
+      put: (_bytes, _start, _end, address) => sent.push(`${device} ${address}`) > 0,
+      flush: () => 0,
+      send: () => true,
+      close: () => {
+        closed++;
+      },
+    }),
+  });
+  let device: string | undefined = 'eth0';
+  const { own } = testContext();
+  const conn = new UdpConn({ own, sockets, deviceFor: () => device, resolve: () => Promise.resolve([]), sort: (addresses) => addresses });
+  const send = (host: string): number => conn.send([{ bytes: new Uint8Array(1), peer: { host, port: 9 } }]);
+  t.equal(send('192.0.2.1') + send('192.0.2.2') + send('2001:db8::1'), 3);
+  device = undefined;
+  t.equal(send('192.0.2.1'), 1);
+  device = 'eth1';
+  t.equal(send('192.0.2.1'), 1);
+  t.same(sent, ['eth0 192.0.2.1', 'eth0 192.0.2.2', 'eth0 2001:db8::1', ' 192.0.2.1', 'eth1 192.0.2.1']);
+  for (let i = 2; i < 100; i++) {
+    device = `eth${i}`;
+    send('192.0.2.1');
+  }
+  conn.close();
+  t.equal(closed, 17, 'sixteen, and the one of no interface');
+});
+
+t.test('a mark on whatever has none of its own, listeners included, as long as there is one', async (t) => {
+  const asked = new Asked();
+  const sockets = new MarkedSockets(asked);
+  const use = (options: { mark?: number }): void => {
+    sockets.connect(
+      '192.0.2.1',
+      1,
+      options,
+      () => undefined,
+      () => undefined,
+    )();
+    t.throws(() => sockets.bindUdp({ host: '0.0.0.0', port: 0, ...options }, { received() {}, failed() {} }), /not in this test/);
+  };
+  use({});
+  sockets.mark = 7;
+  use({});
+  use({ mark: 9 });
+  sockets.mark = undefined;
+  use({});
+  const wanted = [{}, { mark: 7 }, { mark: 9 }, {}];
+  t.strictSame([asked.tcp.map(only), asked.udp.map(only)], [wanted, wanted]);
+  t.equal(sockets.kind, 'native');
+  await t.rejects(sockets.listen({ host: '127.0.0.1', port: 0, backlog: 1 }, { connection() {}, failed() {} }), /nobody listens here/);
+  sockets.close();
+});
 
 t.test('where they have no effect, and what is no value', async (t) => {
   const problemsOf = (text: string): string[] => checkConfig(parseConfig(text, 'c.yaml'), knownTypes()).problems.map(formatProblem);

@@ -7,7 +7,11 @@ import { jsonSchema } from '../../dist/config/json-schema.js';
 import { parseConfig } from '../../dist/config/load.js';
 import { formatProblem } from '../../dist/config/report.js';
 import type { KernelConfig } from '../../dist/config/types.js';
+import type { AutoRouteSettings } from '../../dist/inbound/tun/auto-route/settings.js';
 import type { IpStack } from '../../dist/ip/ip-stack.js';
+import { detectsInterface, ownMark, withOwnMarks } from '../../dist/kernel/own-marks.js';
+import { tunPlan } from '../../dist/kernel/tun-plan.js';
+import { TunConfig } from '../../dist/kernel/tun-schema.js';
 import { tunType } from '../../dist/kernel/tun-type.js';
 import type { Registry } from '../../dist/plugin/registry.js';
 import { knownTypes } from './known-types.js';
@@ -127,11 +131,98 @@ t.test('what is wrong, at its place', async (t) => {
   for (const [text, ...problems] of EXACT) t.strictSame(check(text).problems, problems, text);
 });
 
-t.test('auto-route and its like have no effect yet, and say so', async (t) => {
-  const { problems } = check('tun:\n  enable: true\n  auto-route: true\n  strict-route: true\n  auto-redirect: false\n');
-  t.equal(problems.length, 2);
-  t.notMatch(problems.join(), 'redirect', 'what is switched off is as it is');
-  for (const problem of problems) t.match(problem, /warning: "(?:auto|strict)-route" is not supported in tun and has no effect/);
+t.test('auto-route: on in the section, off elsewhere and for a descriptor; every spelling of its lists', async (t) => {
+  const autoRoute = (text: string): AutoRouteSettings | null => {
+    const { problems, config } = check(text);
+    t.strictSame(problems, []);
+    const [options] = config?.listeners.map((listener) => listener.options) ?? [];
+    return options instanceof TunConfig ? options.autoRoute : null;
+  };
+  t.match(autoRoute('tun: { enable: true }\n'), { table: 2022, priority: 9000, strict: false, detectInterface: true, excluded: [] });
+  t.equal(autoRoute('tun: { enable: true, auto-route: false }\n'), null);
+  t.equal(autoRoute('tun: { enable: true, file-descriptor: 5 }\n'), null);
+  t.not(autoRoute('tun: { enable: true, file-descriptor: 5, auto-route: true }\n'), null);
+  t.equal(autoRoute('listeners: [{ name: a, type: tun }]\n'), null);
+  t.match(autoRoute('listeners: [{ name: a, type: tun, auto-route: true }]\n'), { routes: [{ address: '0.0.0.0' }, { address: '::' }] });
+  const lists = `tun:
+  enable: true
+  route-address: [10.1.2.3/8, 2001:DB8:0::1/31]
+  inet4-route-address: [10.0.0.0/8, 192.0.2.1]
+  inet6-route-address: ["fd00::/8"]
+  route-exclude-address: [172.16.0.0/12]
+  inet4-route-exclude-address: [192.168.0.0/16]
+  inet6-route-exclude-address: ["fe80::/10"]
+  iproute2-table-index: 77
+  iproute2-rule-index: 100
+  strict-route: true
+  auto-detect-interface: false
+`;
+  t.match(autoRoute(lists), {
+    routes: [
+      { address: '10.0.0.0', prefix: 8 },
+      { address: '2001:db8::', prefix: 31 },
+      { address: '192.0.2.1', prefix: 32 },
+      { address: 'fd00::', prefix: 8 },
+    ],
+    excluded: [
+      { address: '172.16.0.0', prefix: 12 },
+      { address: '192.168.0.0', prefix: 16 },
+      { address: 'fe80::', prefix: 10 },
+    ],
+    table: 77,
+    priority: 100,
+    strict: true,
+    detectInterface: false,
+  });
+});
+
+t.test('auto-route: what is wrong, and what is not there', async (t) => {
+  const problems = check(`tun:
+  enable: true
+  route-address: [10.0.0.0/33]
+  inet6-route-address: [10.0.0.0/8]
+  auto-redirect: false
+  route-address-set: [cn]
+`).problems;
+  t.strictSame(problems, [
+    'c.yaml:3:19 error: "route-address[0]": "10.0.0.0/33" is no network; write 192.168.0.0/16 or fd00::/8\n    10.0.0.0/33',
+    'c.yaml:4:25 error: "inet6-route-address[0]": "10.0.0.0/8" is no network of IPv6; write 192.168.0.0/16 or fd00::/8\n    10.0.0.0/8',
+    'c.yaml:6:3 warning: "route-address-set" is not supported in tun and has no effect',
+  ]);
+  for (const bad of ['iproute2-table-index: 254', 'iproute2-table-index: 0', 'iproute2-rule-index: 0', 'iproute2-rule-index: 32766'])
+    t.match(check(`tun: { enable: true, ${bad} }\n`).problems.join(), /error: "iproute2-/);
+});
+
+t.test('our own marks: a default one, all that proxies have, and none without auto-route', async (t) => {
+  const marks = (text: string): unknown => {
+    const { config } = check(text);
+    if (config === null) throw new Error(text);
+    const marked = withOwnMarks(config);
+    const [options] = marked.listeners.map((listener) => listener.options);
+    return [ownMark(marked), detectsInterface(marked), options instanceof TunConfig ? options.autoRoute?.marks : null];
+  };
+  t.same(marks('tun: { enable: true }\n'), [0x162, true, [0x162]]);
+  t.same(marks('routing-mark: 5\ninterface-name: eth0\ntun: { enable: true }\n'), [5, false, [5]]);
+  t.same(marks('tun: { enable: true, auto-route: false }\n'), [undefined, false, undefined]);
+  t.same(marks('tun: { enable: true }\nproxies: [{ name: a, type: direct, routing-mark: 9 }]\n'), [0x162, true, [0x162, 9]]);
+});
+
+t.test('the plan, for --dry-run', async (t) => {
+  const { config } = check('tun: { enable: true, device: tun9, route-exclude-address: [192.0.2.0/24] }\n');
+  const lines = config === null ? [] : tunPlan(config);
+  t.match(lines[0], { listener: 'tun', kind: 'device', family: 0, command: 'ip tuntap add tun9 mode tun' });
+  for (const command of [
+    'ip address add 198.18.0.1/30 dev tun9',
+    'ip -6 address add fdfe:dcba:9876::1/126 dev tun9',
+    'ip route add default dev tun9 table 2022 protocol 78',
+    'ip rule add priority 9001 fwmark 0x162 goto 9009 protocol 78',
+    'ip rule add priority 9003 to 192.0.2.0/24 goto 9009 protocol 78',
+    'ip -6 rule add priority 9007 lookup 2022 protocol 78',
+  ])
+    t.ok(
+      lines.some((line) => line.command === command),
+      command,
+    );
 });
 
 t.test('no stack at all', async (t) => {

@@ -4,16 +4,16 @@
  *
  * In this order: errors, ANY, localhost, hosts, names of fake addresses (PTR), fake addresses, servers.
  */
-import { addressFamily, type Hosts, lookUpHosts, NetError, never, parseAddress } from '@nekit/core';
+import { addressFamily, type Hosts, lookUpHosts, type NameTest, NetError, never, parseAddress } from '@nekit/core';
 import type { FakeIpPool } from '../fake-ip/fake-ip-pool.js';
-import type { NameTest } from '../names.js';
 import { type Aged, type DnsClient, STALE_TTL } from '../upstream/dns-client.js';
-import { addressesOf, ageTtls, readAnswer } from '../wire/answer.js';
+import { type Answer, addressesOf, ageTtls, readAnswer } from '../wire/answer.js';
 import { CLASS_IN, EDNS_UDP, HEADER, MAX_MESSAGE, PLAIN_UDP, RCODE, TYPE } from '../wire/message.js';
 import { Query, SILENCE, UNDERSTOOD } from '../wire/query.js';
 import { queryMessage, questionFor, questionOf } from '../wire/question.js';
 import { type DnsRecord, recordBytes } from '../wire/records.js';
 import { addressReply, copiedReply, emptyReply, recordsReply, truncate } from '../wire/reply.js';
+import type { Hooks } from './hooks.js';
 import { addressOfReverseName } from './reverse-name.js';
 
 /** How an answer is sent: UDP has room for what the client says, and no more than EDNS_UDP; TCP for 64 KiB. */
@@ -32,7 +32,16 @@ export interface DnsServerOptions {
   readonly isReal: NameTest;
   /** Of fake answers, in seconds. */
   readonly fakeTtl: number;
+  /** Whether the rules lead a name to a direct adapter, so that it has its real address as well; null: nobody asks them. */
+  readonly isDirect?: ((name: string) => boolean | Promise<boolean>) | null;
+  readonly hooks?: Hooks | null;
+  /** A client is told the real addresses of a name. */
+  readonly learn?: (name: string, addresses: readonly string[]) => void;
 }
+
+/** In place of a length: it has to be looked up; the rules have to be waited for. */
+const LATER = -1;
+const UNDECIDED = -2;
 
 export class DnsServer {
   readonly #options: DnsServerOptions;
@@ -40,6 +49,10 @@ export class DnsServer {
   /** The address that is written into a fake answer. */
   #index = 0;
   #range: FakeIpPool['range4'] | null = null;
+  /** What UNDECIDED waits for. */
+  #deciding: Promise<boolean> = Promise.resolve(false);
+  /** Answers whose addresses were told. */
+  readonly #learned = new WeakSet<object>();
   readonly #writeFake = (out: Uint8Array, at: number): void => this.#range?.write(this.#index, out, at);
 
   constructor(options: DnsServerOptions) {
@@ -55,8 +68,58 @@ export class DnsServer {
     const verdict = query.read(bytes, start, end);
     if (verdict === SILENCE) return 0;
     if (verdict !== UNDERSTOOD) return emptyReply(out, query, bytes, start, verdict);
+    const { hooks = null } = this.#options;
+    if (hooks !== null && hooks.size > 0 && query.isHostName) return this.#hooked(hooks, query, bytes, start, end, transport, out);
+    return this.#plain(query, bytes, start, end, transport, out);
+  }
+
+  #plain(query: Query, bytes: Uint8Array, start: number, end: number, transport: Transport, out: Uint8Array): number | Promise<Uint8Array | null> {
     const length = this.#atOnce(query, bytes, start, transport, out);
-    return length === -1 ? this.#later(Uint8Array.from(bytes.subarray(start, end)), transport) : length;
+    if (length >= 0) return length;
+    const message = Uint8Array.from(bytes.subarray(start, end));
+    return length === LATER ? this.#later(message, transport) : this.#decided(this.#deciding, message, transport);
+  }
+
+  #hooked(
+    hooks: Hooks,
+    query: Query,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    transport: Transport,
+    out: Uint8Array,
+  ): number | Promise<Uint8Array | null> {
+    const question = { name: textOf(query), type: query.type };
+    const message = Uint8Array.from(bytes.subarray(start, end));
+    const reply = hooks.question(question);
+    let length: number | Promise<Uint8Array | null>;
+    if (reply === null) length = this.#plain(query, bytes, start, end, transport, out);
+    else if ('rcode' in reply) length = emptyReply(out, query, bytes, start, reply.rcode & 0xf);
+    else if ('addresses' in reply) length = this.#limited(this.#fromAddresses(reply.addresses, query, bytes, start, out), query, transport, out);
+    else length = this.#renamed(reply.name, message, transport);
+    if (typeof length !== 'number') return length.then((answer) => (answer === null ? null : changed(hooks.answer(question, answer), answer, message)));
+    if (length === 0) return 0;
+    const answer = out.slice(0, length);
+    const other = changed(hooks.answer(question, answer), answer, message);
+    if (other !== answer) out.set(other);
+    return other.length;
+  }
+
+  /** What another name has, behind an alias. */
+  async #renamed(name: string, message: Uint8Array, transport: Transport): Promise<Uint8Array | null> {
+    const query = new Query();
+    return query.read(message, 0, message.length) === UNDERSTOOD ? this.#aliased(name, query, message, transport) : null;
+  }
+
+  /** When the rules have looked up what they needed. */
+  async #decided(deciding: Promise<boolean>, message: Uint8Array, transport: Transport): Promise<Uint8Array | null> {
+    const isDirect = await deciding.catch(() => false);
+    if (isDirect) return this.#later(message, transport);
+    const query = new Query();
+    const { fakes } = this.#options;
+    if (fakes === null || query.read(message, 0, message.length) !== UNDERSTOOD) return null; // they were, a moment ago
+    const out = new Uint8Array(message.length + EDNS_UDP);
+    return out.subarray(0, this.#fake(fakes, query, message, 0, out));
   }
 
   /** The same for one message of its own. Never rejects. */
@@ -72,19 +135,19 @@ export class DnsServer {
     return query.read(bytes, start, end) === SILENCE ? 0 : emptyReply(out, query, bytes, start, RCODE.REFUSED);
   }
 
-  /** -1: not at once. */
+  /** LATER, UNDECIDED: not at once. */
   #atOnce(query: Query, bytes: Uint8Array, start: number, transport: Transport, out: Uint8Array): number {
     const { type } = query;
     if (type === TYPE.ANY) return recordsReply(out, query, bytes, start, 1, ANY_RECORD);
     if (query.isHostName) {
       const known = this.#ownAnswer(query, bytes, start, transport, out);
-      if (known !== -1) return known;
+      if (known !== LATER) return known;
     }
     const aged = this.#options.client.cached(questionOf(query, bytes, start));
-    return aged === null ? -1 : this.#copy(aged, query, bytes, start, transport, out);
+    return aged === null ? LATER : this.#copy(aged, query, bytes, start, transport, out);
   }
 
-  /** What we know ourselves about the name of a host; -1: nothing. */
+  /** What we know ourselves about the name of a host; LATER: nothing. */
   #ownAnswer(query: Query, bytes: Uint8Array, start: number, transport: Transport, out: Uint8Array): number {
     const { type } = query;
     const { fakes, ipv6 } = this.#options;
@@ -99,7 +162,17 @@ export class DnsServer {
       if (address !== null && fakes.contains(address)) return this.#fakeName(fakes, address, query, bytes, start, out);
     }
     if (type === TYPE.AAAA && !ipv6) return emptyReply(out, query, bytes, start, RCODE.NOERROR);
-    if (fakes === null || (!isAddress && type !== TYPE.HTTPS && type !== TYPE.SVCB) || this.#options.isReal(name)) return -1;
+    if (fakes === null || (!isAddress && type !== TYPE.HTTPS && type !== TYPE.SVCB) || this.#options.isReal(name)) return LATER;
+    const isDirect = this.#options.isDirect?.(name) ?? false;
+    if (typeof isDirect !== 'boolean') {
+      this.#deciding = isDirect;
+      return UNDECIDED;
+    }
+    return isDirect ? LATER : this.#fake(fakes, query, bytes, start, out);
+  }
+
+  #fake(fakes: FakeIpPool, query: Query, bytes: Uint8Array, start: number, out: Uint8Array): number {
+    const { type } = query;
     // A hint of a real address in HTTPS would go past the fake one, and NXDOMAIN would end the name (RFC 8020).
     const range = type === TYPE.A ? fakes.range4 : type === TYPE.AAAA ? fakes.range6 : null;
     if (range === null) return emptyReply(out, query, bytes, start, RCODE.NOERROR);
@@ -123,9 +196,9 @@ export class DnsServer {
       if (error instanceof NetError) return emptyReply(out, query, bytes, start, RCODE.SERVFAIL); // a loop, which the check of the config has told
       throw error;
     }
-    if (found === null) return -1;
+    if (found === null) return LATER;
     // Another name: the client gets it as an alias, and what it stands for behind it.
-    if ('alias' in found) return addressFamily(found.alias) === 0 ? -1 : this.#fromAddresses([found.alias], query, bytes, start, out);
+    if ('alias' in found) return addressFamily(found.alias) === 0 ? LATER : this.#fromAddresses([found.alias], query, bytes, start, out);
     return this.#limited(this.#fromAddresses(found.addresses, query, bytes, start, out), query, transport, out);
   }
 
@@ -173,18 +246,36 @@ export class DnsServer {
     return out.slice(0, this.#limited(length, query, transport, out));
   }
 
+  /** Without hooks: one name that leads to another is enough. */
+  async #answerPlain(message: Uint8Array): Promise<Uint8Array | null> {
+    const query = new Query();
+    const out = new Uint8Array(MAX_MESSAGE);
+    if (query.read(message, 0, message.length) !== UNDERSTOOD) return null;
+    const length = await this.#plain(query, message, 0, message.length, 'tcp', out);
+    return typeof length === 'number' ? out.slice(0, length) : length;
+  }
+
   /** As a client would get them, fake ones too. */
   async #resolve(name: string, type: number): Promise<string[]> {
     const question = questionFor(name, type);
-    const reply = question === null ? null : await this.answer(queryMessage(question, { id: 0, spelling: null, edns: false }));
+    const reply = question === null ? null : await this.#answerPlain(queryMessage(question, { id: 0, spelling: null, edns: false }));
     const answer = question === null || reply === null ? null : readAnswer(reply, question.wire.length + 4);
     return answer === null ? [] : addressesOf(answer);
   }
 
   #copy({ answer, age, stale }: Aged, query: Query, bytes: Uint8Array, start: number, transport: Transport, out: Uint8Array): number {
     const length = copiedReply(out, query, bytes, start, answer.bytes);
+    this.#tell(answer, query);
     if (age > 0 || stale) ageTtls(out, answer, age, stale ? STALE_TTL : 0);
     return this.#limited(length, query, transport, out);
+  }
+
+  /** Once for each answer, as long as it is kept. */
+  #tell(answer: Answer, query: Query): void {
+    const { learn } = this.#options;
+    if (learn === undefined || answer.negative || !query.isHostName || (query.type !== TYPE.A && query.type !== TYPE.AAAA) || this.#learned.has(answer)) return;
+    this.#learned.add(answer);
+    learn(textOf(query), addressesOf(answer));
   }
 
   /** The length, or that of a truncated answer. */
@@ -192,6 +283,16 @@ export class DnsServer {
     const room = transport === 'tcp' ? MAX_MESSAGE : query.edns ? Math.min(query.udpSize, EDNS_UDP) : PLAIN_UDP;
     return length <= room ? length : truncate(out, query);
   }
+}
+
+/** What a hook gives, if it can be sent: an answer with the id and the flag of one, no longer than what was there, or what UDP may always have. */
+function changed(other: Uint8Array, answer: Uint8Array, query: Uint8Array): Uint8Array {
+  if (other === answer || other.length < HEADER || other.length > Math.max(answer.length, PLAIN_UDP)) return answer;
+  const own = Uint8Array.from(other);
+  own[0] = query[0] ?? 0;
+  own[1] = query[1] ?? 0;
+  own[2] = (own[2] ?? 0) | 0x80;
+  return own;
 }
 
 /** Latin-1, which for the name of a host is ASCII. */

@@ -29,10 +29,10 @@ export class UdpUpstream implements Upstream {
   }
 
   async ask(question: Question, signal: Cancel): Promise<Uint8Array> {
-    const { adapter, endpoint } = this.#route;
+    const { endpoint } = this.#route;
+    const { adapter, options } = await this.#route.way('udp', signal);
     // A proxy that has no UDP is asked by TCP.
     if (adapter.packet === undefined) return this.#tcp.ask(question, signal);
-    const options = await this.#route.options('udp', signal);
     const conn = await adapter.packet.dialPacket(options);
     let answer: Uint8Array | null;
     try {

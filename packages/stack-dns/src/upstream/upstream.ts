@@ -1,13 +1,16 @@
 /** A server that is asked, whatever it speaks. */
 import {
   type Adapter,
+  addressFamily,
   type Cancel,
   type Clock,
   type DialOptions,
   type Endpoint,
   NetError,
   never,
+  type Resolver,
   type Session,
+  type SessionWay,
   type Stream,
   type TimerWheel,
   toNetError,
@@ -25,6 +28,15 @@ export interface Upstream {
   close(): void;
 }
 
+/** See SectionContext.wayOf. */
+export type WayOf = (session: Session, resolver: Resolver) => SessionWay | Promise<SessionWay>;
+
+/** How one server is reached, this time. */
+export interface ServerWay {
+  readonly adapter: Adapter;
+  readonly options: DialOptions;
+}
+
 /** What upstreams are made with. */
 export interface UpstreamContext {
   readonly timers: TimerWheel;
@@ -32,6 +44,8 @@ export interface UpstreamContext {
   random(length: number): Uint8Array;
   /** An adapter by its tag; null: the direct one. Asked when a server is, since adapters may need resolvers. */
   adapter(tag: string | null): Adapter;
+  /** Where the rules lead a session; null: servers without an adapter are reached directly. */
+  readonly wayOf: WayOf | null;
   /** Addresses of a server that has a name. Rejects with a NetError. */
   bootstrap(host: string, signal: Cancel): Promise<readonly string[]>;
 }
@@ -49,25 +63,34 @@ export class Route {
   }
 
   async dialStream(signal: Cancel): Promise<Stream> {
-    const adapter = this.#context.adapter(this.#adapter);
+    const { adapter, options } = await this.way('tcp', signal);
     if (adapter.stream === undefined) throw new NetError('denied', `"${adapter.tag}" carries no connections`, { code: 'ADAPTER_UNAVAILABLE' });
-    return adapter.stream.dialStream(this.endpoint, await this.options('tcp', signal));
+    return adapter.stream.dialStream(this.endpoint, options);
   }
 
-  get adapter(): Adapter {
-    return this.#context.adapter(this.#adapter);
+  /**
+   * Only what dials directly needs addresses, and asking for them by the kernel's resolver would come back to us. The rules are asked for a connection, whatever is dialled: a
+   * proxy without UDP is asked by TCP, where UDP would be passed on to the next rule, and perhaps go directly.
+   */
+  async way(network: 'tcp' | 'udp', signal: Cancel): Promise<ServerWay> {
+    const { wayOf } = this.#context;
+    const session = sessionTo(this.endpoint, network, signal);
+    const base = { session, signal };
+    if (this.#adapter !== null || wayOf === null) {
+      const addresses = this.#adapter === null && this.#isNamed ? await this.#bootstrap(signal) : null;
+      return { adapter: this.#context.adapter(this.#adapter), options: addresses === null ? base : { ...base, addresses } };
+    }
+    const found = await wayOf({ ...session, network: 'tcp' }, { resolve: (_name, _family, cancel) => this.#bootstrap(cancel) });
+    const addresses = found.addresses ?? (found.leaf.type === 'direct' && this.#isNamed ? await this.#bootstrap(signal) : null);
+    return { adapter: found.adapter, options: addresses === null ? base : { ...base, addresses } };
   }
 
-  async options(network: 'tcp' | 'udp', signal: Cancel): Promise<DialOptions> {
-    const addresses = await this.addresses(signal);
-    return { session: sessionTo(this.endpoint, network, signal), signal, ...(addresses === null ? {} : { addresses }) };
+  get #isNamed(): boolean {
+    return addressFamily(this.endpoint.host) === 0;
   }
 
-  /** null: the adapter is given the endpoint as it is. Only what dials directly needs addresses, and asking for them by the kernel's resolver would come back to us. */
-  addresses(signal: Cancel): Promise<readonly string[] | null> {
-    const { host } = this.endpoint;
-    const isName = /[^0-9.]/.test(host) && !host.includes(':');
-    return isName && this.#adapter === null ? this.#context.bootstrap(host, signal) : Promise.resolve(null);
+  #bootstrap(signal: Cancel): Promise<readonly string[]> {
+    return this.#context.bootstrap(this.endpoint.host, signal);
   }
 }
 

@@ -4,8 +4,12 @@ import {
   type Cancel,
   type Clock,
   type Hosts,
+  holdsForAddress,
+  type MakeRule,
   type NameServer,
+  type NameTest,
   NetError,
+  nameTest,
   type Resolver,
   type Rule,
   type Stream,
@@ -13,7 +17,6 @@ import {
   TlsLayer,
 } from '@nekit/core';
 import type { DnsConfig, Policy } from '../config.js';
-import { holdsForAddress, type MakeRule, type NameTest, nameTest } from '../names.js';
 import { addressTest, LOCAL_NETWORKS } from '../networks.js';
 import { type Answer, addressesOf } from '../wire/answer.js';
 import { TYPE } from '../wire/message.js';
@@ -28,7 +31,7 @@ import type { SystemServers } from './system-servers.js';
 import { SystemUpstream } from './system-upstream.js';
 import { TcpUpstream } from './tcp-upstream.js';
 import { UdpUpstream } from './udp-upstream.js';
-import { fixedAnswer, Route, type Upstream, type UpstreamContext } from './upstream.js';
+import { fixedAnswer, Route, type Upstream, type UpstreamContext, type WayOf } from './upstream.js';
 
 export interface UpstreamsOptions {
   readonly clock: Clock;
@@ -45,6 +48,8 @@ export interface UpstreamsOptions {
   readonly rule: MakeRule;
   /** A server of a kind that a plugin has brought. Throws a plain Error. */
   nameServer(scheme: string, address: string, adapter: string | null): NameServer;
+  /** null: servers without an adapter are reached directly, whatever the rules say. */
+  readonly wayOf: WayOf | null;
 }
 
 interface Ruled {
@@ -79,9 +84,11 @@ export class Upstreams {
     this.#options = options;
     const adapter = (tag: string | null): Adapter => options.adapter(tag ?? 'DIRECT');
     const random = (length: number): Uint8Array => options.random(length);
-    const plain: UpstreamContext = { clock, timers, random, adapter, bootstrap: (host) => Promise.reject(noBootstrap(host)) };
+    const plain: UpstreamContext = { clock, timers, random, adapter, wayOf: null, bootstrap: (host) => Promise.reject(noBootstrap(host)) };
     const bootstrap = this.#bootstrap(this.#list(config.defaultServers, plain));
-    this.#context = { ...plain, bootstrap: (host, signal) => bootstrap.resolve(host, 0, signal) };
+    // Servers for what is dialled, and for proxies, are what the rules' ways are found with.
+    const direct: UpstreamContext = { ...plain, bootstrap: (host, signal) => bootstrap.resolve(host, 0, signal) };
+    this.#context = { ...direct, wayOf: options.wayOf };
     this.#main = this.#list(config.servers);
     this.#fallback = config.fallback.length === 0 ? null : this.#list(config.fallback);
     const filter = config.keys['fallback-filter'];
@@ -90,9 +97,9 @@ export class Upstreams {
     this.#policy = this.#ruled(config.policy);
     // What leads through a proxy cannot be asked for the proxy's own server.
     const reachable = config.servers.filter((spec) => spec.adapter === null);
-    this.#proxy = this.#list(config.proxyServers ?? (reachable.length > 0 ? reachable : config.defaultServers));
-    this.#proxyPolicy = this.#ruled(config.proxyPolicy);
-    this.#direct = config.directServers === null ? null : this.#list(config.directServers);
+    this.#proxy = this.#list(config.proxyServers ?? (reachable.length > 0 ? reachable : config.defaultServers), direct);
+    this.#proxyPolicy = this.#ruled(config.proxyPolicy, direct);
+    this.#direct = config.directServers === null ? null : this.#list(config.directServers, direct);
     this.#directFollowsPolicy = config.keys['direct-nameserver-follow-policy'];
   }
 
@@ -142,8 +149,8 @@ export class Upstreams {
     return new DnsResolver({ client, clock, hosts, ipv6, ipv6Wait: 100 });
   }
 
-  #ruled(policies: readonly Policy[]): Ruled[] {
-    return policies.map(({ names, servers }) => ({ test: nameTest(names, this.#options.rule), servers: this.#list(servers) }));
+  #ruled(policies: readonly Policy[], context: UpstreamContext = this.#context): Ruled[] {
+    return policies.map(({ names, servers }) => ({ test: nameTest(names, this.#options.rule), servers: this.#list(servers, context) }));
   }
 
   #list(specs: readonly ServerSpec[], context: UpstreamContext = this.#context): ServerList {

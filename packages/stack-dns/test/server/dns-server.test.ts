@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { NameHook } from '@nekit/core';
 import { FakeClock } from '@nekit/core/testing';
 import type { Answer as DnsRecord } from 'dns-packet';
 import fc from 'fast-check';
@@ -8,6 +9,7 @@ import { FakeIpPool } from '../../dist/fake-ip/fake-ip-pool.js';
 import { DnsPacketConn } from '../../dist/server/dns-packet-conn.js';
 import { DnsServer, type DnsServerOptions } from '../../dist/server/dns-server.js';
 import { DnsStream } from '../../dist/server/dns-stream.js';
+import { Hooks } from '../../dist/server/hooks.js';
 import { DnsClient } from '../../dist/upstream/dns-client.js';
 import { readAnswer } from '../../dist/wire/answer.js';
 import { TYPE } from '../../dist/wire/message.js';
@@ -80,6 +82,78 @@ void t.test('fake answers', async (t) => {
   for (const name of ['a.0x7g', 'x0x7f', '1.example', '0xyz', 'a.7up']) t.match(said(await server.answer(queryBytes(name, 'A'))), [/^A 198/], name);
 });
 
+void t.test('where the rules lead a name: directly with its real address, else with a fake one; also when they have to wait', async (t) => {
+  const fakes = fakePool();
+  const known = upstream((question) => [{ type: 'A', name: question.name, ttl: 60, data: '192.0.2.7' }]);
+  const waiting = new Map<string, (isDirect: boolean) => void>();
+  const learned: string[] = [];
+  const isDirect = (name: string): boolean | Promise<boolean> =>
+    name.startsWith('direct') || (name.startsWith('slow') && new Promise<boolean>((resolve) => waiting.set(name, resolve)));
+  const server = serverWith({ fakes, isDirect, learn: (name, addresses) => learned.push(`${name} ${addresses.join()}`) }, known);
+  t.same(said(await server.answer(queryBytes('direct.example', 'A'))), ['A 192.0.2.7']);
+  t.same(said(await server.answer(queryBytes('direct.example', 'A'))), ['A 192.0.2.7']);
+  t.match(said(await server.answer(queryBytes('proxied.example', 'A'))), [/^A 198\.18/]);
+  const [one, two] = [server.answer(queryBytes('slow-1.example', 'A')), server.answer(queryBytes('slow-2.example', 'AAAA', { edns: 1232 }))];
+  t.match(said(await server.answer(queryBytes('other.example', 'A'))), [/^A 198\.18/], 'others do not wait for it');
+  t.same(known.asked, ['direct.example 1']);
+  waiting.get('slow-2.example')?.(false);
+  const reply = decoded(await two);
+  t.match(reply, { answers: [{ type: 'AAAA', name: 'slow-2.example', data: fakes.assign('slow-2.example', 6) }], additionals: [{ type: 'OPT' }] });
+  waiting.get('slow-1.example')?.(true);
+  t.same(said(await one), ['A 192.0.2.7']);
+  t.same(known.asked, ['direct.example 1', 'slow-1.example 1']);
+  t.same(learned, ['direct.example 192.0.2.7', 'slow-1.example 192.0.2.7'], 'once for each answer');
+});
+
+void t.test('hooks: what is asked, and what is answered', async (t) => {
+  const fakes = fakePool();
+  const known = upstream((question) => [{ type: 'A', name: question.name, ttl: 60, data: '192.0.2.7' }]);
+  const warnings: string[] = [];
+  const seen: string[] = [];
+  const first: NameHook = {
+    question({ name, type }) {
+      seen.push(`${name} ${type}`);
+      if (name === 'blocked.example') return { rcode: 3 };
+      if (name === 'fixed.example') return { addresses: ['192.0.2.1', '2001:db8::1'] };
+      if (name === 'alias.example') return { name: 'loop.real' };
+      if (name === 'loop.real') return { name: 'alias.example' };
+      if (name === 'broken.example') throw new Error('oops');
+      return null;
+    },
+  };
+  const second: NameHook = {
+    question: ({ name }) => (name === 'blocked.example' ? { rcode: 5 } : null),
+    answer({ name }, message) {
+      if (name === 'short.example') return Uint8Array.of(1);
+      if (name === 'long.example') return new Uint8Array(4_000);
+      if (name !== 'changed.real') return null;
+      const other = Uint8Array.from(message);
+      other[0] = 0xff; // whatever it says here, the id is the client's
+      other[other.length - 1] = 99;
+      return other;
+    },
+  };
+  const hooks = new Hooks([first, second], (message) => warnings.push(message));
+  const server = serverWith({ fakes, isReal: (name) => name.endsWith('.real'), hooks }, known);
+  const ask = async (name: string, type: 'A' | 'AAAA' | 'TXT' = 'A') => decoded(await server.answer(queryBytes(name, type), 'udp'));
+  t.match(await ask('blocked.example'), { rcode: 3, answers: [] });
+  t.match(await ask('fixed.example'), { rcode: 0, answers: [{ type: 'A', data: '192.0.2.1' }] });
+  t.match(await ask('fixed.example', 'AAAA'), { answers: [{ type: 'AAAA', data: '2001:db8::1' }] });
+  t.match(await ask('fixed.example', 'TXT'), { rcode: 0, answers: [] });
+  t.match(await ask('Alias.example'), {
+    answers: [
+      { type: 'CNAME', data: 'loop.real' },
+      { type: 'A', name: 'loop.real', data: '192.0.2.7' },
+    ],
+  });
+  t.match(await ask('changed.real'), { id: 0x1234, answers: [{ type: 'A', data: '192.0.2.99' }] });
+  t.match(await ask('changed.real'), { id: 0x1234, answers: [{ type: 'A', data: '192.0.2.99' }] }, 'from the cache, which has what the servers said');
+  for (const name of ['broken.example', 'short.example', 'long.example']) t.match(await ask(name), { answers: [{ data: fakes.assign(name, 4) }] }, name);
+  await ask('broken.example');
+  t.same(warnings, ['a name hook of a plugin failed: oops']);
+  t.ok(seen.includes('alias.example 1'), 'in lower case');
+});
+
 void t.test('ANY, localhost, errors, silence', async (t) => {
   const known = upstream(() => 3);
   const server = serverWith({ fakes: fakePool() }, known);
@@ -87,6 +161,14 @@ void t.test('ANY, localhost, errors, silence', async (t) => {
   t.match(any.answers, [{ type: 'HINFO', data: { cpu: 'RFC8482' } }]);
   t.same(said(await server.answer(queryBytes('localhost', 'A'))), ['A 127.0.0.1']);
   t.same(said(await server.answer(queryBytes('a.localhost', 'AAAA'))), ['AAAA ::1']);
+  for (const type of [0, 99, 257, 4_000, 65_280, 65_535])
+    t.equal(decoded(await server.answer(withType(queryBytes('a.example', 'A'), type, 9))).rcode, 3, `type ${type}: whatever the servers say`);
+  t.equal(known.asked.splice(0).length, 6);
+  // Options of EDNS that nobody knows, a cookie among them.
+  const plain = queryBytes('a.example', 'A', { edns: 1232 });
+  const options = Uint8Array.of(0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0xff, 0, 0, 0);
+  const withOptions = Uint8Array.of(...plain.subarray(0, plain.length - 1), options.length, ...options);
+  t.match(decoded(await server.answer(withOptions, 'udp')), { rcode: 0, additionals: [{ type: 'OPT', options: [] }] });
   const two = Uint8Array.from(queryBytes('a.example', 'A'));
   two[5] = 2;
   t.equal(decoded(await server.answer(two)).rcode, 1);

@@ -51,6 +51,7 @@ function make(t: Test, keys: Record<string, unknown>, options: Partial<Upstreams
     nameServer: (scheme) => {
       throw new Error(`there is no ${scheme}`);
     },
+    wayOf: null,
     ...options,
   });
   t.teardown(() => upstreams.close());
