@@ -1,7 +1,7 @@
 /*
  * A load generator for relays of TCP and UDP and HTTP proxies, and the servers it talks to. One process, one epoll loop each.
  *
- *   load serve                                        sink, source and echo on one port; prints "port N"
+ *   load serve [ADDRESS]                              sink, source and echo on one port; prints "port N"
  *   load origin                                       an HTTP server with small answers; prints "port N"
  *   load serve-udp                                    sends every datagram back; prints "port N"
  *   load bulk PROXY TARGET STREAMS up|down SECONDS    throughput, every byte counted at the other end
@@ -10,6 +10,9 @@
  *                                                     line (or the end) of stdin, pings them all again
  *   load http PROXY TARGET PARALLEL SECONDS           requests to an origin, one after the other on each of PARALLEL connections
  *   load udp PROXY TARGET SIZE WINDOW SECONDS         datagrams of SIZE bytes to an echo, WINDOW of them on their way at any time
+ *   load names SERVER DOMAIN NAMES PORT PARALLEL SECONDS
+ *                                                     asks the name server at that address for h0.DOMAIN, h1.DOMAIN … (NAMES of them, in
+ *                                                     turns), connects to PORT of the address, has 1 KiB echoed, closes; PORT 0: only asks
  *
  * TARGET is a port of 127.0.0.1, and so is PROXY: N or socks:N is a SOCKS5 proxy (for `load udp` asked with UDP ASSOCIATE), http:N an
  * HTTP proxy (asked with CONNECT, or for `load http` with absolute-form requests), 0 none at all. A result is one line of JSON on
@@ -28,6 +31,7 @@
 #ifndef LOAD_H
 #define LOAD_H
 
+#include <netinet/in.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -62,7 +66,8 @@ void die(const char *message) __attribute__((noreturn));
 void raise_file_limit(void);
 /* A non-blocking socket that is connecting to a port of 127.0.0.1, or -1. */
 int start_connect(int port);
-int listen_any(int *port);
+/* On an address of this machine; NULL: 127.0.0.1. */
+int listen_any(const char *host, int *port);
 int accept_next(int listener);
 void watch(int epoll, int operation, int fd, uint32_t events, void *owner);
 
@@ -118,7 +123,17 @@ void session_step(session *s, int epoll, int with_ping);
 void session_ping(session *s);
 void session_end(session *s);
 
-int serve(void);
+/* names.c: names that are looked up and gone to */
+
+typedef struct {
+    struct in_addr server;
+    const char *domain;
+    int names, port;
+} names_load;
+
+int names(const names_load *what, int parallel, double seconds);
+
+int serve(const char *host);
 int serve_udp(void);
 int origin(void);
 int bulk(const route *way, int streams, int up, double seconds);

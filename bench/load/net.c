@@ -61,12 +61,13 @@ int start_connect(int port)
     return -1;
 }
 
-int listen_any(int *port)
+int listen_any(const char *host, int *port)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd == -1) die("socket");
     struct sockaddr_in address = loopback(0);
     socklen_t length = sizeof address;
+    if (host != NULL && inet_pton(AF_INET, host, &address.sin_addr) != 1) die("no address to listen on");
     if (bind(fd, (struct sockaddr *)&address, length) != 0 || listen(fd, 4096) != 0) die("listen");
     if (getsockname(fd, (struct sockaddr *)&address, &length) != 0) die("getsockname");
     *port = ntohs(address.sin_port);

@@ -75,7 +75,7 @@ static void readable(visitor *v)
 int origin(void)
 {
     int port = 0;
-    int listener = listen_any(&port);
+    int listener = listen_any(NULL, &port);
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     if (epoll == -1) die("epoll_create1");
     watch(epoll, EPOLL_CTL_ADD, listener, EPOLLIN, NULL);

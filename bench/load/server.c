@@ -176,10 +176,10 @@ static void readable(conn *c, int epoll)
     else if (c->kind == 'E') echo(c, epoll, bytes, length);
 }
 
-int serve(void)
+int serve(const char *host)
 {
     int port = 0;
-    int listener = listen_any(&port);
+    int listener = listen_any(host, &port);
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     if (epoll == -1) die("epoll_create1");
     watch(epoll, EPOLL_CTL_ADD, listener, EPOLLIN, NULL);

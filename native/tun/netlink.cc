@@ -18,6 +18,10 @@ constexpr size_t kReadSize = 64 * 1024;
 // The kernel answers within the call; it waits at most for its own configuration lock.
 constexpr timeval kPatience{1, 0};
 
+#ifndef NETLINK_GET_STRICT_CHK
+#define NETLINK_GET_STRICT_CHK 12
+#endif
+
 struct Socket {
   int fd;
   explicit Socket(int descriptor) : fd(descriptor) {}
@@ -42,6 +46,11 @@ int netlinkRequest(const uint8_t* request, size_t length, std::vector<uint8_t>& 
   const Socket socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
   if (socket.fd < 0) return errno;
   if (setsockopt(socket.fd, SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience) != 0) return errno;
+  // A list with what it is to be restricted to: an old kernel (before 4.20) gives all, and who asks looks again.
+  const auto* header = reinterpret_cast<const nlmsghdr*>(request);
+  const int strict = 1;
+  if (length >= sizeof *header && (header->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP)
+    static_cast<void>(setsockopt(socket.fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &strict, sizeof strict));
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
   if (sendto(socket.fd, request, length, 0, reinterpret_cast<const sockaddr*>(&kernel), sizeof kernel) < 0) return errno;

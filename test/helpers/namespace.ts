@@ -22,20 +22,28 @@ export function unlessNamespaces(...programs: readonly string[]): string | false
 export class Namespace {
   readonly #holder: ChildProcess;
   readonly #children: ChildProcess[] = [];
+  /** Of nsenter: which of its namespaces are entered. */
+  readonly #kinds: readonly string[];
 
-  private constructor(holder: ChildProcess) {
+  private constructor(holder: ChildProcess, kinds: readonly string[]) {
     this.#holder = holder;
+    this.#kinds = kinds;
   }
 
-  static async make(): Promise<Namespace> {
+  /** `resolvConf`: a file that programs in it see as /etc/resolv.conf. */
+  static async make({ resolvConf }: { readonly resolvConf?: string } = {}): Promise<Namespace> {
+    // Mounts of a namespace of its own are seen by nobody else.
+    const kinds = resolvConf === undefined ? ['-n'] : ['-n', '-m'];
+    const mount = resolvConf === undefined ? '' : 'mount --bind "$1" /etc/resolv.conf && ';
     // Tells when it is inside, and ends when our end of its input does.
-    const holder = spawn('unshare', ['-n', 'sh', '-c', 'ip link set lo up && echo inside && exec cat'], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const script = `${mount}ip link set lo up && echo inside && exec cat`;
+    const holder = spawn('unshare', [...kinds, 'sh', '-c', script, 'sh', resolvConf ?? ''], { stdio: ['pipe', 'pipe', 'inherit'] });
     let said = '';
     holder.stdout?.on('data', (part: Buffer) => {
       said += part.toString();
     });
     await eventually(() => said.includes('inside'), 10_000, 'a namespace');
-    return new Namespace(holder);
+    return new Namespace(holder, kinds);
   }
 
   get pid(): number {
@@ -44,7 +52,7 @@ export class Namespace {
 
   /** Runs a program in it, to its end. */
   run(command: string, args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
-    return run('nsenter', ['-t', String(this.pid), '-n', command, ...args], options);
+    return run('nsenter', this.#enter(command, args), options);
   }
 
   /** A line of shell that must succeed: setting things up. */
@@ -56,9 +64,13 @@ export class Namespace {
 
   /** Starts a program in it, which is ended by `close` at the latest. */
   spawn(command: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): ChildProcess {
-    const child = spawn('nsenter', ['-t', String(this.pid), '-n', command, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn('nsenter', this.#enter(command, args), { env, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#children.push(child);
     return child;
+  }
+
+  #enter(command: string, args: readonly string[]): string[] {
+    return ['-t', String(this.pid), ...this.#kinds, command, ...args];
   }
 
   /** A cable to another namespace, with an interface of the given name at each end. */

@@ -31,23 +31,26 @@ export function bigHash(megabytes: number): string {
 }
 
 /**
- * A web server on 127.0.0.1:
  *   /hello         "hello from <Host>"
  *   /big/50        50 MB, without a length for `?chunked`
  *   /upload        how many bytes came, and their SHA-256
  */
+export function originHandler(request: http.IncomingMessage, response: http.ServerResponse): void {
+  const url = request.url ?? '';
+  const big = /^\/big\/(\d+)/.exec(url);
+  if (url.startsWith('/hello')) response.end(`hello from ${request.headers.host}`);
+  else if (big !== null) sendBig(response, Number(big[1]), url.endsWith('?chunked'));
+  else if (url.startsWith('/upload')) receive(request, response);
+  else response.writeHead(404).end();
+}
+
+/** A web server on 127.0.0.1. */
 export function startOrigin({ tls, handler, onUpgrade }: OriginOptions = {}): Promise<Origin> {
   const requests: Origin['requests'] = [];
   let connections = 0;
   const answer = (request: http.IncomingMessage, response: http.ServerResponse): void => {
-    const url = request.url ?? '';
-    requests.push({ method: request.method ?? '', url, headers: request.headers });
-    if (handler?.(request, response) === true) return;
-    const big = /^\/big\/(\d+)/.exec(url);
-    if (url.startsWith('/hello')) response.end(`hello from ${request.headers.host}`);
-    else if (big !== null) sendBig(response, Number(big[1]), url.endsWith('?chunked'));
-    else if (url.startsWith('/upload')) receive(request, response);
-    else response.writeHead(404).end();
+    requests.push({ method: request.method ?? '', url: request.url ?? '', headers: request.headers });
+    if (handler?.(request, response) !== true) originHandler(request, response);
   };
   const server = tls === undefined ? http.createServer(answer) : https.createServer(tls, answer);
   server.on('connection', () => connections++);

@@ -12,6 +12,7 @@ t.test('answers ping, and leaves the rest to others', async (t) => {
     output: driver.output,
     handleStream: refuse,
     handlePackets: refuse,
+    networks: [],
     openSession: () => null,
     random: (length) => new Uint8Array(length),
     get: () => {

@@ -10,6 +10,10 @@ export const COMMANDS = {
       --proxy URI      add an adapter, as socks5://user:password@host:1080#name (may be repeated);
                        when there are no rules, everything goes through the first one
       --mixed-port N   listen on 127.0.0.1:N for HTTP and SOCKS5
+      --tun            take all of this machine's traffic by a TUN device, with fake-IP DNS; needs
+                       root, and the plugins tcp and dns (udp for more than TCP and DNS):
+                       sudo nekit-kernel --plugins ss,tcp,dns --proxy ss://... --tun
+      --dry-run        print the config and what it would set, and do nothing
       --log-level L    silent, error, warning, info or debug
       --strict         warnings about the config are errors
 
@@ -18,10 +22,12 @@ Exit code: 0; 1 if it could not run (a port in use); 2 if the command line or th
   },
   check: {
     line: 'report every problem of a config',
-    usage: 'nekit-kernel check -c FILE [--plugins A,B] [--strict]',
+    usage: 'nekit-kernel check -c FILE [--plugins A,B] [--strict] [--tun]',
     text: `  -c, --config FILE    the config to check
       --plugins A,B    load these plugins too
       --strict         warnings are errors
+      --tun            list what a TUN would set in the system (device, addresses, routes, rules),
+                       what of it is set now, and what a killed kernel has left; changes nothing
 
 Exit code: 0 without errors, 1 with errors, 2 if the command line is wrong.`,
   },

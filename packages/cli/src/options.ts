@@ -29,7 +29,6 @@ export function parse<const O extends Options>(args: readonly string[], options:
 function advice(error: unknown, known: readonly string[]): string {
   const message = error instanceof Error ? error.message : String(error);
   const sentence = message.split(/\. (?=[A-Z])/, 1)[0]?.replaceAll('\n', ' ') ?? message;
-  if (/Unknown option '--tun'/.test(message)) return '--tun is not there yet: it needs a TUN device, which a later version brings';
   return /^Unknown option/.test(message) ? `${sentence}; known are ${known.map((name) => `--${name}`).join(', ')}` : sentence;
 }
 

@@ -5,6 +5,7 @@ import { EventLog, type Log, openLog } from './log.js';
 import { MemoryKeeper } from './memory.js';
 import { asLogLevel, type LogLevel } from './options.js';
 import { prepare, type Setup, type SetupOptions, topLevel } from './setup.js';
+import { startFailure } from './start-failure.js';
 
 export interface RunOptions extends SetupOptions {
   readonly strict: boolean;
@@ -19,8 +20,9 @@ export async function serve(options: RunOptions): Promise<number> {
   return new KernelProcess(kernel, setup, log).run(describe(options));
 }
 
-function describe({ config, proxies = [] }: RunOptions): string {
-  return config ?? (proxies.length === 0 ? 'no config, everything direct' : 'no config, everything through --proxy');
+function describe({ config, proxies = [], tun }: RunOptions): string {
+  const what = config ?? (proxies.length === 0 ? 'no config, everything direct' : 'no config, everything through --proxy');
+  return tun === true ? `${what}, by a TUN` : what;
 }
 
 /** A kernel with this process's signals. */
@@ -52,7 +54,9 @@ class KernelProcess {
     const memory = new MemoryKeeper(this.#kernel, this.#log.logger);
     try {
       // A signal in the middle of the start ends it: plugins may take their time.
-      await Promise.race([this.#kernel.start(), stopped]);
+      await Promise.race([this.#kernel.start(), stopped]).catch((error: unknown) => {
+        throw startFailure(error);
+      });
       if (!this.#stopAsked && levelOf(this.#setup.source) !== 'silent') process.stderr.write(`${banner(this.#kernel, what)}\n`);
       await stopped;
       await this.#reloads;

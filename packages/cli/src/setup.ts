@@ -17,6 +17,7 @@ import {
   withOverrides,
 } from '@nekit/core';
 import { proxyEntries } from './proxy-uris.js';
+import { tunOverrides } from './tun-config.js';
 
 /** Where it listens when nothing is configured. */
 export const DEFAULT_PORT = 7890;
@@ -30,6 +31,7 @@ export interface SetupOptions {
   readonly proxies?: readonly string[];
   readonly mixedPort?: number | null;
   readonly logLevel?: string | null;
+  readonly tun?: boolean;
 }
 
 export interface Setup {
@@ -60,7 +62,7 @@ export async function prepare(options: SetupOptions): Promise<Setup> {
   // Throwaway: what a kernel of these plugins knows, without a config.
   const { registry } = createKernel({}, { plugins });
   const entries = proxyEntries(options.proxies ?? [], registry, namesIn(written), (what) => process.stderr.write(`nekit-kernel: ${clean(what)}\n`));
-  const complete = (source: ConfigSource | null): ConfigSource => withOptions(source, options, entries);
+  const complete = (source: ConfigSource | null): ConfigSource => withOptions(source, options, entries, registry);
   return { source: complete(written), plugins, registry, reread: file === undefined ? null : async () => complete(await readConfig(file)) };
 }
 
@@ -101,27 +103,37 @@ function withPlace(error: unknown, source: ConfigSource, configured: readonly un
   return new ConfigError([problem], { cause: error });
 }
 
-function withOptions(source: ConfigSource | null, options: SetupOptions, entries: readonly Record<string, unknown>[]): ConfigSource {
-  const base = source ?? configFromObject({ 'mixed-port': DEFAULT_PORT });
+function withOptions(source: ConfigSource | null, options: SetupOptions, entries: readonly Record<string, unknown>[], registry: Registry): ConfigSource {
+  const { mixedPort = null, logLevel = null, tun = false } = options;
+  const base = source ?? configFromObject(tun ? { rules: ['MATCH,DIRECT'] } : { 'mixed-port': DEFAULT_PORT });
   const first = entries[0];
-  const rules = topLevel(base).rules;
+  const { rules, plugins: written } = topLevel(source);
   const noRules = !Array.isArray(rules) || rules.length === 0;
+  const proxy = typeof first?.name === 'string' ? first.name : null;
+  const plugins = (options.plugins ?? []).filter((name) => !Array.isArray(written) || !written.includes(name));
+  const forTun = tun
+    ? tunOverrides({ file: source === null ? null : topLevel(source), proxy, registry, plugins: options.plugins ?? [] })
+    : { set: {}, within: {} };
   return withOverrides(base, {
     set: {
-      ...(options.mixedPort === null || options.mixedPort === undefined ? {} : listen(options.mixedPort)),
-      ...(options.logLevel === null || options.logLevel === undefined ? {} : { 'log-level': options.logLevel }),
-      ...(first !== undefined && noRules ? { rules: [{ type: 'MATCH', to: first.name }] } : {}),
+      ...forTun.set,
+      ...(mixedPort === null ? {} : { 'mixed-port': mixedPort }),
+      ...(logLevel === null ? {} : { 'log-level': logLevel }),
+      ...(proxy !== null && noRules ? { rules: [matchAll(proxy)] } : {}),
     },
+    within: forTun.within,
     append: {
+      ...(plugins.length === 0 ? {} : { plugins }),
       ...(entries.length === 0 ? {} : { proxies: entries }),
       // 0 is "off" for the key, and "any free port" for the option.
-      ...(options.mixedPort === 0 ? { listeners: [{ name: 'mixed', type: 'mixed', port: 0 }] } : {}),
+      ...(mixedPort === 0 ? { listeners: [{ name: 'mixed', type: 'mixed', port: 0 }] } : {}),
     },
   });
 }
 
-function listen(port: number): Record<string, unknown> {
-  return { 'mixed-port': port };
+/** As a text where that reads the same. */
+function matchAll(to: string): unknown {
+  return to === to.trim() && !/[,()]/.test(to) ? `MATCH,${to}` : { type: 'MATCH', to };
 }
 
 function namesIn(source: ConfigSource | null): Set<string> {
@@ -139,6 +151,6 @@ export function topLevel(source: ConfigSource | null): Readonly<Record<string, u
   return isRecord(source?.value) ? source.value : {};
 }
 
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

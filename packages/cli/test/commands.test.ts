@@ -34,8 +34,15 @@ async function folder(t: { teardown(run: () => unknown): void }, files: Record<s
 tap.test('a wrong command line is one clear line and exit code 2', { timeout: TIMEOUT_MS }, async (t) => {
   const cases: [args: string[], line: string][] = [
     [['chekc'], 'nekit-kernel: there is no command "chekc": run, check, explain, rules, import, plugins, schema are known'],
-    [['run', '--tun'], 'nekit-kernel: --tun is not there yet: it needs a TUN device, which a later version brings'],
-    [['--frob'], "nekit-kernel: Unknown option '--frob'; known are --config, --plugins, --proxy, --strict, --mixed-port, --log-level"],
+    [['--frob'], "nekit-kernel: Unknown option '--frob'; known are --config, --plugins, --proxy, --strict, --mixed-port, --log-level, --tun, --dry-run"],
+    [
+      ['run', '--tun'],
+      'nekit-kernel: --tun needs the plugins tcp and dns: --plugins tcp,dns (what is not there comes by: npm install @nekit/stack-tcp @nekit/stack-dns)',
+    ],
+    [
+      ['--plugins', 'ss,tcp', '--tun', '--dry-run'],
+      'nekit-kernel: --tun needs the plugin dns: --plugins ss,tcp,dns (what is not there comes by: npm install @nekit/stack-dns)',
+    ],
     [['config.yaml'], 'nekit-kernel: there is no command "config.yaml": run, check, explain, rules, import, plugins, schema are known'],
     [['run', 'config.yaml'], 'nekit-kernel: "config.yaml" is not expected here; a config is named by -c config.yaml'],
     [['-c'], "nekit-kernel: Option '-c, --config <value>' argument missing"],

@@ -9,12 +9,16 @@ import type { Problem } from './config/problem.js';
 import type { ConfigSource } from './config/source.js';
 import type { KernelConfig } from './config/types.js';
 import { ConnectionLimit } from './inbound/connection-limit.js';
+import { AUTO_ROUTE, setRoutesBy } from './inbound/tun/auto-route/auto-route.js';
+import { FAKE_IPS } from './ip/fake-ip.js';
 import type { Kernel, KernelOptions } from './kernel/api.js';
 import { builtinTypes } from './kernel/builtin-types.js';
 import { type ListenerInfo, ListenerSet } from './kernel/listener-set.js';
-import { checkInput, Setup, type Surroundings } from './kernel/setup.js';
+import { detectsInterface, ownMark } from './kernel/own-marks.js';
+import { type CheckOptions, checkInput, Setup, type Surroundings } from './kernel/setup.js';
 import { tunType } from './kernel/tun-type.js';
 import { CIPHERS } from './native/cipher.js';
+import { type DefaultInterface, outgoingBy } from './native/default-interface.js';
 import { findAddon } from './native/load.js';
 import { openCiphers } from './native/open-ciphers.js';
 import { openSockets } from './native/open-sockets.js';
@@ -23,17 +27,19 @@ import { CancelSource } from './net/cancel.js';
 import { type Clock, systemClock } from './net/clock.js';
 import { NekitError, NetError } from './net/errors.js';
 import { Events } from './net/events.js';
+import { Exemptions } from './net/exemptions.js';
+import { MarkedSockets } from './net/marked-sockets.js';
 import { OwnEndpoints } from './net/own-endpoints.js';
 import type { Resolver } from './net/resolver.js';
-import type { Sockets } from './net/sockets.js';
 import { DEFAULT_TIMEOUTS, type Timeouts } from './net/timeouts.js';
 import { TimerWheel } from './net/timer-wheel.js';
-import { CLOCK, EVENTS, INSTANCE_ID, OWN_ENDPOINTS, RESOLVER, SOCKETS, TIMEOUTS, TIMERS } from './net/tokens.js';
+import { CLOCK, EVENTS, EXEMPTIONS, INSTANCE_ID, OUTGOING, OWN_ENDPOINTS, RESOLVER, SOCKETS, TIMEOUTS, TIMERS } from './net/tokens.js';
 import { PluginHost, provided } from './plugin/host.js';
 import type { Registry } from './plugin/registry.js';
 import type { ProcessFinder } from './process/process-finder.js';
 import { systemProcessFinder } from './process/system-finder.js';
 import type { ProviderInfo } from './provider/rule-provider.js';
+import { enter } from './routing/enter.js';
 import { type ExplainInput, type Explanation, explain } from './routing/explain.js';
 import { handlePackets } from './routing/handle-packets.js';
 import { handleStream, routeStream } from './routing/handle-stream.js';
@@ -55,7 +61,8 @@ class RunningKernel implements Kernel {
   readonly #options: KernelOptions;
   readonly #clock: Clock;
   readonly #timers: TimerWheel;
-  readonly #sockets: Sockets;
+  readonly #sockets: MarkedSockets;
+  readonly #outgoing: DefaultInterface;
   readonly #host: PluginHost;
   readonly #processes: ProcessFinder;
   readonly #sessions: SessionTable;
@@ -82,9 +89,11 @@ class RunningKernel implements Kernel {
     this.#clock = options.clock ?? systemClock;
     this.#timers = new TimerWheel(this.#clock);
     const addon = options.native === false ? null : findAddon().addon;
-    this.#sockets = openSockets(addon);
+    this.#sockets = new MarkedSockets(openSockets(addon));
     this.#processes = systemProcessFinder(this.#timers);
     this.#sessions = new SessionTable(this.#clock, this.#events);
+    const exemptions = new Exemptions();
+    this.#outgoing = outgoingBy(addon, this.#clock);
     const timeouts = (): Timeouts => this.#timeouts;
     const resolver: Resolver = { resolve: (name, family, signal) => this.#setup.resolver.resolve(name, family, signal) };
     this.#host = new PluginHost({
@@ -103,6 +112,9 @@ class RunningKernel implements Kernel {
         provided(RESOLVER, () => resolver),
         provided(SOCKETS, () => this.#sockets),
         provided(OPEN_TUN, () => options.openTun ?? openTunBy(addon)),
+        provided(AUTO_ROUTE, () => (options.openTun === undefined ? setRoutesBy(addon, exemptions) : null)),
+        provided(EXEMPTIONS, () => exemptions),
+        provided(OUTGOING, () => this.#outgoing),
         provided(CIPHERS, () => openCiphers(addon)),
         provided(OWN_ENDPOINTS, () => new OwnEndpoints(this.#clock)),
         provided(INSTANCE_ID, () => randomBytes(8).toString('hex')),
@@ -115,9 +127,10 @@ class RunningKernel implements Kernel {
       },
       events: this.#events,
     });
-    const checked = checkInput(config, this.#host.registry, options.strict ?? false, options.timeouts ?? {});
+    const checked = checkInput(config, this.#host.registry, this.#checks());
     this.#timeouts = checked.config.timeouts;
     this.#setup = new Setup(checked, this.#parts());
+    this.#leaveAs(this.#setup.config);
     this.#routing = {
       get router() {
         return kernel.#setup.router;
@@ -129,6 +142,7 @@ class RunningKernel implements Kernel {
         return timeouts();
       },
       sessions: this.#sessions,
+      fakes: this.#host.find(FAKE_IPS),
       events: this.#events,
       timers: this.#timers,
     };
@@ -138,6 +152,7 @@ class RunningKernel implements Kernel {
       type,
       handleStream: (request) => handleStream(request, this.#routing),
       handlePackets: (request) => handlePackets(request, this.#routing),
+      enter: (session) => enter(session, this.#routing),
       route: (session) => routeStream(session, this.#routing),
       nextId: () => this.#sessions.nextId(),
       get: (wanted) => this.#host.get(wanted),
@@ -200,7 +215,7 @@ class RunningKernel implements Kernel {
   async #reload(source: ConfigSource | KernelInput): Promise<readonly Problem[]> {
     if (this.#stopping !== null) throw new NekitError('STOPPED', 'the kernel has stopped; make a new one');
     const before = this.#setup;
-    const checked = checkInput(source, this.#host.registry, this.#options.strict ?? false, this.#options.timeouts ?? {});
+    const checked = checkInput(source, this.#host.registry, this.#checks());
     const fixed = Object.entries(FIXED).filter(([, read]) => JSON.stringify(read(before.config)) !== JSON.stringify(read(checked.config)));
     if (fixed.length > 0) throw new NekitError('RESTART_NEEDED', `restart needed: ${fixed.map(([key]) => key).join(', ')} cannot change while the kernel runs`);
     const setup = new Setup(checked, this.#parts());
@@ -212,6 +227,7 @@ class RunningKernel implements Kernel {
       throw error;
     }
     this.#setup = setup;
+    this.#leaveAs(setup.config);
     this.#generation++;
     before.close();
     if (this.#opened) setup.start();
@@ -268,12 +284,37 @@ class RunningKernel implements Kernel {
     setup.follow(before);
     await this.#load(setup, 'the kernel stops; it takes no other config');
     setup.adapters.keepChoices(before.adapters); // what throws here must not throw when the listeners are new already
-    await this.#listeners.apply(setup.config, this.#stopSignal);
+    this.#leaveAs(setup.config); // its listeners open sockets
+    try {
+      await this.#listeners.apply(setup.config, this.#stopSignal);
+    } catch (error) {
+      this.#leaveAs(before.config);
+      throw error;
+    }
+  }
+
+  /** How our own sockets stay out of a TUN with auto-route. */
+  #leaveAs(config: KernelConfig): void {
+    this.#sockets.mark = ownMark(config);
+    this.#outgoing.enabled = detectsInterface(config);
+  }
+
+  #checks(): CheckOptions {
+    const { strict = false, timeouts = {}, openTun } = this.#options;
+    return { strict, timeouts, systemTun: openTun === undefined };
   }
 
   #parts(): Surroundings {
     const { cacheFolder } = this.#options;
-    return { host: this.#host, clock: this.#clock, timers: this.#timers, events: this.#events, processes: this.#processes, cacheFolder };
+    return {
+      host: this.#host,
+      clock: this.#clock,
+      timers: this.#timers,
+      events: this.#events,
+      sockets: this.#sockets,
+      processes: this.#processes,
+      cacheFolder,
+    };
   }
 
   async #stop(): Promise<void> {

@@ -1,10 +1,12 @@
-import { type AdapterDefinition, CLOCK, type InboundDefinition, type Plugin, parseEndpoint } from '@nekit/core';
+import { type AdapterDefinition, CLOCK, type InboundDefinition, OWN_ENDPOINTS, type Plugin, parseEndpoint } from '@nekit/core';
+import { FAKE_IPS } from '@nekit/core/ip';
 import { z } from 'zod';
 import { dnsSection } from './dns-section.js';
 import type { FakeIpStore } from './fake-ip/store.js';
 import { KERNEL_DNS, KernelDns } from './kernel-dns.js';
 import { DnsAdapter } from './server/dns-adapter.js';
 import { DnsInbound } from './server/dns-inbound.js';
+import { dnsStack } from './stack/stack-definition.js';
 
 const listener = z.object({
   listen: z
@@ -38,13 +40,19 @@ export interface DnsPluginOptions {
   readonly newStore?: (key: string) => FakeIpStore;
 }
 
-/** The section `dns:`, listeners and adapters of type `dns`. */
+/** The section `dns:`, listeners and adapters of type `dns`, and the IP stack `dns`. */
 export function createDnsPlugin({ newStore }: DnsPluginOptions = {}): Plugin {
   return {
     name: 'stack-dns',
     api: 1,
     setup(context) {
-      context.provide(KERNEL_DNS, (get) => new KernelDns(get(CLOCK), newStore ?? null));
+      context.provide(KERNEL_DNS, (get) => {
+        const dns = new KernelDns(get(CLOCK), newStore ?? null);
+        get(OWN_ENDPOINTS).addFakes((address) => dns.contains(address));
+        return dns;
+      });
+      context.provide(FAKE_IPS, (get) => get(KERNEL_DNS));
+      context.stack(dnsStack);
       context.section(dnsSection);
       context.inbound(inbound);
       context.adapter(adapter);

@@ -16,6 +16,7 @@ import { type DnsConfig, DnsSchema } from './config.js';
 import { fakeFilter } from './fake-ip/fake-filter.js';
 import { KERNEL_DNS } from './kernel-dns.js';
 import { DnsServer } from './server/dns-server.js';
+import { RateLimit } from './server/rate-limit.js';
 import { SystemHosts } from './server/system-hosts.js';
 import { DnsClient } from './upstream/dns-client.js';
 import { DnsResolver } from './upstream/dns-resolver.js';
@@ -83,7 +84,8 @@ function create(config: DnsConfig, context: SectionContext): Section {
       const warn = (message: string): void => context.warn('DNS_FAKE_IP_STORE', message);
       const fakes = wantsFakes ? shared.poolFor(config, { folder: context.folder, cacheFolder: context.cacheFolder, warn }) : null;
       await shared.opened();
-      leave = shared.enter(new DnsServer({ client, hosts, ipv6, fakes, isReal: filter, fakeTtl: keys['fake-ip-ttl'] }), fakes);
+      const server = new DnsServer({ client, hosts, ipv6, fakes, isReal: filter, fakeTtl: keys['fake-ip-ttl'] });
+      leave = shared.enter(server, fakes, new RateLimit(keys['rate-limit']));
     },
     async close() {
       leave();

@@ -7,11 +7,13 @@ import { isAbsolute, join, resolve } from 'node:path';
 import { type Clock, NekitError, token } from '@nekit/core';
 import type { FakeIpTable } from '@nekit/core/ip';
 import type { DnsConfig } from './config.js';
-import { FakeIpPool, type OnAddressRecycled, poolKey } from './fake-ip/fake-ip-pool.js';
+import type { AddressRange } from './fake-ip/address-range.js';
+import { FakeIpPool, poolKey } from './fake-ip/fake-ip-pool.js';
 import { FileStore } from './fake-ip/file-store.js';
 import type { FakeIpStore } from './fake-ip/store.js';
 import type { Answerer } from './server/answerer.js';
 import type { DnsServer, Transport } from './server/dns-server.js';
+import type { RateLimit } from './server/rate-limit.js';
 import { RCODE } from './wire/message.js';
 import { Query, SILENCE } from './wire/query.js';
 import { emptyReply } from './wire/reply.js';
@@ -19,7 +21,11 @@ import { emptyReply } from './wire/reply.js';
 interface Active {
   readonly server: DnsServer;
   readonly fakes: FakeIpPool | null;
+  readonly limit: RateLimit;
 }
+
+/** Ranges of fake addresses that are remembered when they are in force no more. */
+const MAX_FORMER = 8;
 
 /** The name server of a kernel. */
 export const KERNEL_DNS = token<KernelDns>('KernelDns');
@@ -37,7 +43,8 @@ export class KernelDns implements Answerer, FakeIpTable {
   readonly #query = new Query();
   /** Of configs that are in force; the last one is. A reload that fails takes its own away again. */
   #active: readonly Active[] = [];
-  readonly #listeners = new Set<OnAddressRecycled>();
+  /** Of pools that there were: their addresses stand for nothing any more. */
+  #former: readonly AddressRange[] = [];
   #pool: FakeIpPool | null = null;
   #opening: Promise<void> = Promise.resolve();
 
@@ -63,14 +70,13 @@ export class KernelDns implements Answerer, FakeIpTable {
     return this.fakes?.domainOf(address) ?? null;
   }
 
+  /** Those of ranges that were in force before, too: clients remember them for a while, and nobody else is there. */
   contains(address: string): boolean {
-    return this.fakes?.contains(address) ?? false;
+    return this.fakes?.contains(address) === true || this.#former.some((range) => range.contains(address));
   }
 
-  /** A name lost its addresses to another. The returned function takes it back. */
-  onRecycled(run: OnAddressRecycled): () => void {
-    this.#listeners.add(run);
-    return () => this.#listeners.delete(run);
+  hold(address: string, recycled: () => void): () => void {
+    return this.fakes?.hold(address, recycled) ?? ((): void => {});
   }
 
   respond(bytes: Uint8Array, start: number, end: number, transport: Transport, out: Uint8Array): number | Promise<Uint8Array | null> {
@@ -87,13 +93,26 @@ export class KernelDns implements Answerer, FakeIpTable {
     return this.#active.length > 0;
   }
 
-  /** From here on it answers; the returned function takes it away. */
-  enter(server: DnsServer, fakes: FakeIpPool | null): () => void {
-    const active = { server, fakes };
+  /** Whether a client that is not this machine may ask once more now. `client`: what stands for its address. */
+  admits(client: number | string): boolean {
+    return this.#active.at(-1)?.limit.take(client, this.#clock.now()) ?? false;
+  }
+
+  /** From here on it answers; the returned function takes it away. `limit`: of clients that come by no listener. */
+  enter(server: DnsServer, fakes: FakeIpPool | null, limit: RateLimit): () => void {
+    const active = { server, fakes, limit };
     this.#active = [...this.#active, active];
     return () => {
       this.#active = this.#active.filter((other) => other !== active);
+      if (fakes !== null) this.#remember(fakes);
     };
+  }
+
+  /** Ranges that are of no config any more. */
+  #remember({ range4, range6 }: FakeIpPool): void {
+    const known = [range4, ...(range6 === null ? [] : [range6])];
+    const others = this.#former.filter(({ key }) => !known.some((range) => range.key === key));
+    this.#former = [...others, ...known].slice(-MAX_FORMER);
   }
 
   /** The pool of these ranges: the one that there is, or a new one, which `open` fills with what was kept. */
@@ -103,9 +122,6 @@ export class KernelDns implements Answerer, FakeIpTable {
     const before = this.#pool;
     const { range4, range6 } = config;
     const pool = new FakeIpPool({ range4, range6, seed: randomBytes(4).readInt32LE(), store: this.#storeFor(config, key, place), warn: place.warn });
-    pool.onRecycled((name, addresses) => {
-      for (const run of this.#listeners) run(name, addresses);
-    });
     this.#pool = pool;
     // One file, one user: the old one lets go of it first.
     this.#opening = this.#opening.then(() => before?.close()).then(() => pool.open());

@@ -1,6 +1,6 @@
 import { addressFamily, type Datagram, type Endpoint, type NetError, type PacketConn, PacketQueue, parseAddress } from '@nekit/core';
 import type { PacketBatch } from '@nekit/core/ip';
-import { type AddressKey, endpointAt, keyAt, sourceOf } from './nat-table.js';
+import { type AddressKey, endpointAt, keyAt, quotation, sourceOf } from './nat-table.js';
 import type { UdpWriter } from './udp-writer.js';
 
 /** Remotes of one client port that are remembered; the one that came first goes first, and costs one more object when it comes again. */
@@ -56,8 +56,7 @@ export class Mapping implements PacketConn {
     this.source = endpointAt(bytes, this.version, at, batch.transport[index] ?? 0);
     this.address = bytes.slice(at, at + (this.version === 4 ? 4 : 16));
     this.activeAt = now;
-    // As much as a host needs to know whose it was: the IP header and eight bytes (RFC 792).
-    this.first = bytes.slice(batch.start[index] ?? 0, (batch.transport[index] ?? 0) + 8);
+    this.first = quotation(batch, index);
     this.#writer = writer;
     this.#all = all;
     this.#onClose = onClose;
@@ -99,6 +98,12 @@ export class Mapping implements PacketConn {
   #fetched(): void {
     this.#all.now -= this.#waiting;
     this.#waiting = 0;
+  }
+
+  /** Whether the packet's remote was sent to before. */
+  knows(batch: PacketBatch, index: number): boolean {
+    const key = keyAt(batch.bytes, this.version, sourceOf(batch, index) + this.address.length, (batch.transport[index] ?? 0) + 2);
+    return key === this.#lastKey || this.#peers.has(key);
   }
 
   peerOf(batch: PacketBatch, index: number): Endpoint {

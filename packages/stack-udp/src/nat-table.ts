@@ -19,3 +19,8 @@ export function endpointAt(bytes: Uint8Array, version: number, address: number, 
 export function sourceOf(batch: PacketBatch, index: number): number {
   return (batch.start[index] ?? 0) + (batch.version[index] === 4 ? 12 : 8);
 }
+
+/** As much of a packet as a host needs to know whose it was: the IP header and eight bytes (RFC 792). */
+export function quotation(batch: PacketBatch, index: number): Uint8Array {
+  return batch.bytes.slice(batch.start[index] ?? 0, (batch.transport[index] ?? 0) + 8);
+}

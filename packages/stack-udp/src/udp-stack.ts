@@ -9,7 +9,7 @@
 import { CancelSource, type NetError, type PacketConn, type PacketRequest, type Session, type StackContext } from '@nekit/core';
 import { type IpStack, isHostPair, type PacketBatch, PROTOCOL, unreachable, writeFragments } from '@nekit/core/ip';
 import { Mapping, type WaitingBytes } from './mapping.js';
-import { type AddressKey, keyAt, sourceOf } from './nat-table.js';
+import { type AddressKey, endpointAt, keyAt, quotation, sourceOf } from './nat-table.js';
 import { UdpWriter } from './udp-writer.js';
 
 export interface UdpLimits {
@@ -80,6 +80,7 @@ export class UdpStack implements IpStack {
     const now = this.#options.context.output.now();
     const key = keyAt(batch.bytes, batch.version[index] ?? 0, sourceOf(batch, index), batch.transport[index] ?? 0);
     const known = this.#mappings.get(key);
+    if (known !== undefined && !known.knows(batch, index) && this.#isNowhere(known, batch, index)) return true;
     const mapping = known ?? this.#begin(key, batch, index, now);
     if (!mapping.take(batch, index, now)) this.dropped.full++;
     if (known === undefined) this.#hand(mapping, batch, index);
@@ -120,6 +121,16 @@ export class UdpStack implements IpStack {
     return mapping;
   }
 
+  /** A further remote of a port that is an address which stands for nothing: refused, as it would be if it were the first. */
+  #isNowhere({ source, version }: Mapping, batch: PacketBatch, index: number): boolean {
+    const { bytes } = batch;
+    const transport = batch.transport[index] ?? 0;
+    const remote = endpointAt(bytes, version, sourceOf(batch, index) + (version === 4 ? 4 : 16), transport + 2);
+    if (this.#options.context.openSession('udp', source, remote, new CancelSource()) !== null) return false;
+    this.#tellUnreachable(quotation(batch, index));
+    return true;
+  }
+
   #hand(mapping: Mapping, batch: PacketBatch, index: number): void {
     const { context } = this.#options;
     const session = context.openSession('udp', mapping.source, mapping.peerOf(batch, index), new CancelSource());
@@ -134,7 +145,11 @@ export class UdpStack implements IpStack {
   #refused(mapping: Mapping): void {
     const { first } = mapping;
     mapping.first = null;
-    if (first === null || this.#closed || this.#errors.length >= MOST_ERRORS) return;
+    if (first !== null) this.#tellUnreachable(first);
+  }
+
+  #tellUnreachable(packet: Uint8Array): void {
+    if (this.#closed || this.#errors.length >= MOST_ERRORS) return;
     const now = this.#options.context.output.now();
     if (now - this.#errorsSince >= 1_000) {
       this.#errorsSince = now;
@@ -142,7 +157,7 @@ export class UdpStack implements IpStack {
     }
     if (this.#errorsLeft === 0) return;
     this.#errorsLeft--;
-    this.#errors.push(unreachable(first, 0, first.length, 'port'));
+    this.#errors.push(unreachable(packet, 0, packet.length, 'port'));
     this.#options.context.output.wake();
   }
 

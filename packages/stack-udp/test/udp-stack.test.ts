@@ -22,6 +22,8 @@ class Bench {
   readonly associations: Association[] = [];
   /** Refuses instead of accepting. */
   refuse = false;
+  /** Addresses that stand for nothing. */
+  readonly nowhere = new Set<string>();
   #run: (() => void)[] = [];
 
   constructor(limits: Partial<UdpLimits> = {}, mtu = 1500, offload = false) {
@@ -39,7 +41,8 @@ class Bench {
       limits: { ...DEFAULT_UDP_LIMITS, ...limits },
       context: {
         output: this.driver.output,
-        openSession: (network, source, requested, signal) => testSession({ network, source, requested, signal, inbound: 'tun', inboundType: 'TUN' }),
+        openSession: (network, source, requested, signal) =>
+          this.nowhere.has(requested.host) ? null : testSession({ network, source, requested, signal, inbound: 'tun', inboundType: 'TUN' }),
         handlePackets: (request) => this.#handle(request),
       },
     });
@@ -259,4 +262,35 @@ void t.test('nobody fetches them: datagrams are dropped and counted, memory is b
   await bench.turn();
   assert.equal(bench.stack.size, 0, 'who handles it has ended it');
   bench.driver.close();
+});
+
+void t.test('an address that stands for nothing: port unreachable at once, whether it is the first of its port or not', async () => {
+  for (const [client, server, nowhere] of [
+    ['10.0.0.1', '192.0.2.9', '198.18.0.99'],
+    ['fd00::1', '2001:db8::9', 'fdfe::99'],
+  ] as const) {
+    const bench = new Bench();
+    bench.nowhere.add(nowhere);
+    const refused = async (): Promise<string[]> => {
+      await bench.turn();
+      return bench.out.splice(0).map((bytes) => {
+        const packet = parsePacket(bytes);
+        return packet?.kind === 'icmp' ? `${packet.source} ${packet.type} ${packet.code}` : 'something else';
+      });
+    };
+    const unreachable = client.includes(':') ? `${nowhere} 1 4` : `${nowhere} 3 3`;
+    bench.send(udp(client, 4000, nowhere, 80, 'first'));
+    assert.deepEqual([await refused(), bench.associations.length, bench.stack.size], [[unreachable], 0, 0]);
+    bench.send(udp(client, 4000, server, 80, 'one'));
+    bench.send(udp(client, 4000, nowhere, 80, 'further'));
+    assert.deepEqual(await refused(), [unreachable]);
+    bench.nowhere.clear();
+    bench.send(udp(client, 4000, nowhere, 80, 'somebody'));
+    await bench.turn();
+    assert.deepEqual(
+      bench.associations[0]?.got.map(({ text }) => text),
+      ['one', 'somebody'],
+    );
+    assert.deepEqual(bench.out, []);
+  }
 });

@@ -3,9 +3,11 @@ import {
   CLOCK,
   type DialOptions,
   EVENTS,
+  EXEMPTIONS,
   NekitError,
   NetError,
   normaliseHost,
+  RESOLVER,
   type Stream,
   type StreamDialer,
   TIMEOUTS,
@@ -97,7 +99,9 @@ function programLink(
   }
   const stream: StreamDialer | undefined = direct.stream;
   if (stream === undefined) throw new NekitError('SS_PLUGIN', 'DIRECT carries no connections');
-  const surroundings = { direct: stream, clock: context.get(CLOCK), events: context.get(EVENTS), tag: context.tag, random: Math.random };
+  const { tag } = context;
+  const around = { clock: context.get(CLOCK), events: context.get(EVENTS), exemptions: context.get(EXEMPTIONS), resolver: context.get(RESOLVER) };
+  const surroundings = { ...around, direct: stream, tag, random: Math.random };
   return new ProgramLink({ name, program, options, secrets: secretsIn(options), server }, surroundings);
 }
 

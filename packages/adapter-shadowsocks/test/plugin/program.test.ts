@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { CancelSource, isNetError, type KernelEvents, NetError, type Stream, StreamReader, systemClock } from '@nekit/core';
+import { CancelSource, EXEMPTIONS, isNetError, type KernelEvents, NetError, RESOLVER, type Stream, StreamReader, systemClock } from '@nekit/core';
 import { dialOptions, eventually, FakeClock, pattern, startEcho, testContext, within } from '@nekit/core/testing';
 import t, { type Test } from 'tap';
 import { linkOf } from '../../dist/plugin/link.js';
@@ -75,7 +75,7 @@ function linkWith(t: Test, options: string, clock: FakeClock): { link: ProgramLi
   events.on('kernel.warning', (warning) => warnings.push(warning));
   const link = new ProgramLink(
     { name: 'plugin', program: program.path, options, secrets: secretsIn(options), server: { host: SERVER.server, port: SERVER.port } },
-    { direct, clock, events, tag: 'home', random: () => 0.5 },
+    { direct, clock, events, tag: 'home', random: () => 0.5, resolver: context.get(RESOLVER), exemptions: context.get(EXEMPTIONS) },
   );
   t.teardown(async () => {
     link.close();

@@ -1,28 +1,41 @@
-import type { Problem } from '@nekit/core';
+import type { CheckedConfig, KernelConfig } from '@nekit/core';
 import { UsageError } from '../failure.js';
 import { CONFIG, PLUGINS, parse, STRICT, splitNames } from '../options.js';
 
 /** 0 without errors, 1 with errors. Plugins that cannot be loaded are errors too. */
 export async function check(args: readonly string[]): Promise<number> {
-  const { values } = parse(args, { ...CONFIG, ...PLUGINS, ...STRICT }, 0);
+  const { values } = parse(args, { ...CONFIG, ...PLUGINS, ...STRICT, ...TUN }, 0);
   const { config: file } = values;
   if (file === undefined) throw new UsageError('name the config to check: nekit-kernel check -c FILE');
   const { formatProblem } = await import('@nekit/core'); // not before the command line is known to be right
-  const problems = await problemsOf(file, splitNames(values.plugins), values.strict ?? false);
+  const { config, problems } = await checked(file, splitNames(values.plugins), values.strict ?? false);
   const errors = problems.filter(({ severity }) => severity === 'error').length;
   for (const problem of problems) process.stdout.write(`${formatProblem(problem)}\n`);
   process.stdout.write(`${file}: ${count(errors, 'error')}, ${count(problems.length - errors, 'warning')}\n`);
+  if (config !== null && values.tun === true) await tellTun(config);
   return errors === 0 ? 0 : 1;
 }
 
-async function problemsOf(file: string, plugins: readonly string[], strict: boolean): Promise<readonly Problem[]> {
+const TUN = { tun: { type: 'boolean' } } as const;
+
+/** What the TUNs of a config would set, what of it is set now, and what was left over. Changes nothing. */
+async function tellTun(config: KernelConfig): Promise<void> {
+  const { tunState } = await import('@nekit/core');
+  const { lines, leftovers } = tunState(config);
+  if (lines.length === 0) process.stdout.write('no TUN\n');
+  for (const { isSet, command } of lines) process.stdout.write(`${isSet ? 'set      ' : 'not set  '}${command}\n`);
+  for (const line of leftovers) process.stdout.write(`left     ${line}\n`);
+  if (leftovers.length > 0) process.stdout.write('what is left over of a kernel that was killed goes at the next start with auto-route\n');
+}
+
+async function checked(file: string, plugins: readonly string[], strict: boolean): Promise<CheckedConfig> {
   const { checkConfig, isConfigError } = await import('@nekit/core');
   const { prepare } = await import('../setup.js');
   try {
     const { source, registry } = await prepare({ config: file, plugins });
-    return checkConfig(source, registry, { strict }).problems;
+    return checkConfig(source, registry, { strict });
   } catch (error) {
-    if (isConfigError(error)) return error.problems;
+    if (isConfigError(error)) return { config: null, problems: error.problems };
     throw error;
   }
 }

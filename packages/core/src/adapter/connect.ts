@@ -25,6 +25,8 @@ export interface ConnectOptions {
   readonly own: OwnEndpoints;
   readonly sockets: Sockets;
   readonly socketOptions?: SocketOptions;
+  /** The interface to leave by, where `socketOptions` has none. */
+  readonly deviceFor?: (address: string) => string | undefined;
   readonly signal: Cancel;
   /** For all addresses together, in ms. */
   readonly timeoutMs: number;
@@ -65,10 +67,8 @@ export function sortAddresses(addresses: readonly string[], version: IpVersion):
 function connect(address: string, port: number, options: ConnectOptions, signal: Cancel): Promise<Stream> {
   const { own, sockets, timers, timeoutMs } = options;
   if (signal.reason !== null) return Promise.reject(toNetError(signal.reason));
-  if (own.includes('tcp', address, port))
-    return Promise.reject(
-      new NetError('denied', `${formatEndpoint({ host: address, port })} is one of our own listeners: refused, or it would loop`, { code: 'LOOP' }),
-    );
+  const refusal = own.refuses('tcp', address, port);
+  if (refusal !== null) return Promise.reject(refusal);
   return new Promise((resolve, reject) => {
     const done = (): void => {
       deadline.cancel();
@@ -82,7 +82,7 @@ function connect(address: string, port: number, options: ConnectOptions, signal:
       done();
       reject(error);
     };
-    const giveUp = sockets.connect(address, port, options.socketOptions ?? NO_OPTIONS, opened, failed);
+    const giveUp = sockets.connect(address, port, optionsFor(address, options), opened, failed);
     const stop = (reason: Error): void => {
       giveUp();
       failed(toNetError(reason));
@@ -93,3 +93,8 @@ function connect(address: string, port: number, options: ConnectOptions, signal:
 }
 
 const NO_OPTIONS: SocketOptions = {};
+
+function optionsFor(address: string, { socketOptions = NO_OPTIONS, deviceFor }: ConnectOptions): SocketOptions {
+  const device = socketOptions.device === undefined ? deviceFor?.(address) : undefined;
+  return device === undefined ? socketOptions : { ...socketOptions, device };
+}

@@ -5,7 +5,7 @@ import { NetError, toNetError } from '../net/errors.js';
 import type { PacketConn } from '../net/packet-conn.js';
 import type { SocketOptions } from '../net/sockets.js';
 import type { Stream } from '../net/stream.js';
-import { CLOCK, OUTBOUND, OWN_ENDPOINTS, RESOLVER, SOCKETS, TIMEOUTS, TIMERS } from '../net/tokens.js';
+import { CLOCK, OUTBOUND, OUTGOING, OWN_ENDPOINTS, RESOLVER, SOCKETS, TIMEOUTS, TIMERS } from '../net/tokens.js';
 import type { Adapter, AdapterContext } from './adapter.js';
 import { connectToAny, type IpVersion, sortAddresses } from './connect.js';
 import { UdpConn } from './udp-conn.js';
@@ -58,6 +58,7 @@ export class DirectAdapter implements Adapter {
       own: get(OWN_ENDPOINTS),
       sockets: get(SOCKETS),
       socketOptions: this.#sockets,
+      deviceFor: (address) => get(OUTGOING).deviceFor(address),
       signal,
       timeoutMs: get(TIMEOUTS).connect,
     });
@@ -71,6 +72,7 @@ export class DirectAdapter implements Adapter {
         own: get(OWN_ENDPOINTS),
         sockets: get(SOCKETS),
         from: this.#udpFrom,
+        ...(this.#udpFrom.device === undefined ? { deviceFor: (address: string) => get(OUTGOING).deviceFor(address) } : {}),
         resolve: (host) => get(RESOLVER).resolve(host, 0, options.signal),
         sort: (addresses) => sortAddresses(addresses, this.#version),
       }),

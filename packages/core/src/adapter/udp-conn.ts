@@ -1,33 +1,47 @@
 import { addressFamily } from '../net/address.js';
+import type { Endpoint } from '../net/endpoint.js';
 import { type NetError, toNetError } from '../net/errors.js';
 import type { OwnEndpoints } from '../net/own-endpoints.js';
 import type { Datagram, PacketConn } from '../net/packet-conn.js';
 import { PacketQueue } from '../net/packet-queue.js';
 import type { SocketOptions, Sockets } from '../net/sockets.js';
-import { keepBatch, type UdpSocket } from '../net/udp.js';
+import { keepBatch, type UdpBatch, type UdpSocket } from '../net/udp.js';
 
 /** Datagrams that wait for one name to resolve. */
 const MAX_WAITING = 16;
 /** Names that are being resolved at once, per association. */
 const MAX_NAMES = 64;
+/** Interfaces that one association may leave by, one after the other, each with a socket for a family. */
+const MAX_BOUND = 16;
+/** Addresses that are known as names, per association. */
+const MAX_NAMED = 256;
 
 export interface UdpConnOptions {
   readonly own: OwnEndpoints;
   readonly sockets: Sockets;
   /** Where from; what the sockets cannot do is an error. */
   readonly from?: Pick<SocketOptions, 'mark' | 'device'>;
+  /** The interface to leave by to an address, where `from` has none. */
+  deviceFor?(address: string): string | undefined;
   /** Addresses of a name. Rejects with a NetError. */
   resolve(host: string): Promise<readonly string[]>;
   /** Those that may be used, the one to use first. */
   sort(addresses: readonly string[]): readonly string[];
 }
 
-/** UDP sockets of the host, one per family, made when first needed: the same local port for all peers (RFC 4787, endpoint-independent). */
+/**
+ * UDP sockets of the host, one per family (and interface, where that is chosen for them), made when first needed: the same local port for all peers (RFC 4787,
+ * endpoint-independent).
+ */
 export class UdpConn implements PacketConn {
   readonly #options: UdpConnOptions;
   readonly #sockets: { 4: UdpSocket | null; 6: UdpSocket | null } = { 4: null, 6: null };
+  /** Those of interfaces that `deviceFor` has named, by family and name. */
+  readonly #bound = new Map<string, UdpSocket>();
   readonly #received = new PacketQueue();
-  readonly #waiting = new Map<string, { bytes: Uint8Array; port: number }[]>();
+  readonly #waiting = new Map<string, { bytes: Uint8Array; peer: Endpoint }[]>();
+  /** What was sent to as a name, by where that led. */
+  readonly #named = new Map<string, Endpoint>();
   #error: NetError | null = null;
   #closed = false;
   /** Datagrams that were not sent: queue full, unresolved, refused. */
@@ -59,6 +73,7 @@ export class UdpConn implements PacketConn {
     this.#error = error ?? null;
     this.#sockets[4]?.close();
     this.#sockets[6]?.close();
+    for (const socket of this.#bound.values()) socket.close();
     this.#waiting.clear();
     this.#received.end();
   }
@@ -70,16 +85,16 @@ export class UdpConn implements PacketConn {
     if (addresses !== undefined) {
       // Judged: exactly these, and none at all if the name did not resolve. Asking again could give what the rules have not seen.
       const [judged] = this.#options.sort(addresses);
-      return judged !== undefined && this.#putTo(addressFamily(judged), judged, peer.port, bytes);
+      return judged !== undefined && this.#putToNamed(judged, peer, bytes);
     }
     const queue = this.#waiting.get(peer.host);
     if (queue !== undefined) {
       if (queue.length >= MAX_WAITING) return false;
-      queue.push({ bytes: Buffer.from(bytes), port: peer.port });
+      queue.push({ bytes: Buffer.from(bytes), peer });
       return true;
     }
     if (this.#waiting.size >= MAX_NAMES) return false;
-    this.#waiting.set(peer.host, [{ bytes: Buffer.from(bytes), port: peer.port }]);
+    this.#waiting.set(peer.host, [{ bytes: Buffer.from(bytes), peer }]);
     void this.#resolveAndSend(peer.host);
     return true;
   }
@@ -89,40 +104,74 @@ export class UdpConn implements PacketConn {
     const address = this.#options.sort(found)[0] ?? null;
     const queue = this.#waiting.get(host) ?? [];
     this.#waiting.delete(host);
-    for (const { bytes, port } of queue) if (address === null || this.#closed || !this.#putTo(addressFamily(address), address, port, bytes)) this.dropped++;
+    for (const { bytes, peer } of queue) if (address === null || this.#closed || !this.#putToNamed(address, peer, bytes)) this.dropped++;
     this.dropped += this.#flush();
   }
 
   /** Sends what was put; how many of it were dropped. */
   #flush(): number {
-    return (this.#sockets[4]?.flush() ?? 0) + (this.#sockets[6]?.flush() ?? 0);
+    let dropped = (this.#sockets[4]?.flush() ?? 0) + (this.#sockets[6]?.flush() ?? 0);
+    for (const socket of this.#bound.values()) dropped += socket.flush();
+    return dropped;
+  }
+
+  #putToNamed(address: string, peer: Endpoint, bytes: Uint8Array): boolean {
+    if (this.#named.size >= MAX_NAMED) this.#named.clear();
+    this.#named.set(keyOf(address, peer.port), peer);
+    return this.#putTo(addressFamily(address), address, peer.port, bytes);
+  }
+
+  #receive(batch: UdpBatch): void {
+    const datagrams = keepBatch(batch);
+    this.#received.putAll(this.#named.size === 0 ? datagrams : datagrams.map((datagram) => this.#withName(datagram)));
+  }
+
+  #withName(datagram: Datagram): Datagram {
+    const named = this.#named.get(keyOf(datagram.peer.host, datagram.peer.port));
+    return named === undefined ? datagram : { ...datagram, named };
   }
 
   #putTo(family: 0 | 4 | 6, address: string, port: number, bytes: Uint8Array): boolean {
-    if (family === 0 || port === 0 || this.#options.own.includes('udp', address, port)) return false;
-    const socket = this.#sockets[family] ?? this.#open(family);
+    if (family === 0 || port === 0 || this.#options.own.refuses('udp', address, port) !== null) return false;
+    const device = this.#options.deviceFor?.(address);
+    const socket = device === undefined ? this.#socketOf(family) : this.#socketOn(family, device);
     return socket?.put(bytes, 0, bytes.length, address, port) ?? false;
   }
 
-  #open(family: 4 | 6): UdpSocket | null {
+  #socketOf(family: 4 | 6): UdpSocket | null {
+    this.#sockets[family] ??= this.#open(family);
+    return this.#sockets[family];
+  }
+
+  #socketOn(family: 4 | 6, device: string): UdpSocket | null {
+    const key = `${family} ${device}`;
+    const known = this.#bound.get(key);
+    if (known !== undefined) return known;
+    if (this.#bound.size >= MAX_BOUND) return null;
+    const socket = this.#open(family, { device });
+    if (socket !== null) this.#bound.set(key, socket);
+    return socket;
+  }
+
+  #open(family: 4 | 6, more: Pick<SocketOptions, 'device'> = {}): UdpSocket | null {
     try {
-      const socket = this.#options.sockets.bindUdp(
-        { host: family === 4 ? '0.0.0.0' : '::', port: 0, ...this.#options.from },
+      return this.#options.sockets.bindUdp(
+        { host: family === 4 ? '0.0.0.0' : '::', port: 0, ...this.#options.from, ...more },
         {
-          received: (batch) => {
-            this.#received.putAll(keepBatch(batch));
-          },
+          received: (batch) => this.#receive(batch),
           lost: (datagrams) => {
             this.dropped += datagrams; // too long, no route: UDP's answer is silence
           },
           failed: (error) => this.close(error),
         },
       );
-      this.#sockets[family] = socket;
-      return socket;
     } catch (error) {
       this.close(toNetError(error)); // no descriptors, or a host without this family
       return null;
     }
   }
+}
+
+function keyOf(address: string, port: number): string {
+  return `${address} ${port}`;
 }

@@ -84,11 +84,12 @@ class ListenerChecker {
     });
   }
 
-  /** The section `tun:`, which is off unless it says otherwise, as in Clash. */
+  /** The section `tun:`: off unless it says otherwise, and with auto-route unless somebody else has made the device, as in Clash. */
   tun(top: Top): Placed[] {
     const definition = this.#registry.inbounds.get('tun')?.definition;
     if (top.tun === undefined || definition === undefined) return [];
-    return [this.#inbound({ enable: false, ...top.tun, name: 'tun', type: 'tun' }, definition, ['tun']) ?? []].flat();
+    const entry = { enable: false, 'auto-route': !Object.hasOwn(top.tun, 'file-descriptor'), ...top.tun, name: 'tun', type: 'tun' };
+    return [this.#inbound(entry, definition, ['tun']) ?? []].flat();
   }
 
   entry(entry: unknown, path: Path): Placed | [] | null {

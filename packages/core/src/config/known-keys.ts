@@ -83,10 +83,9 @@ export const LATER_GROUP_KEYS: ReadonlySet<string> = new Set([
 export const LATER_LISTENER_KEYS: ReadonlySet<string> = new Set([
   ...['udp', 'proxy', 'rule', 'tls', 'certificate', 'private-key', 'network', 'target'],
   // Of Clash's and mihomo's TUN.
-  ...['auto-route', 'auto-redirect', 'auto-detect-interface', 'strict-route', 'dns-hijack', 'route-address', 'route-exclude-address', 'route-address-set'],
-  ...['route-exclude-address-set', 'inet4-route-address', 'inet6-route-address', 'inet4-route-exclude-address', 'inet6-route-exclude-address'],
+  ...['auto-redirect', 'dns-hijack', 'route-address-set', 'route-exclude-address-set'],
   ...['include-interface', 'exclude-interface', 'include-uid', 'include-uid-range', 'exclude-uid', 'exclude-uid-range', 'include-package', 'exclude-package'],
-  ...['include-android-user', 'endpoint-independent-nat', 'udp-timeout', 'gso-max-size', 'iproute2-table-index', 'iproute2-rule-index'],
+  ...['include-android-user', 'endpoint-independent-nat', 'udp-timeout', 'gso-max-size'],
 ]);
 
 /** Keys that may be shown when the text around them is broken: anything else could be a part of a secret. */

@@ -39,7 +39,7 @@ export function isConfigSource(config: unknown): config is ConfigSource {
 }
 
 /**
- * A config with some of its top-level keys given anew, as the command line does. Lists named in `append` are added behind the file's own
+ * A config with some of its keys given anew, as the command line does. Lists named in `append` are added behind the file's own
  * entries, so positions of those stay right; what was given anew has no position.
  */
 export function withOverrides(source: ConfigSource, overrides: Overrides): ConfigSource {
@@ -53,11 +53,19 @@ export function withOverrides(source: ConfigSource, overrides: Overrides): Confi
     firstNew.set(key, list.length);
     value[key] = [...list, ...entries];
   }
+  const newIn = new Map<string, ReadonlySet<string>>();
+  for (const [key, { set = {}, defaults = {} }] of Object.entries(overrides.within ?? {})) {
+    const own = base[key] ?? {};
+    if (!isRecord(own)) continue; // the same
+    value[key] = { ...defaults, ...own, ...set };
+    newIn.set(key, new Set([...Object.keys(set), ...Object.keys(defaults).filter((name) => !Object.hasOwn(own, name))]));
+  }
   const isNew = (path: Path): boolean => {
-    const [key, index] = path;
+    const [key, inner] = path;
     if (typeof key !== 'string') return false;
+    if (Object.hasOwn(overrides.set ?? {}, key)) return true;
     const first = firstNew.get(key);
-    return Object.hasOwn(overrides.set ?? {}, key) || (first !== undefined && typeof index === 'number' && index >= first);
+    return typeof inner === 'number' ? first !== undefined && inner >= first : inner !== undefined && newIn.get(key)?.has(inner) === true;
   };
   const usable = source.value === null || isRecord(source.value);
   return {
@@ -72,4 +80,6 @@ export function withOverrides(source: ConfigSource, overrides: Overrides): Confi
 export interface Overrides {
   readonly set?: Readonly<Record<string, unknown>>;
   readonly append?: Readonly<Record<string, readonly unknown[]>>;
+  /** Keys of a section: `set` goes over what the section has, `defaults` under it. */
+  readonly within?: Readonly<Record<string, { readonly set?: Readonly<Record<string, unknown>>; readonly defaults?: Readonly<Record<string, unknown>> }>>;
 }

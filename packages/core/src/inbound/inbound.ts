@@ -22,6 +22,11 @@ export interface InboundContext {
   readonly handleStream: HandleStream;
   readonly handlePackets: HandlePackets;
   /**
+   * A session as the rules will see it, with the name that a fake address stands for; null: refuse it, for its address stands for nothing. Handling and routing do
+   * this as well: it is for who has to know before.
+   */
+  enter(session: Session): Session | null;
+  /**
    * Routes a session whose bytes the inbound moves itself (an HTTP request on a pooled connection). Rejects with a NetError when the rules
    * or an adapter without streams refuse it; the session has then been reported as ended.
    */

@@ -10,6 +10,8 @@ export interface StackContext {
   readonly output: StackOutput;
   readonly handleStream: HandleStream;
   readonly handlePackets: HandlePackets;
+  /** The device's own addresses with their networks: `198.18.0.1/30`. */
+  readonly networks: readonly string[];
   /**
    * The session of a flow: `requested` is the address in the packet, which the inbound turns into a name if it is a fake one. null: refuse it (a fake address that stands for
    * nothing, or a source that may not).

@@ -40,6 +40,13 @@ export class AdapterSet {
     return this.#byTag.get(tag);
   }
 
+  /** An adapter of a type that needs no settings, which no rule can name. Throws NekitError `UNKNOWN_TYPE`. */
+  ofType(type: string, tag: string): Adapter {
+    const definition = this.#registry.adapters.get(type)?.definition;
+    if (definition === undefined) throw new NekitError('UNKNOWN_TYPE', `there is no adapter type "${type}"`);
+    return definition.create(definition.config.parse({}), this.#context(tag, null));
+  }
+
   all(): Adapter[] {
     return [...this.#byTag.values()];
   }

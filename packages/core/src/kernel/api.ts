@@ -24,7 +24,7 @@ export interface KernelOptions {
   readonly native?: boolean;
   /** Where lists of rules from the network are kept; null: nowhere. By default the user's cache folder ($XDG_CACHE_HOME or ~/.cache, in it nekit-kernel). */
   readonly cacheFolder?: string | null;
-  /** Where TUN devices come from; by default they are the system's. For who brings packets of their own: see @nekit/core/ip. */
+  /** Where TUN devices come from; by default they are the system's. For who brings packets of their own, see @nekit/core/ip: `auto-route` is theirs then as well. */
   readonly openTun?: OpenTun;
   /** For tests. */
   readonly clock?: Clock;

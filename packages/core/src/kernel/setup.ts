@@ -7,8 +7,10 @@ import { type ConfigSource, configFromObject, isConfigSource } from '../config/s
 import type { KernelConfig } from '../config/types.js';
 import type { Cancel } from '../net/cancel.js';
 import type { Clock } from '../net/clock.js';
+import { dnsLookup } from '../net/dns-lookup.js';
 import type { Events } from '../net/events.js';
 import type { Resolver } from '../net/resolver.js';
+import type { Sockets } from '../net/sockets.js';
 import { SystemResolver } from '../net/system-resolver.js';
 import type { Timeouts } from '../net/timeouts.js';
 import type { TimerWheel } from '../net/timer-wheel.js';
@@ -23,7 +25,8 @@ import { Router } from '../routing/router.js';
 import type { KnownRules } from '../rule/parse.js';
 import { ConfigRuleTools } from '../rule/tools.js';
 import { AdapterSet } from './adapter-set.js';
-import { buildRoutes } from './routes.js';
+import { ownMark, withOwnMarks } from './own-marks.js';
+import { buildClaims, buildRoutes } from './routes.js';
 import { SectionSet } from './section-set.js';
 
 export interface Checked {
@@ -32,12 +35,20 @@ export interface Checked {
   readonly problems: readonly Problem[];
 }
 
-/** Throws ConfigError with every problem. `timeouts` go over those of the config. */
-export function checkInput(input: ConfigSource | KernelInput, registry: Registry, strict: boolean, timeouts: Partial<Timeouts>): Checked {
+export interface CheckOptions {
+  readonly strict: boolean;
+  /** Over those of the config. */
+  readonly timeouts: Partial<Timeouts>;
+  /** TUN devices are the system's, and so their routes may be ours to set. */
+  readonly systemTun: boolean;
+}
+
+/** Throws ConfigError with every problem. */
+export function checkInput(input: ConfigSource | KernelInput, registry: Registry, { strict, timeouts, systemTun }: CheckOptions): Checked {
   const source = isConfigSource(input) ? input : configFromObject(input);
   const { config, problems } = checkConfig(source, registry, { strict });
   if (config === null) throw new ConfigError(problems);
-  return { config: { ...config, timeouts: { ...config.timeouts, ...timeouts } }, problems };
+  return { config: { ...(systemTun ? withOwnMarks(config) : config), timeouts: { ...config.timeouts, ...timeouts } }, problems };
 }
 
 export interface Surroundings {
@@ -45,6 +56,7 @@ export interface Surroundings {
   readonly clock: Clock;
   readonly timers: TimerWheel;
   readonly events: Events;
+  readonly sockets: Sockets;
   readonly processes: ProcessFinder;
   /** Where lists from the network are kept; null: nowhere; undefined: in the user's cache folder. */
   readonly cacheFolder: string | null | undefined;
@@ -52,6 +64,9 @@ export interface Surroundings {
 
 /** Warnings that are kept until somebody can listen. */
 const MAX_EARLY = 100;
+
+/** Names that our own client looks up at once: two sockets each. */
+const OWN_LOOKUPS = 32;
 
 /** What a config becomes; swapped as a whole. Made without opening anything. */
 export class Setup implements Checked {
@@ -70,11 +85,14 @@ export class Setup implements Checked {
   /** Settles some time after `close`, when what was to be written is. */
   closed: Promise<void> = Promise.resolve();
 
-  constructor({ config, problems }: Checked, { host, clock, timers, events, processes, cacheFolder }: Surroundings) {
+  constructor({ config, problems }: Checked, { host, clock, timers, events, sockets, processes, cacheFolder }: Surroundings) {
     const { hosts, ipv6, timeouts, mode, folder, geodata } = config;
     this.config = config;
     this.problems = problems;
-    const system = new SystemResolver({ hosts, ipv6, clock, timers, timeoutMs: timeouts.resolve });
+    const system = new SystemResolver({
+      ...{ hosts, ipv6, clock, timers, timeoutMs: timeouts.resolve },
+      ...(ownMark(config) === undefined ? {} : { lookup: dnsLookup({ sockets, clock }), concurrency: OWN_LOOKUPS }),
+    });
     // Of this config, as OUTBOUND is; and asked only when somebody dials, for the sections come after the adapters.
     const dialResolver: Resolver = { resolve: (name, family, signal) => (this.#sections.dialResolver ?? system).resolve(name, family, signal) };
     const get = <T>(token: Token<T>): T => (token === (RESOLVER as symbol) ? (dialResolver as T) : host.get(token));
@@ -97,7 +115,8 @@ export class Setup implements Checked {
       this.resolver = resolver;
       const routes = buildRoutes(config.rules, known);
       const subRules = new Map([...config.subRules].map(([name, rules]) => [name, buildRoutes(rules, known)]));
-      this.router = new Router({ routes, subRules, adapters: adapterOf, mode, hosts, resolver, timers, timeouts, events, process: processes });
+      const claims = buildClaims(config, host.registry, adapters, get);
+      this.router = new Router({ routes, claims, subRules, adapters: adapterOf, mode, hosts, resolver, timers, timeouts, events, process: processes });
     } catch (error) {
       this.close();
       throw error;

@@ -1,11 +1,26 @@
 /** A network interface's settings over rtnetlink: up, MTU, queue length, addresses. Synchronous: the kernel answers within the call. */
-import { parseAddress } from '../net/address.js';
+import { formatAddress, parseAddress } from '../net/address.js';
 import { errorCode } from '../net/errors.js';
-import { attributesOf, FLAG_ACK, FLAG_CREATE, FLAG_REPLACE, type NetlinkCall, NetlinkMessage, netlinkAsk, setUint32, uint32At } from './netlink.js';
+import {
+  AF_INET,
+  AF_INET6,
+  attributesOf,
+  FLAG_ACK,
+  FLAG_CREATE,
+  FLAG_REPLACE,
+  type NetlinkCall,
+  NetlinkMessage,
+  netlinkAsk,
+  netlinkDump,
+  setUint32,
+  textOf,
+  uint32At,
+} from './netlink.js';
 
 const RTM_NEWLINK = 16;
 const RTM_GETLINK = 18;
 const RTM_NEWADDR = 20;
+const RTM_GETADDR = 22;
 
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
@@ -18,13 +33,18 @@ const IFA_FLAGS = 8;
 const NO_DUPLICATE_DETECTION = 0x02;
 
 const IFF_UP = 0x1;
+/** It has a carrier. */
+const IFF_RUNNING = 0x40;
+
+/** What the system says where IPv6 is switched off (net.ipv6.conf.all.disable_ipv6) or not there. */
+const NO_IPV6: readonly string[] = ['EACCES', 'EOPNOTSUPP', 'EAFNOSUPPORT'];
+
+/** How to come by CAP_NET_ADMIN. */
+export const NET_ADMIN = `not permitted: run it with sudo, or give node the right with: sudo setcap cap_net_admin+ep "$(readlink -f "$(command -v node)")"`;
 
 /** `struct ifinfomsg`, `struct ifaddrmsg`. */
 const LINK_FIXED = 16;
 const ADDRESS_FIXED = 8;
-
-const AF_INET = 2;
-const AF_INET6 = 10;
 
 export interface LinkInfo {
   readonly index: number;
@@ -45,6 +65,10 @@ export interface LinkSettings {
 export interface LinkAddress {
   readonly address: string;
   readonly prefix: number;
+}
+
+export function isWithoutIpv6(error: unknown): boolean {
+  return NO_IPV6.includes(errorCode(error));
 }
 
 /** Throws with the system's code: ENODEV where there is no such interface (in this network namespace). */
@@ -89,4 +113,30 @@ export function addAddress(call: NetlinkCall, index: number, { address, prefix }
   } catch (error) {
     if (errorCode(error) !== 'EEXIST') throw error;
   }
+}
+
+/** The addresses of an interface. Throws with the system's code. */
+export function linkAddresses(call: NetlinkCall, index: number): LinkAddress[] {
+  return netlinkDump(call, RTM_GETADDR, new Uint8Array(ADDRESS_FIXED), 'addresses').flatMap(({ type, body }) => {
+    if (type !== RTM_NEWADDR || uint32At(body, 4) !== index) return [];
+    const attributes = attributesOf(body, ADDRESS_FIXED);
+    const bytes = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS);
+    return bytes === undefined ? [] : { address: formatAddress(bytes), prefix: body[1] ?? 0 };
+  });
+}
+
+export interface LinkState {
+  readonly index: number;
+  readonly name: string;
+  /** It is up, and there is somebody at the other end of the cable. */
+  readonly isRunning: boolean;
+}
+
+/** All interfaces. Throws with the system's code. */
+export function listLinks(call: NetlinkCall): LinkState[] {
+  return netlinkDump(call, RTM_GETLINK, new Uint8Array(LINK_FIXED), 'interfaces').flatMap(({ type, body }) =>
+    type === RTM_NEWLINK
+      ? { index: uint32At(body, 4), name: textOf(attributesOf(body, LINK_FIXED).get(IFLA_IFNAME)), isRunning: (uint32At(body, 8) & IFF_RUNNING) !== 0 }
+      : [],
+  );
 }

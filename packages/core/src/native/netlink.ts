@@ -16,11 +16,21 @@ const LITTLE = endianness() === 'LE';
 export const FLAG_REQUEST = 0x1;
 export const FLAG_ACK = 0x4;
 export const FLAG_REPLACE = 0x100;
+export const FLAG_EXCLUSIVE = 0x200;
 export const FLAG_CREATE = 0x400;
+const FLAG_DUMP = 0x300;
+/** In an answer: what is listed has changed meanwhile. */
+const FLAG_INTERRUPTED = 0x10;
 
 const HEADER = 16;
 const TYPE_ERROR = 2;
 const TYPE_DONE = 3;
+
+/** A list that changes all the time is taken as it is after so many tries. */
+const DUMP_TRIES = 4;
+
+export const AF_INET = 2;
+export const AF_INET6 = 10;
 
 /** What the addon gives: the answer of the kernel to one request, or a negative errno. */
 export type NetlinkCall = (request: Uint8Array) => Uint8Array | number;
@@ -48,6 +58,10 @@ export class NetlinkMessage {
     this.#bytes.set(value, this.#length + 4);
     this.#length = aligned(end);
     return this;
+  }
+
+  uint8(type: number, value: number): this {
+    return this.attribute(type, Uint8Array.of(value));
   }
 
   uint32(type: number, value: number): this {
@@ -79,6 +93,18 @@ export interface NetlinkReply {
   readonly type: number;
   /** From behind the header on: the fixed part, then attributes. */
   readonly body: Uint8Array;
+  /** The list that this belongs to was changed while it was written. */
+  readonly interrupted: boolean;
+}
+
+/** Asks for a list. Throws as `netlinkAsk`; ENOBUFS where it is longer than 1 MiB. */
+export function netlinkDump(call: NetlinkCall, type: number, fixed: Uint8Array, doing: string, add?: (message: NetlinkMessage) => void): NetlinkReply[] {
+  for (let tries = 1; ; tries++) {
+    const message = new NetlinkMessage(type, FLAG_DUMP, fixed);
+    add?.(message);
+    const replies = netlinkAsk(call, message, doing);
+    if (tries === DUMP_TRIES || !replies.some(({ interrupted }) => interrupted)) return replies;
+  }
 }
 
 /** Sends one request. Throws an error whose `code` is the system's (`EPERM`, `EEXIST`, `ENODEV` …); `doing` is for its reader. */
@@ -94,7 +120,10 @@ export function netlinkAsk(call: NetlinkCall, message: NetlinkMessage, doing: st
     if (type === TYPE_ERROR) {
       const error = length >= HEADER + 4 ? view.getInt32(at + HEADER, LITTLE) : 0;
       if (error !== 0) throw systemError(Math.abs(error), `${doing}:`);
-    } else if (type !== TYPE_DONE) replies.push({ type, body: answer.subarray(at + HEADER, at + length) });
+    } else if (type !== TYPE_DONE) {
+      const interrupted = (view.getUint16(at + 6, LITTLE) & FLAG_INTERRUPTED) !== 0;
+      replies.push({ type, body: answer.subarray(at + HEADER, at + length), interrupted });
+    }
     at += aligned(length);
   }
   return replies;
@@ -117,6 +146,24 @@ export function attributesOf(body: Uint8Array, fixedLength: number): Map<number,
 export function uint32At(bytes: Uint8Array | undefined, at = 0): number {
   if (bytes === undefined || bytes.length < at + 4) return 0;
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getUint32(at, LITTLE);
+}
+
+/** Two bytes in the machine's order. */
+export function uint16Bytes(...values: readonly number[]): Uint8Array {
+  const bytes = new Uint8Array(2 * values.length);
+  const view = new DataView(bytes.buffer);
+  for (const [index, value] of values.entries()) view.setUint16(2 * index, value, LITTLE);
+  return bytes;
+}
+
+export function uint16At(bytes: Uint8Array | undefined, at = 0): number {
+  if (bytes === undefined || bytes.length < at + 2) return 0;
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getUint16(at, LITTLE);
+}
+
+/** Of a text attribute, without the zero at its end; '' where there is none. */
+export function textOf(bytes: Uint8Array | undefined): string {
+  return bytes === undefined ? '' : Buffer.from(bytes).toString().replace(/\0.*$/su, '');
 }
 
 export function setUint32(bytes: Uint8Array, at: number, value: number): void {

@@ -3,9 +3,9 @@ import { Arena } from '../ip/arena.js';
 import type { PacketBatch } from '../ip/packet-batch.js';
 import type { DeviceHandlers, PacketDevice, PacketSink } from '../ip/packet-device.js';
 import { LONGEST_PACKET } from '../ip/protocol.js';
-import { errorCode, NekitError, NetError } from '../net/errors.js';
+import { NekitError, NetError } from '../net/errors.js';
 import { systemError } from './errno.js';
-import { addAddress, type LinkAddress, linkInfo, setLink } from './link-config.js';
+import { addAddress, isWithoutIpv6, type LinkAddress, linkInfo, NET_ADMIN, setLink } from './link-config.js';
 import { TUN_DROPS, TUN_PACKETS, TUN_SLAB, type Tun, type TunAddon } from './tun-addon.js';
 
 /** Room for packets of ours between two flushes, in bytes. What is full is sent at once. */
@@ -24,9 +24,6 @@ const DEFAULT_ARENA = 256 * 1024 * 1024;
  * Packets that the kernel holds for us: the sum of all windows has to fit, or it drops what it cannot (Linux's default is 500). Super-packets count as one.
  */
 const QUEUE_LENGTH = 10_000;
-
-/** What setting an IPv6 address gives where IPv6 is switched off (net.ipv6.conf.all.disable_ipv6) or not there. */
-const NO_IPV6: readonly string[] = ['EACCES', 'EOPNOTSUPP', 'EAFNOSUPPORT'];
 
 export interface TunOptions {
   /** Empty: the kernel chooses. */
@@ -215,7 +212,7 @@ function configure(addon: TunAddon, name: string, { addresses, mtu, warn }: TunO
       addAddress(addon.netlink, index, address);
     } catch (error) {
       // Where the system has IPv6 switched off, IPv4 is carried nevertheless.
-      if (!address.address.includes(':') || !NO_IPV6.includes(errorCode(error))) throw error;
+      if (!address.address.includes(':') || !isWithoutIpv6(error)) throw error;
       warn(`no IPv6 by ${name}, as this system has it switched off: ${messageOf(error)}`);
     }
   }
@@ -246,7 +243,7 @@ function unavailable(errno: number, { name, fileDescriptor }: TunOptions): Nekit
 }
 
 const ADVICE: Readonly<Record<string, string>> = {
-  EPERM: `not permitted: run it with sudo, or give node the right with: sudo setcap cap_net_admin+ep "$(readlink -f "$(command -v node)")"`,
+  EPERM: NET_ADMIN,
   EACCES: 'not permitted: run it with sudo',
   ENOENT: 'there is no /dev/net/tun: sudo modprobe tun (in a container: --device /dev/net/tun --cap-add NET_ADMIN)',
   ENODEV: 'the kernel has no TUN: sudo modprobe tun',

@@ -1,4 +1,6 @@
 import type { Clock } from './clock.js';
+import { formatEndpoint } from './endpoint.js';
+import { NetError } from './errors.js';
 import { LocalAddresses } from './local-addresses.js';
 import type { Network } from './session.js';
 
@@ -9,6 +11,7 @@ import type { Network } from './session.js';
 export class OwnEndpoints {
   readonly #ports: Record<Network, Map<number, number>> = { tcp: new Map(), udp: new Map() };
   readonly #local: LocalAddresses;
+  readonly #fakes = new Set<(address: string) => boolean>();
 
   constructor(clock: Clock) {
     this.#local = new LocalAddresses(clock);
@@ -26,6 +29,22 @@ export class OwnEndpoints {
       if (count === 0) ports.delete(port);
       else ports.set(port, count);
     };
+  }
+
+  /** Addresses that stand for names: whoever dials one has missed the name. The returned function takes it back. */
+  addFakes(contains: (address: string) => boolean): () => void {
+    this.#fakes.add(contains);
+    return () => this.#fakes.delete(contains);
+  }
+
+  /** Why this must not be dialled: it would come back to us; null: it may. `address`: canonical, not a name. */
+  refuses(network: Network, address: string, port: number): NetError | null {
+    const text = (): string => formatEndpoint({ host: address, port });
+    if (this.includes(network, address, port))
+      return new NetError('denied', `${text()} is one of our own listeners: refused, or it would loop`, { code: 'LOOP' });
+    for (const contains of this.#fakes)
+      if (contains(address)) return new NetError('refused', `${text()} is a fake address, which stands for a name and is nowhere`, { code: 'FAKE_IP_DIALLED' });
+    return null;
   }
 
   /** `address`: canonical, not a name. */

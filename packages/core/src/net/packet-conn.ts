@@ -8,6 +8,8 @@ export interface Datagram {
   readonly peer: Endpoint;
   /** What a rule looked up for a peer that is a name, judged by it: `direct` sends to the first of these, a proxy ignores them. */
   readonly addresses?: readonly string[];
+  /** Of what was received: the name that was sent to, where the conn knows that this peer is where it led. */
+  readonly named?: Endpoint;
 }
 
 /** One UDP association: datagrams to and from any peer. */

@@ -1,6 +1,8 @@
 /** What core provides to adapters, inbounds, rules and plugins. */
 import type { Clock } from './clock.js';
 import type { Events } from './events.js';
+import type { Exemptions } from './exemptions.js';
+import type { Outgoing } from './outgoing.js';
 import type { OwnEndpoints } from './own-endpoints.js';
 import type { Resolver } from './resolver.js';
 import type { SocketOptions, Sockets } from './sockets.js';
@@ -19,5 +21,9 @@ export const SOCKETS = token<Sockets>('Sockets');
 export const OUTBOUND = token<Pick<SocketOptions, 'mark' | 'device'>>('Outbound');
 /** Which endpoints are our own listeners: nothing may dial them. */
 export const OWN_ENDPOINTS = token<OwnEndpoints>('OwnEndpoints');
+/** By which interface they leave, where nothing else says it. */
+export const OUTGOING = token<Outgoing>('Outgoing');
+/** Servers that processes of ours reach by themselves, beside a TUN with auto-route. */
+export const EXEMPTIONS = token<Exemptions>('Exemptions');
 /** Random per kernel; marks our HTTP `Via` so that a loop through an upstream is seen. */
 export const INSTANCE_ID = token<string>('InstanceId');

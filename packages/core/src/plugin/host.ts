@@ -84,6 +84,11 @@ export class PluginHost {
     return box.value;
   }
 
+  /** null: nobody provides it. */
+  find<T>(token: Token<T>): T | null {
+    return this.#owners.has(token) ? this.get(token) : null;
+  }
+
   /** In `after` order, each with a time limit. Rejects with the first PluginError; what was started before is stopped again by then. */
   start(): Promise<void> {
     return this.#lifecycle.start();

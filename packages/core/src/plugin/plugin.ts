@@ -5,6 +5,7 @@ import type { IpStack } from '../ip/ip-stack.js';
 import type { Cancel } from '../net/cancel.js';
 import type { Hosts } from '../net/hosts.js';
 import type { Resolver } from '../net/resolver.js';
+import type { Session } from '../net/session.js';
 import type { Token } from '../net/token.js';
 import type { RuleDefinition } from '../rule/definition.js';
 import type { Rule } from '../rule/rule.js';
@@ -79,7 +80,18 @@ export interface InboundDefinition<C> {
   readonly config: ConfigSchema<C>;
   /** false: its entry is checked and then left out. */
   enabled?(config: C): boolean;
+  /** What of its sessions goes to an adapter whatever the rules say. */
+  claims?(config: C, listener: string, get: <T>(token: Token<T>) => T): readonly InboundClaim[];
   create(config: C, context: InboundContext): Inbound;
+}
+
+export interface InboundClaim {
+  /** As logs and `explain` show it, in place of a rule. */
+  readonly text: string;
+  /** Type of the adapter that carries it: one that needs no settings. */
+  readonly adapter: string;
+  /** Fast, and without side effects: it is asked for every session. */
+  readonly takes: (session: Session) => boolean;
 }
 
 /** An IP stack that `tun.stack` can name. */
@@ -87,6 +99,10 @@ export interface StackDefinition<C> {
   readonly type: string;
   /** Of what the config says of it, in `tun:` under its type; everything may be left out. */
   readonly config: ConfigSchema<C>;
+  /** Keys of its config that stand in `tun:` itself, as `dns-hijack`. */
+  readonly keys?: readonly string[];
+  /** What goes to an adapter whatever the rules say, of the device with these addresses (`198.18.0.1/30`). */
+  claims?(config: C, networks: readonly string[], get: <T>(token: Token<T>) => T): readonly InboundClaim[];
   create(config: C, context: StackContext): IpStack;
 }
 

@@ -8,11 +8,13 @@
  */
 import type { Adapter } from '../adapter/adapter.js';
 import type { Endpoint } from '../net/endpoint.js';
-import { type NetError, toNetError } from '../net/errors.js';
+import { NetError, toNetError } from '../net/errors.js';
 import type { Datagram, PacketConn } from '../net/packet-conn.js';
 import { PacketQueue } from '../net/packet-queue.js';
 import { relayPackets } from '../net/relay-packets.js';
 import type { Session } from '../net/session.js';
+import { enter, unknownFake } from './enter.js';
+import { Masks } from './masks.js';
 import { dialWith, notCarried, type Routing, takeWay, type Way } from './routing.js';
 import type { Decision } from './rule-list.js';
 import type { SessionRecord } from './session-table.js';
@@ -38,8 +40,15 @@ const REFUSED_FOR = 1_000;
 /** Where one peer's datagrams go. */
 type Link =
   | { readonly state: 'routing'; readonly waiting: Datagram[] }
-  | { readonly state: 'carried'; readonly flow: FlowConn; readonly addresses: readonly string[] | null }
+  | { readonly state: 'carried'; readonly flow: FlowConn; readonly addresses: readonly string[] | null; readonly fake: Fake | null }
   | { readonly state: 'refused'; readonly until: number };
+
+/** What a fake peer stands for. */
+interface Fake {
+  readonly real: Endpoint;
+  /** It is not used any more. */
+  release(): void;
+}
 
 class Association {
   readonly #request: PacketRequest;
@@ -60,11 +69,12 @@ class Association {
       for (const datagram of datagrams) this.#forward(datagram);
     }
     for (const flow of [...this.#flows.values()]) flow.close(this.#client.error ?? undefined);
+    for (const link of this.#links.values()) release(link);
   }
 
   #forward(datagram: Datagram): void {
     const link = this.#links.get(datagram.peer);
-    if (link?.state === 'carried') link.flow.put(datagram, link.addresses);
+    if (link?.state === 'carried') link.flow.put(datagram, link.addresses, link.fake?.real ?? null);
     else if (link?.state === 'routing') {
       if (link.waiting.length < MAX_WAITING) link.waiting.push(copy(datagram));
     } else if (link === undefined || link.until <= this.#routing.timers.now()) {
@@ -78,36 +88,81 @@ class Association {
     const waiting = [copy(datagram)];
     this.#remember(peer, { state: 'routing', waiting });
     const { request, routing } = { request: this.#request, routing: this.#routing };
-    const session: Session = this.#first ? request.session : { ...request.session, id: routing.sessions.nextId(), requested: peer, destination: peer };
+    const given: Session = this.#first ? request.session : { ...request.session, id: routing.sessions.nextId(), requested: peer, destination: peer };
     this.#first = false;
+    const session = enter(given, routing);
+    if (session === null) {
+      this.#remember(peer, this.#refused());
+      if (given === request.session) request.reject(unknownFake(peer.host));
+      return;
+    }
+    const name = session.destination.host;
     let decision: Decision;
     try {
       decision = await routing.router.route(session);
     } catch (error) {
       this.#remember(peer, this.#refused());
-      if (session === request.session) request.reject(toNetError(error)); // the client is leaving: nothing else ends routing
+      if (given === request.session) request.reject(toNetError(error)); // the client is leaving: nothing else ends routing
       return;
     }
-    const flow = this.#flows.get(decision.adapter) ?? this.#open(session, decision);
+    if (name !== peer.host && routing.fakes?.contains(peer.host) === true && routing.fakes.domainOf(peer.host) !== name) {
+      this.#links.delete(peer); // it stands for another name meanwhile; the next datagram goes there
+      return;
+    }
+    const flow = this.#flows.get(decision.adapter) ?? this.#open(session, given, decision);
     if (flow === null) {
       this.#remember(peer, this.#refused());
       return;
     }
-    this.#remember(peer, { state: 'carried', flow, addresses: decision.addresses });
-    for (const held of waiting) flow.put(held, decision.addresses);
+    const { addresses } = decision;
+    const fake = this.#fakeOf(peer, session, flow, addresses);
+    this.#remember(peer, { state: 'carried', flow, addresses, fake });
+    for (const held of waiting) flow.put(held, addresses, fake?.real ?? null);
   }
 
-  #open(session: Session, decision: Decision): FlowConn | null {
+  /** null: the peer is what it seems to be. */
+  #fakeOf(peer: Endpoint, { destination }: Session, flow: FlowConn, addresses: readonly string[] | null): Fake | null {
+    const { fakes } = this.#routing;
+    if (destination.host === peer.host || fakes?.contains(peer.host) !== true) return null;
+    flow.masks.add({ fake: peer, real: destination, addresses });
+    const letGo = fakes.hold(peer.host, () => this.#recycled(peer));
+    return {
+      real: destination,
+      release: () => {
+        letGo();
+        flow.masks.delete(peer);
+      },
+    };
+  }
+
+  /** Whether the client has sent to this address itself. */
+  #isOwn({ host, port }: Endpoint): boolean {
+    for (const peer of this.#links.keys()) if (peer.host === host && peer.port === port) return true;
+    return false;
+  }
+
+  /** The address stands for another name from here on; a flow that was for the first one alone ends. */
+  #recycled(peer: Endpoint): void {
+    const link = this.#links.get(peer);
+    if (link?.state !== 'carried') return;
+    release(link);
+    this.#links.delete(peer);
+    for (const other of this.#links.values()) if (other.state === 'carried' && other.flow === link.flow) return;
+    link.flow.close(new NetError('aborted', `${peer.host} was given to another name`, { code: 'FAKE_IP_RECYCLED' }));
+  }
+
+  /** `given`: the session before a fake address became a name. */
+  #open(session: Session, given: Session, decision: Decision): FlowConn | null {
     if (this.#flows.size >= MAX_FLOWS) return null;
-    const flow = new FlowConn(this.#client);
+    const flow = new FlowConn(this.#client, (peer) => this.#isOwn(peer));
     this.#flows.set(decision.adapter, flow);
     const record = this.#routing.sessions.open(session);
-    void this.#carry(flow, record, takeWay(record, decision));
+    void this.#carry(flow, record, given === this.#request.session, takeWay(record, decision));
     return flow;
   }
 
   /** One adapter's flow, from dial to end: one session. Afterwards its peers are routed anew. */
-  async #carry(flow: FlowConn, record: SessionRecord, way: Way): Promise<void> {
+  async #carry(flow: FlowConn, record: SessionRecord, isFirst: boolean, way: Way): Promise<void> {
     const { events, timers, timeouts } = this.#routing;
     const { packet } = way.adapter;
     let error: NetError | null;
@@ -122,12 +177,13 @@ class Association {
     } catch (thrown) {
       error = toNetError(thrown);
       flow.close(error);
-      if (record.session === this.#request.session) this.#request.reject(error);
+      if (isFirst) this.#request.reject(error);
     }
     record.close(error);
     this.#flows.delete(way.adapter);
     for (const [peer, link] of this.#links) {
       if (link.state !== 'carried' || link.flow !== flow) continue;
+      release(link);
       if (carried) this.#links.delete(peer);
       else this.#links.set(peer, this.#refused());
     }
@@ -140,12 +196,17 @@ class Association {
   #remember(peer: Endpoint, link: Link): void {
     if (this.#links.size >= MAX_LINKS && !this.#links.has(peer)) {
       for (const oldest of this.#links.keys()) {
+        release(this.#links.get(oldest));
         this.#links.delete(oldest);
         break;
       }
     }
     this.#links.set(peer, link);
   }
+}
+
+function release(link: Link | undefined): void {
+  if (link?.state === 'carried') link.fake?.release();
 }
 
 /** The bytes are lent to us until the next receive; what waits needs its own. */
@@ -157,18 +218,22 @@ function copy(datagram: Datagram): Datagram {
 class FlowConn implements PacketConn {
   readonly #client: PacketConn;
   readonly #queue = new PacketQueue();
+  readonly masks: Masks;
   #error: NetError | null = null;
 
-  constructor(client: PacketConn) {
+  constructor(client: PacketConn, isOwn: (peer: Endpoint) => boolean) {
     this.#client = client;
+    this.masks = new Masks(isOwn);
   }
 
   get error(): NetError | null {
     return this.#error;
   }
 
-  put(datagram: Datagram, addresses: readonly string[] | null): void {
-    this.#queue.put(addresses === null ? copy(datagram) : { ...copy(datagram), addresses });
+  /** `real`: what its peer stands for. */
+  put(datagram: Datagram, addresses: readonly string[] | null, real: Endpoint | null): void {
+    const own = copy(datagram);
+    this.#queue.put({ ...own, ...(real === null ? {} : { peer: real }), ...(addresses === null ? {} : { addresses }) });
   }
 
   receive(): Promise<readonly Datagram[] | null> {
@@ -176,7 +241,7 @@ class FlowConn implements PacketConn {
   }
 
   send(datagrams: readonly Datagram[]): number {
-    return this.#client.send(datagrams);
+    return this.#client.send(this.masks.shown(datagrams));
   }
 
   close(error?: NetError): void {

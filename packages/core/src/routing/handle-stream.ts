@@ -3,13 +3,14 @@ import { toNetError } from '../net/errors.js';
 import { relay } from '../net/relay.js';
 import type { Session } from '../net/session.js';
 import type { Stream } from '../net/stream.js';
+import { openRecord } from './enter.js';
 import { dialWith, findWay, notCarried, type Routing, type Way } from './routing.js';
 import type { SessionRecord } from './session-table.js';
 import type { RoutedStream, StreamRequest } from './stream-request.js';
 
 /** One connection from wish to end: route, dial, accept, relay. Knows no protocol. Settles when the session has ended; never rejects. */
 export async function handleStream(request: StreamRequest, routing: Routing): Promise<void> {
-  const record = routing.sessions.open(request.session);
+  const record = openRecord(request.session, routing);
   let remote: Stream;
   try {
     remote = await findAndDial(record, routing);
@@ -46,15 +47,17 @@ export async function handleStream(request: StreamRequest, routing: Routing): Pr
 
 /** A function of its own, so that what it needed is forgotten while the relay runs. */
 function findAndDial(record: SessionRecord, routing: Routing): Promise<Stream> {
+  if (record.cancel.reason !== null) return Promise.reject(record.cancel.reason);
   const way = findWay(record, routing);
   return way instanceof Promise ? way.then((found) => dialStream(record, found, routing)) : dialStream(record, way, routing);
 }
 
 /** The same up to the dial, for an inbound that moves the bytes itself. */
 export async function routeStream(session: Session, routing: Routing): Promise<RoutedStream> {
-  const record = routing.sessions.open(session);
+  const record = openRecord(session, routing);
   let way: Way;
   try {
+    if (record.cancel.reason !== null) throw record.cancel.reason;
     way = await findWay(record, routing);
     if (way.adapter.stream === undefined) throw notCarried(way.adapter, 'TCP');
   } catch (thrown) {
@@ -63,8 +66,9 @@ export async function routeStream(session: Session, routing: Routing): Promise<R
     record.close(error);
     throw error;
   }
+  const { requested, destination } = record.session;
   return {
-    key: `${routing.generation}:${record.chain().join('>')}`,
+    key: `${routing.generation}:${record.chain().join('>')}${requested.host === destination.host ? '' : `:${destination.host}`}`,
     counters: record.counters,
     slot: record.slot,
     signal: record.cancel,

@@ -19,6 +19,8 @@ import { type Decision, Entry, type Route, RuleList, type Run } from './rule-lis
 
 export interface RouterOptions extends Omit<FactSources, 'hosts' | 'timers'> {
   readonly routes: readonly Route[];
+  /** Asked before the rules. */
+  readonly claims?: readonly Claim[];
   /** The lists that SUB-RULE leads to, by name. */
   readonly subRules?: ReadonlyMap<string, readonly Route[]>;
   readonly adapters: (tag: string) => Adapter | undefined;
@@ -28,6 +30,13 @@ export interface RouterOptions extends Omit<FactSources, 'hosts' | 'timers'> {
   readonly hosts?: Hosts;
   /** The kernel's wheel; one of its own by default. */
   readonly timers?: TimerWheel;
+}
+
+/** Sessions that go to an adapter whatever the rules say, and whatever the mode is. */
+export interface Claim {
+  readonly route: Route;
+  readonly adapter: Adapter;
+  readonly takes: (session: Session) => boolean;
 }
 
 /** What was tried for one session, for `explain`. */
@@ -84,6 +93,7 @@ interface Walk {
 }
 
 export class Router {
+  readonly #claims: readonly { readonly takes: (session: Session) => boolean; readonly decision: Decision }[];
   readonly #rules: RuleList;
   /** Those of `sub-rules`. */
   readonly #lists: RuleList[] = [];
@@ -97,6 +107,7 @@ export class Router {
   constructor(options: RouterOptions) {
     const { routes, adapters, mode, events, resolver, timeouts } = options;
     this.#adapters = adapters;
+    this.#claims = (options.claims ?? []).map(({ route, adapter, takes }) => ({ takes, decision: { adapter, rule: route, index: -1, addresses: null } }));
     this.#rules = this.#build(routes, null, options.subRules ?? new Map(), new Map(), []);
     const last = mode === 'global' ? 'GLOBAL' : 'DIRECT';
     this.#fallback = { adapter: this.#adapter(last, `mode ${mode}`), rule: null, index: -1, addresses: null };
@@ -116,8 +127,20 @@ export class Router {
     return this.evaluate(session, null);
   }
 
+  /** The decision for a session that does not go by the rules; null: it does. */
+  claim(session: Session): Decision | null {
+    for (const { takes, decision } of this.#claims) if (takes(session)) return decision;
+    return null;
+  }
+
   /** The same, and notes down what was done instead of emitting events and counting. */
   evaluate(session: Session, trace: Trace | null): Decision | Promise<Decision> {
+    const claimed = this.claim(session);
+    if (claimed !== null) {
+      if (trace === null) this.#tell(session, claimed.rule?.text ?? null, -1, claimed.adapter);
+      else trace.tried.push({ rule: claimed.rule?.text ?? '', index: -1, verdict: 'match', ms: 0 });
+      return claimed;
+    }
     const facts = new SessionFacts(session, this.#sources, trace === null ? null : trace.lookups);
     const walk: Walk = { session, facts, trace, each: trace !== null || this.#events.wants('rule.missed'), entered: 0 };
     const found = this.#byRules ? this.#walk(this.#rules, 0, true, walk) : null;

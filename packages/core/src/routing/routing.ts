@@ -1,4 +1,5 @@
 import type { Adapter } from '../adapter/adapter.js';
+import type { FakeIpTable } from '../ip/fake-ip.js';
 import type { DialOptions } from '../net/dialer.js';
 import { NetError, toNetError } from '../net/errors.js';
 import type { Events } from '../net/events.js';
@@ -14,6 +15,8 @@ export interface Routing {
   /** Counts reloads: what was made for an older one must not serve new sessions. */
   readonly generation: number;
   readonly sessions: SessionTable;
+  /** null: no plugin has any. */
+  readonly fakes: FakeIpTable | null;
   readonly events: Events;
   readonly timers: TimerWheel;
   readonly timeouts: Timeouts;

@@ -49,6 +49,8 @@ export class SessionRecord {
   readonly startedAt = Date.now();
   rule: string | null = null;
   adapter: Adapter | null = null;
+  /** Runs when it ends. */
+  onClose: (() => void) | null = null;
   readonly #table: SessionTable;
   readonly #pooled: { counters: Float64Array; slot: number };
   readonly #begin: number;
@@ -92,6 +94,7 @@ export class SessionRecord {
     if (this.#closed) return;
     this.#closed = true;
     this.cancel.release();
+    this.onClose?.();
     this.#table.closed(this, error);
     this.#table.counters.give(this.#pooled);
   }

@@ -12,6 +12,8 @@ import type { DialOptions } from '../net/dialer.js';
 import type { Endpoint } from '../net/endpoint.js';
 import { NekitError, NetError } from '../net/errors.js';
 import { Events } from '../net/events.js';
+import { Exemptions } from '../net/exemptions.js';
+import { SYSTEM_OUTGOING } from '../net/outgoing.js';
 import { OwnEndpoints } from '../net/own-endpoints.js';
 import type { Resolver } from '../net/resolver.js';
 import type { Session } from '../net/session.js';
@@ -19,7 +21,7 @@ import type { Sockets } from '../net/sockets.js';
 import { DEFAULT_TIMEOUTS, type Timeouts } from '../net/timeouts.js';
 import { TimerWheel } from '../net/timer-wheel.js';
 import type { Token } from '../net/token.js';
-import { CLOCK, EVENTS, INSTANCE_ID, OUTBOUND, OWN_ENDPOINTS, RESOLVER, SOCKETS, TIMEOUTS, TIMERS } from '../net/tokens.js';
+import { CLOCK, EVENTS, EXEMPTIONS, INSTANCE_ID, OUTBOUND, OUTGOING, OWN_ENDPOINTS, RESOLVER, SOCKETS, TIMEOUTS, TIMERS } from '../net/tokens.js';
 
 const NOWHERE: Endpoint = { host: '127.0.0.1', port: 9 };
 
@@ -78,6 +80,8 @@ export function testContext(options: TestContextOptions = {}): TestContext {
     [EVENTS, events],
     [OWN_ENDPOINTS, own],
     [OUTBOUND, {}],
+    [OUTGOING, SYSTEM_OUTGOING],
+    [EXEMPTIONS, new Exemptions()],
     [SOCKETS, options.sockets ?? openSockets(findAddon().addon)],
     [CIPHERS, options.ciphers ?? openCiphers(findAddon().addon)],
     [INSTANCE_ID, 'test-instance'],

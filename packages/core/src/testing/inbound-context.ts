@@ -17,6 +17,7 @@ export function testInboundContext(given: Partial<InboundContext> & Pick<Inbound
     type: 'test',
     handleStream: refuse,
     handlePackets: refuse,
+    enter: (session) => session,
     route: refuse,
     tcp: ({ host, port }, protocol) => new TcpInbound({ host, port, protocols: [protocol], users: null, skipAuthPrefixes: [], access, limit }, context),
     admits: () => true,

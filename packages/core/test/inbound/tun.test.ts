@@ -274,7 +274,7 @@ function inboundOn(open: (wire: Wire) => PacketDevice, stacks: readonly ((contex
     events.on(name, (event) => told.push(`${name} ${'message' in event ? event.message : ''}`.trim()));
   assert.equal(context.get(EVENTS), events);
   const inboundContext = testInboundContext({ name: 'tun', type: 'tun', get: (token) => context.get(token) });
-  return { inbound: new TunInbound({ open: () => open(wire), stacks, echo: true }, inboundContext), wire, told };
+  return { inbound: new TunInbound({ open: () => open(wire), networks: [], stacks, echo: true }, inboundContext), wire, told };
 }
 
 void t.test('the inbound: starts, warns of UDP, stops, starts again', async () => {

@@ -64,7 +64,7 @@ function scene(rules: readonly string[], adapters: readonly Adapter[], resolver:
   });
   const timeouts = DEFAULT_TIMEOUTS;
   const router = new Router({ routes, adapters: (tag) => adapters.find((adapter) => adapter.tag === tag), mode: 'rule', events, resolver, timeouts, timers });
-  const routing: Routing = { router, generation: 1, sessions, events, timers, timeouts };
+  const routing: Routing = { router, generation: 1, fakes: null, sessions, events, timers, timeouts };
   const ended: SessionSummary[] = [];
   events.on('session.closed', (event) => ended.push(event));
   return { clock, timers, events, sessions, routing, ended };

@@ -18,9 +18,6 @@ export interface FakeIpOptions {
   readonly warn?: (message: string) => void;
 }
 
-/** A name lost its addresses to another: flows that still use them go nowhere right. */
-export type OnAddressRecycled = (name: string, addresses: readonly string[]) => void;
-
 export class FakeIpPool implements FakeIpTable {
   readonly range4: AddressRange;
   readonly range6: AddressRange | null;
@@ -29,7 +26,6 @@ export class FakeIpPool implements FakeIpTable {
   readonly #pool: NamePool;
   readonly #store: FakeIpStore | null;
   readonly #warn: (message: string) => void;
-  readonly #listeners = new Set<OnAddressRecycled>();
 
   constructor({ range4, range6, seed, store = null, warn = () => {} }: FakeIpOptions) {
     this.range4 = range4;
@@ -38,13 +34,7 @@ export class FakeIpPool implements FakeIpTable {
     this.#store = store;
     this.#warn = warn;
     const capacity = Math.min(range4.capacity, range6?.capacity ?? range4.capacity);
-    const recycled = (index: number, name: string): void => this.#recycled(index, name);
-    this.#pool = new NamePool(
-      capacity,
-      seed,
-      recycled,
-      store === null ? undefined : (index, bytes, start, end) => store.put(index, bytes.subarray(start, end)),
-    );
+    this.#pool = new NamePool(capacity, seed, store === null ? undefined : (index, bytes, start, end) => store.put(index, bytes.subarray(start, end)));
   }
 
   get capacity(): number {
@@ -75,13 +65,7 @@ export class FakeIpPool implements FakeIpTable {
   }
 
   async close(): Promise<void> {
-    this.#listeners.clear();
     await this.#store?.close();
-  }
-
-  onRecycled(run: OnAddressRecycled): () => void {
-    this.#listeners.add(run);
-    return () => this.#listeners.delete(run);
   }
 
   /** The number of the name `bytes[start, end)`: lower case, 1 to 253 letters, digits, '-', '_' and dots. */
@@ -103,6 +87,11 @@ export class FakeIpPool implements FakeIpTable {
     return index === -1 ? null : this.#pool.nameOf(index);
   }
 
+  hold(address: string, recycled: () => void): () => void {
+    const index = this.#indexOf(address);
+    return index === -1 ? () => {} : this.#pool.hold(index, recycled);
+  }
+
   contains(address: string): boolean {
     return this.range4.contains(address) || this.range6?.contains(address) === true;
   }
@@ -110,12 +99,6 @@ export class FakeIpPool implements FakeIpTable {
   #indexOf(address: string): number {
     const index = this.range4.indexOf(address);
     return index !== -1 || this.range6 === null ? index : this.range6.indexOf(address);
-  }
-
-  #recycled(index: number, name: string): void {
-    if (this.#listeners.size === 0) return;
-    const addresses = [this.range4.text(index), ...(this.range6 === null ? [] : [this.range6.text(index)])];
-    for (const run of this.#listeners) run(name, addresses);
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * Names and numbers, one to one, both ways in constant time: number i stands for the i-th address of a range. When all are taken the name that was used least recently
- * makes room.
+ * makes room;
+ * a number that somebody holds counts as used.
  *
  * A new name gets the number that its hash points at if that is free, so that most names come back to their address even if nothing was kept (and a client that remembers an
  * address longer than it may seldom reaches somebody else: shadowsocks-rust #1906).
@@ -11,9 +12,6 @@ const NONE = -1;
 
 /** Numbers beside the one of the hash that are tried before any free one is taken. */
 const NEAR = 8;
-
-/** A name that lost its number. */
-export type OnRecycled = (index: number, name: string) => void;
 
 /** A name that has a number from here on: `bytes[start, end)`, lent. */
 export type OnAssigned = (index: number, bytes: Uint8Array, start: number, end: number) => void;
@@ -32,7 +30,8 @@ export class NamePool {
   readonly #slots: Int32Array;
   readonly #mask: number;
   readonly #seed: number;
-  readonly #onRecycled: OnRecycled;
+  /** Numbers that somebody uses, and who is told when they are taken away all the same. */
+  readonly #holds = new Map<number, Set<() => void>>();
   readonly #onAssigned: OnAssigned;
   #oldest = NONE;
   #newest = NONE;
@@ -41,11 +40,10 @@ export class NamePool {
   #cursor = 0;
 
   /** `seed`: random 32 bits, so that nobody can choose names that collide. */
-  constructor(capacity: number, seed: number, onRecycled: OnRecycled = () => {}, onAssigned: OnAssigned = () => {}) {
+  constructor(capacity: number, seed: number, onAssigned: OnAssigned = () => {}) {
     if (!Number.isInteger(capacity) || capacity < 1 || capacity > 1 << 24) throw new RangeError(`a pool of ${capacity} addresses`);
     this.capacity = capacity;
     this.#seed = seed | 0;
-    this.#onRecycled = onRecycled;
     this.#onAssigned = onAssigned;
     this.#at = new Int32Array(capacity).fill(NONE);
     this.#length = new Uint8Array(capacity);
@@ -78,7 +76,19 @@ export class NamePool {
     const index = this.#size === this.capacity ? this.#recycle() : this.#freeNear(hashOf(bytes, start, end, 0) % this.capacity);
     this.#put(index, hash, bytes, start, end);
     this.#onAssigned(index, bytes, start, end);
+    this.#tell(index);
     return index;
+  }
+
+  /** Until the returned function is called the number stays with its name, as long as there is one that nobody holds; else `recycled` runs, once. */
+  hold(index: number, recycled: () => void): () => void {
+    const holds = this.#holds.get(index) ?? new Set();
+    const own = (): void => recycled();
+    holds.add(own);
+    this.#holds.set(index, holds);
+    return () => {
+      if (holds.delete(own) && holds.size === 0 && this.#holds.get(index) === holds) this.#holds.delete(index);
+    };
   }
 
   /** The number of a name, NONE (-1) if it has none. Changes nothing. */
@@ -98,6 +108,8 @@ export class NamePool {
     if (other !== NONE) this.#remove(other);
     if (this.#at[index] !== NONE) this.#remove(index);
     this.#put(index, hash, bytes, start, end);
+    this.#tell(index);
+    if (other !== NONE) this.#tell(other);
   }
 
   /** The name of a number, null if it has none. Counts as use. */
@@ -122,6 +134,14 @@ export class NamePool {
     this.#newest = NONE;
     this.#size = 0;
     this.#cursor = 0;
+  }
+
+  /** The number is not that of its name any more. */
+  #tell(index: number): void {
+    const holds = this.#holds.get(index);
+    if (holds === undefined) return;
+    this.#holds.delete(index);
+    for (const recycled of holds) recycled();
   }
 
   #find(hash: number, bytes: Uint8Array, start: number, end: number): number {
@@ -167,10 +187,9 @@ export class NamePool {
   }
 
   #recycle(): number {
+    for (let left = this.#holds.size; left > 0 && this.#holds.has(this.#oldest); left--) this.#touch(this.#oldest);
     const index = this.#oldest;
-    const name = this.#names.text(this.#at[index] ?? 0, this.#length[index] ?? 0);
     this.#remove(index);
-    this.#onRecycled(index, name);
     return index;
   }
 

@@ -1,4 +1,5 @@
-import type { Adapter, PacketDialer, StreamDialer } from '@nekit/core';
+import type { Adapter, PacketDialer, Session, StreamDialer } from '@nekit/core';
+import type { KernelDns } from '../kernel-dns.js';
 import type { Answerer } from './answerer.js';
 import { DnsPacketConn } from './dns-packet-conn.js';
 import { DnsStream } from './dns-stream.js';
@@ -10,16 +11,27 @@ export class DnsAdapter implements Adapter {
   readonly stream: StreamDialer;
   readonly packet: PacketDialer;
 
-  constructor(tag: string, server: Answerer) {
+  constructor(tag: string, server: KernelDns) {
     this.tag = tag;
     this.stream = {
-      dialStream: (_destination, { signal }) => {
+      dialStream: (_destination, { signal, session }) => {
         if (signal.reason !== null) return Promise.reject(signal.reason);
-        return Promise.resolve(new DnsStream(server));
+        return Promise.resolve(new DnsStream(limited(server, session)));
       },
     };
     this.packet = {
-      dialPacket: ({ signal }) => (signal.reason === null ? Promise.resolve(new DnsPacketConn(server)) : Promise.reject(signal.reason)),
+      dialPacket: ({ signal, session }) =>
+        signal.reason === null ? Promise.resolve(new DnsPacketConn(limited(server, session))) : Promise.reject(signal.reason),
     };
   }
+}
+
+/** Who asks too often is refused; this machine never is. */
+function limited(server: KernelDns, { source: { host } }: Session): Answerer {
+  if (host.startsWith('127.') || host === '::1') return server;
+  return {
+    respond: (bytes, start, end, transport, out) =>
+      server.admits(host) ? server.respond(bytes, start, end, transport, out) : server.refuse(bytes, start, end, out),
+    refuse: (...given) => server.refuse(...given),
+  };
 }

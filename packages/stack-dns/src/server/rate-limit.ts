@@ -12,15 +12,15 @@ interface Bucket {
 
 export class RateLimit {
   readonly #perSecond: number;
-  readonly #clients = new Map<string, Bucket>();
+  readonly #clients = new Map<number | string, Bucket>();
 
   /** 0: no limit. */
   constructor(perSecond: number) {
     this.#perSecond = perSecond;
   }
 
-  /** Whether this question may be answered. `now` in ms. */
-  take(client: string, now: number): boolean {
+  /** Whether this question may be answered. `client`: what stands for its address; `now` in ms. */
+  take(client: number | string, now: number): boolean {
     if (this.#perSecond === 0) return true;
     const most = this.#perSecond * BURST;
     const bucket = this.#clients.get(client) ?? this.#enter(client, most, now);
@@ -31,7 +31,7 @@ export class RateLimit {
     return true;
   }
 
-  #enter(client: string, tokens: number, at: number): Bucket {
+  #enter(client: number | string, tokens: number, at: number): Bucket {
     if (this.#clients.size >= MAX_CLIENTS) this.#forget();
     const bucket = { tokens, at };
     this.#clients.set(client, bucket);

@@ -66,14 +66,24 @@ void t.test('names and addresses, both ways', async (t) => {
   t.equal(pool.domainOf('198.18.0.1'), null);
   t.ok(pool.contains('198.18.0.1'), 'in the range, and nobody: refuse it');
   const recycled: string[] = [];
-  pool.onRecycled((name, addresses) => recycled.push(`${name} ${addresses.join(' ')}`));
-  for (let i = 0; i < 10; i++) pool.assign(`${i}.example`, 4);
-  pool.domainOf(address); // a flow uses it
-  const taken = pool.assign('new.example', 4);
-  t.equal(recycled.length, 1);
-  t.match(recycled[0], /^0\.example 198\.18\.0\.\d+ fd00::/, 'the least recently used makes room, and both its addresses are told');
-  t.ok(recycled[0]?.includes(` ${taken} `));
-  t.equal(pool.domainOf(address), 'a.example');
+  const hold = (held: string): (() => void) => pool.hold(held, () => recycled.push(held));
+  const names = Array.from({ length: 10 }, (_, i) => `${i}.example`);
+  for (const name of names) pool.assign(name, 4);
+  const release = hold(address); // a flow uses it
+  hold(pool.assign('0.example', 6));
+  const next = pool.assign('1.example', 4);
+  for (const name of ['0.example', ...names.slice(2)]) pool.assign(name, 4);
+  t.equal(pool.assign('new.example', 4), next, 'the least recently used makes room, but for the one that is held');
+  t.same([pool.domainOf(address), recycled], ['a.example', []]);
+  for (let i = 0; i < 100; i++) pool.assign(`more-${i}.example`, 4);
+  t.same([pool.domainOf(address), recycled], ['a.example', []]);
+  release();
+  release();
+  const rest = names.concat('b.example', 'c.example').map((name) => pool.assign(name, 6));
+  t.same(recycled, [], 'one is held all the time');
+  for (const each of new Set(rest.concat(pool.assign('d.example', 6)))) hold(each);
+  pool.assign('z.example', 4);
+  t.ok(recycled.length >= 1 && recycled.length <= 2, 'all are held: the one that was used least recently is taken away, and who holds it is told');
   const alone = new FakeIpPool({ range4: new AddressRange('198.18.0.1/28', 4), range6: null, seed: 1 });
   t.throws(() => alone.assign('a.example', 6), { code: 'NO_FAKE_RANGE' });
 });

@@ -30,6 +30,7 @@ export function stackOn(options: StackTestOptions): StackUnderTest {
     output: driver.output,
     handleStream,
     handlePackets: () => Promise.reject(new NetError('denied', 'not in this test')),
+    networks: [],
     openSession: (network, source, requested, signal: CancelSource) => ({
       id: ++ids,
       network,

@@ -76,6 +76,7 @@ export class Wire {
           this.requests.push(request);
         }),
       handlePackets: () => Promise.reject(new NetError('denied', 'not in this test')),
+      networks: [],
       openSession: (network, source, requested, signal) =>
         admits() ? { id: ++ids, network, inbound: 'tun', inboundType: 'TUN', inboundPort: 0, source, requested, destination: requested, signal } : null,
       random: (length) => random.bytes(length),

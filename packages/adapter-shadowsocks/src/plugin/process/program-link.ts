@@ -9,7 +9,21 @@
  *
  * Nobody connects just to see whether it listens, which it would pass on to the server: the first dials try until it does.
  */
-import { type Cancel, type Clock, type DialOptions, type Events, isNetError, NetError, type Stream, type StreamDialer, toNetError } from '@nekit/core';
+import {
+  addressFamily,
+  type Cancel,
+  type Clock,
+  type DialOptions,
+  type Events,
+  type Exemptions,
+  isNetError,
+  NetError,
+  never,
+  type Resolver,
+  type Stream,
+  type StreamDialer,
+  toNetError,
+} from '@nekit/core';
 import type { ServerLink } from '../../server-link.js';
 import { deathWish } from './die-with-us.js';
 import { freePort } from './free-port.js';
@@ -45,6 +59,9 @@ export interface ProgramOptions {
 
 export interface ProgramSurroundings {
   readonly direct: StreamDialer;
+  readonly resolver: Resolver;
+  /** Its sockets carry no mark: with auto-route this lets it reach its server. */
+  readonly exemptions: Exemptions;
   readonly clock: Clock;
   readonly events: Events;
   readonly tag: string;
@@ -60,6 +77,8 @@ export class ProgramLink implements ServerLink {
   #starting: Promise<void> | null = null;
   /** When it will be started again, and how to take that back. */
   #again: { readonly at: number; readonly cancel: () => void } | null = null;
+  /** Takes back that the server is reached beside a TUN. */
+  #unexempt = (): void => {};
   #failures = 0;
   /** What went wrong last; told again only when it changes. */
   #trouble: string | null = null;
@@ -79,6 +98,7 @@ export class ProgramLink implements ServerLink {
     this.#again?.cancel();
     this.#again = null;
     this.#run?.stop();
+    this.#unexempt();
   }
 
   async dial({ session, signal }: DialOptions): Promise<Stream> {
@@ -127,14 +147,16 @@ export class ProgramLink implements ServerLink {
     const { program, options, server, secrets } = this.#options;
     try {
       // A port of its own each time: who took the last one away may have it still.
-      const [port, wish] = await Promise.all([freePort(LOOPBACK), deathWish()]);
+      const [port, wish, host] = await Promise.all([freePort(LOOPBACK), deathWish(), this.#serverHost()]);
       if (this.#closed) return;
+      this.#unexempt();
+      if (addressFamily(host) !== 0) this.#unexempt = this.#around.exemptions.add({ host, port: server.port }, 'tcp');
       const [command, ...args] = wish.length > 0 ? [...wish, program] : [program];
       const run: ProgramRun = new ProgramRun(port, {
         command,
         args,
         env: {
-          SS_REMOTE_HOST: server.host,
+          SS_REMOTE_HOST: host,
           SS_REMOTE_PORT: String(server.port),
           SS_LOCAL_HOST: LOOPBACK,
           SS_LOCAL_PORT: String(port),
@@ -149,6 +171,14 @@ export class ProgramLink implements ServerLink {
     } catch (error) {
       this.#failed(null, `cannot be started: ${error instanceof Error ? error.message : String(error)}`);
     }
+  }
+
+  /** What the program is to connect to. With auto-route it cannot look up names: its questions would come to us, and be answered for clients. */
+  async #serverHost(): Promise<string> {
+    const { host } = this.#options.server;
+    if (addressFamily(host) !== 0 || !this.#around.exemptions.needed) return host;
+    const [address = host] = await this.#around.resolver.resolve(host, 0, never);
+    return address;
   }
 
   #listens(run: ProgramRun): void {

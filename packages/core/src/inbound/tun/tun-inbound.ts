@@ -7,16 +7,21 @@ import { NekitError } from '../../net/errors.js';
 import { CLOCK, EVENTS } from '../../net/tokens.js';
 import type { Inbound, InboundContext } from '../inbound.js';
 import type { StackContext } from '../stack-context.js';
+import type { RoutesInForce } from './auto-route/auto-route.js';
 import { FragmentStack } from './fragment-stack.js';
 import { LeftoverStack } from './leftover-stack.js';
 
 export interface TunInboundOptions {
   /** Throws NekitError `TUN_UNAVAILABLE`, with what to do. */
   open(warn: (message: string) => void): PacketDevice;
+  /** Of the device, see StackContext. */
+  readonly networks: readonly string[];
   /** In the order in which they are asked. */
   readonly stacks: readonly ((context: StackContext) => IpStack)[];
   /** Answer echo requests. */
   readonly echo: boolean;
+  /** Leads traffic into the device that runs. Throws NekitError, with what to do, and leaves nothing behind then. */
+  route?(device: PacketDevice, warn: (message: string) => void): RoutesInForce;
 }
 
 /** Sessions out of the IP packets of a device. */
@@ -25,6 +30,7 @@ export class TunInbound implements Inbound {
   readonly #context: InboundContext;
   #device: PacketDevice | null = null;
   #driver: StackDriver | null = null;
+  #routes: RoutesInForce | null = null;
 
   constructor(options: TunInboundOptions, context: InboundContext) {
     this.#options = options;
@@ -41,7 +47,10 @@ export class TunInbound implements Inbound {
     const events = this.#context.get(EVENTS);
     const warn = (message: string): void => events.emit('kernel.warning', { code: 'TUN', message: `${name}: ${message}` });
     try {
-      this.#run(this.#options.open(warn), warn);
+      const device = this.#options.open(warn);
+      this.#run(device, warn);
+      this.#routes = this.#options.route?.(device, warn) ?? null;
+      events.emit('listener.started', { listener: name, type: this.#context.type, endpoint: { host: device.name, port: 0 } });
       return Promise.resolve();
     } catch (error) {
       // A stack of somebody else's may throw as well.
@@ -70,7 +79,9 @@ export class TunInbound implements Inbound {
       output,
       handleStream: (request) => inbound.handleStream(request),
       handlePackets: (request) => inbound.handlePackets(request),
-      openSession: (network, source, requested, signal) => ({ id: inbound.nextId(), network, ...identity, source, requested, destination: requested, signal }),
+      networks: this.#options.networks,
+      openSession: (network, source, requested, signal) =>
+        inbound.enter({ id: inbound.nextId(), network, ...identity, source, requested, destination: requested, signal }),
       random: (length) => randomBytes(length),
       get: (token) => inbound.get(token),
     };
@@ -84,12 +95,13 @@ export class TunInbound implements Inbound {
     const behind = [...stacks, leftover];
     this.#driver = driver;
     driver.start([new FragmentStack(behind, () => output.now()), ...behind]);
-    events.emit('listener.started', { listener: name, type: inbound.type, endpoint: { host: device.name, port: 0 } });
   }
 
   /** Its sessions end with it: their packets have nowhere to go. */
   stop(): Promise<void> {
     if (this.#driver === null) return Promise.resolve();
+    this.#routes?.close();
+    this.#routes = null;
     this.#driver.close();
     this.#device?.close();
     this.#driver = null;

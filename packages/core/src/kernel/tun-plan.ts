@@ -1,0 +1,115 @@
+/** What TUNs would set in the system, and what of it is set: for `check --tun` and `--dry-run`. */
+import type { KernelConfig } from '../config/types.js';
+import { describeLeftover, findRoutes, routesOf } from '../inbound/tun/auto-route/found-routes.js';
+import { planRoutes } from '../inbound/tun/auto-route/plan.js';
+import { OWNER } from '../inbound/tun/auto-route/settings.js';
+import { type LinkAddress, linkAddresses, linkInfo } from '../native/link-config.js';
+import { findAddon } from '../native/load.js';
+import type { NetlinkCall } from '../native/netlink.js';
+import { describeFound, describeRule } from '../native/route-rule.js';
+import { describeRoute } from '../native/table-route.js';
+import { tunAddon } from '../native/tun-addon.js';
+import { addressFamily } from '../net/address.js';
+import { errorCode, NekitError } from '../net/errors.js';
+import { withOwnMarks } from './own-marks.js';
+import { TunConfig } from './tun-schema.js';
+
+export interface TunPlanLine {
+  /** Name of the listener; `tun` is the section. */
+  readonly listener: string;
+  readonly kind: 'device' | 'address' | 'route' | 'rule';
+  /** 0: of both. */
+  readonly family: 0 | 4 | 6;
+  /** What would do the same by hand: `ip -6 rule add priority 9001 fwmark 0x162 goto 9009 protocol 78`. */
+  readonly command: string;
+}
+
+export interface TunStateLine extends TunPlanLine {
+  /** Whether the system has it now. */
+  readonly isSet: boolean;
+}
+
+export interface TunState {
+  readonly lines: readonly TunStateLine[];
+  /** Rules that a kernel which was killed has left, as `ip rule` lists them; the next start with auto-route removes them. */
+  readonly leftovers: readonly string[];
+}
+
+/** Stands for a name that Linux would choose. */
+const ANY_DEVICE = 'tun0';
+
+/** All that the TUNs of a checked config would set, in no order of time. Reads and writes nothing. */
+export function tunPlan(config: KernelConfig): readonly TunPlanLine[] {
+  return withOwnMarks(config).listeners.flatMap(({ name, options }) =>
+    options instanceof TunConfig ? planOf(name, options, options.keys.device || ANY_DEVICE) : [],
+  );
+}
+
+/**
+ * The plan with what is set in this network namespace, and what was left over. Only reads. Throws NekitError `TUN_UNAVAILABLE` without the native
+ * addon, and an error with the system's code where it says nothing.
+ */
+export function tunState(config: KernelConfig): TunState {
+  const tun = tunAddon(findAddon().addon);
+  if (tun === null)
+    throw new NekitError('TUN_UNAVAILABLE', 'what is set can only be seen with the native addon, which is not loaded (nekit-kernel --version says why)');
+  const call = tun.netlink;
+  const { rules, living, leftovers } = findRoutes(call);
+  const own = rules.filter((rule) => rule.owner === OWNER && !leftovers.includes(rule));
+  const present = new Set(own.map((rule) => `ip ${rule.family === 6 ? '-6 ' : ''}rule add ${describeFound(rule)} protocol ${OWNER}`));
+  const lines = withOwnMarks(config).listeners.flatMap(({ name, options }) => {
+    if (!(options instanceof TunConfig)) return [];
+    const { keys, autoRoute } = options;
+    const device = keys.device || (living.find(({ priority }) => priority === autoRoute?.priority)?.device ?? ANY_DEVICE);
+    for (const command of foundOn(call, device, autoRoute?.table ?? null)) present.add(command);
+    return planOf(name, options, device);
+  });
+  return { lines: lines.map((line) => ({ ...line, isSet: present.has(line.command) })), leftovers: leftovers.map(describeLeftover) };
+}
+
+function planOf(listener: string, { keys, addresses, autoRoute }: TunConfig, device: string): TunPlanLine[] {
+  const line = (kind: TunPlanLine['kind'], family: 0 | 4 | 6, command: string): TunPlanLine => ({
+    listener,
+    kind,
+    family,
+    command: `ip ${family === 6 ? '-6 ' : ''}${command}`,
+  });
+  const own = keys['file-descriptor'] === undefined;
+  const plan = autoRoute === null ? { rules: [], routes: [] } : planRoutes({ settings: autoRoute, device, addresses });
+  return [
+    ...(own ? [line('device', 0, deviceCommand(device))] : []),
+    ...(own ? addresses.map((address) => line('address', addressFamily(address.address), addressCommand(address, device))) : []),
+    ...plan.routes.map((route) => line('route', route.family, `route add ${describeRoute(route, device)} protocol ${OWNER}`)),
+    ...[...plan.rules]
+      .sort((one, other) => one.family - other.family || one.priority - other.priority)
+      .map((rule) => line('rule', rule.family, `rule add ${describeRule(rule)} protocol ${OWNER}`)),
+  ];
+}
+
+/** The same lines as the plan has, for what a device has and a table holds. */
+function foundOn(call: NetlinkCall, device: string, table: number | null): string[] {
+  let index: number;
+  try {
+    index = linkInfo(call, device).index;
+  } catch (error) {
+    if (errorCode(error) === 'ENODEV') return [];
+    throw error;
+  }
+  const ip = (family: number): string => (family === 6 ? 'ip -6' : 'ip');
+  const routes = table === null ? [] : ([4, 6] as const).flatMap((family) => routesOf(call, family, table));
+  return [
+    `ip ${deviceCommand(device)}`,
+    ...linkAddresses(call, index).map((address) => `${ip(addressFamily(address.address))} ${addressCommand(address, device)}`),
+    ...routes
+      .filter((route) => route.owner === OWNER && route.index === index)
+      .map((route) => `${ip(route.family)} route add ${describeRoute(route, device)} protocol ${OWNER}`),
+  ];
+}
+
+function deviceCommand(device: string): string {
+  return `tuntap add ${device} mode tun`;
+}
+
+function addressCommand({ address, prefix }: LinkAddress, device: string): string {
+  return `address add ${address}/${prefix} dev ${device}`;
+}

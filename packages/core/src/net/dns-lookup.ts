@@ -1,0 +1,135 @@
+/**
+ * Look-ups by sockets of ours: where auto-route sends the questions of this machine into the TUN, getaddrinfo would ask us. As much as it takes to find
+ * a server: /etc/hosts, then the servers of /etc/resolv.conf, over UDP. The plugin dns does all of it better, and takes its place.
+ */
+import { randomInt } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { addressFamily, normaliseAddress } from './address.js';
+import type { Clock } from './clock.js';
+import { type DnsAnswer, dnsQuestion, RECORD_TYPE, type RecordType, readDnsAnswer } from './dns-message.js';
+import { NetError } from './errors.js';
+import type { Sockets } from './sockets.js';
+import type { SystemLookup } from './system-resolver.js';
+
+const PORT = 53;
+/** How long a server may take, in ms, and how often all are asked. */
+const PATIENCE = 1_500;
+const ROUNDS = 2;
+/** The C library takes as many (resolv.conf(5), MAXNS). */
+const MAX_SERVERS = 3;
+
+const NXDOMAIN = 3;
+
+export interface DnsLookupOptions {
+  readonly sockets: Sockets;
+  readonly clock: Clock;
+  /** For tests. */
+  readonly files?: DnsFiles;
+  readonly port?: number;
+}
+
+export interface DnsFiles {
+  readonly hosts: string;
+  readonly resolvConf: string;
+  /** Where systemd-resolved has the servers that it asks, when resolv.conf names only itself: its own questions come to us. */
+  readonly behindStub: string;
+}
+
+const FILES: DnsFiles = { hosts: '/etc/hosts', resolvConf: '/etc/resolv.conf', behindStub: '/run/systemd/resolve/resolv.conf' };
+
+/** For SystemResolver, which keeps answers and bounds how many ask. */
+export function dnsLookup({ sockets, clock, files = FILES, port = PORT }: DnsLookupOptions): SystemLookup {
+  const ask = async (name: string, type: RecordType, servers: readonly string[]): Promise<DnsAnswer> => {
+    for (let i = 0; i < ROUNDS * servers.length; i++) {
+      const answer = await askServer({ sockets, clock, server: servers[i % servers.length] ?? '', port, name, type });
+      if (answer !== null && (answer.rcode === 0 || answer.rcode === NXDOMAIN) && !(answer.truncated && answer.addresses.length === 0)) return answer;
+    }
+    throw new NetError('name', `no server of ${files.resolvConf} knows ${name}`, { code: 'DNS_NO_ANSWER' });
+  };
+  return async (name, family) => {
+    const known = hostsIn(await textOf(files.hosts), name);
+    if (known.length > 0) return known.map((address) => ({ address }));
+    const servers = await serversOf(files);
+    const types = family === 4 ? [RECORD_TYPE.A] : [RECORD_TYPE.AAAA, RECORD_TYPE.A];
+    const answers = await Promise.allSettled(types.map((type) => ask(name, type, servers)));
+    const found = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value.addresses : []));
+    if (found.length > 0) return found.map((address) => ({ address }));
+    const failed = answers.find((answer) => answer.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+    throw new NetError('name', `${name} has no address`, { code: 'ENOTFOUND' });
+  };
+}
+
+interface Asked {
+  readonly sockets: Sockets;
+  readonly clock: Clock;
+  readonly server: string;
+  readonly port: number;
+  readonly name: string;
+  readonly type: RecordType;
+}
+
+/** One question by a socket of its own, so that its port is as hard to guess as its id. null: no answer in time. */
+function askServer({ sockets, clock, server, port, name, type }: Asked): Promise<DnsAnswer | null> {
+  const question = dnsQuestion(randomInt(0x10000), name, type);
+  if (question === null) return Promise.resolve(null);
+  return new Promise((resolve, reject) => {
+    const finish = (answer: DnsAnswer | null): void => {
+      stopTimer();
+      socket.close();
+      resolve(answer);
+    };
+    const stopTimer = clock.after(PATIENCE, () => finish(null));
+    const open = (): ReturnType<Sockets['bindUdp']> =>
+      sockets.bindUdp(
+        { host: addressFamily(server) === 6 ? '::' : '0.0.0.0', port: 0 },
+        {
+          received: ({ length, bytes, start, end, peer }) => {
+            for (let i = 0; i < length; i++) {
+              if (peer[i]?.host !== server || peer[i]?.port !== port) continue;
+              const answer = readDnsAnswer(question, type, bytes.subarray(start[i] ?? 0, end[i] ?? 0));
+              if (answer !== null) return finish(answer);
+            }
+          },
+          failed: () => finish(null),
+        },
+      );
+    let socket: ReturnType<Sockets['bindUdp']>;
+    try {
+      socket = open();
+    } catch (error) {
+      stopTimer();
+      reject(error instanceof Error ? error : new Error(String(error)));
+      return;
+    }
+    if (!socket.send(question, 0, question.length, server, port)) finish(null);
+  });
+}
+
+async function serversOf({ resolvConf, behindStub }: DnsFiles): Promise<readonly string[]> {
+  const named = nameserversIn(await textOf(resolvConf));
+  const behind = named.every(isLoopback) ? nameserversIn(await textOf(behindStub)) : [];
+  const servers = behind.length > 0 ? behind : named;
+  return servers.length > 0 ? servers : ['127.0.0.1'];
+}
+
+/** What is not there says nothing. */
+function textOf(file: string): Promise<string> {
+  return readFile(file, 'utf8').catch(() => '');
+}
+
+function nameserversIn(text: string): string[] {
+  const found = text.split('\n').map((line) => normaliseAddress(/^nameserver[ \t]+(\S+)/.exec(line)?.[1] ?? '-'));
+  return found.filter((address) => address !== null).slice(0, MAX_SERVERS);
+}
+
+function hostsIn(text: string, name: string): string[] {
+  return text.split('\n').flatMap((line) => {
+    const [address = '', ...names] = (line.split('#', 1)[0] ?? '').trim().split(/\s+/);
+    return names.some((known) => known.toLowerCase() === name) ? (normaliseAddress(address) ?? []) : [];
+  });
+}
+
+function isLoopback(address: string): boolean {
+  return address.startsWith('127.') || address === '::1';
+}
