@@ -72,6 +72,7 @@ export function listenOnOurs(device: PacketDevice): { apps: Apps; stack: TcpStac
   let ids = 0;
   const context: StackContext = {
     output: driver.output,
+    networks: [],
     handleStream: async (request) => {
       const { requested, source } = request.session;
       if (requested.port !== LISTENED) return request.reject(new NetError('refused', 'nobody listens there'));
