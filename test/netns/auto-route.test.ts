@@ -70,6 +70,26 @@ async function ask(from: Namespace, host: string, port: number): Promise<string>
   return (await from.run(process.execPath, ['-e', text], { ms: 10_000 })).stdout.toString();
 }
 
+/** Connects now; the function asks, and gives the answer. */
+async function openConnection(from: Namespace, host: string): Promise<() => Promise<string>> {
+  const client = from.spawn(process.execPath, [
+    '-e',
+    `const socket = require('node:net').connect(80, '${host}', () => console.log('connected'));
+     process.on('SIGUSR2', () => socket.write('?'));
+     socket.on('data', (part) => process.stdout.write(part));`,
+  ]);
+  let said = '';
+  client.stdout?.on('data', (part: Buffer) => {
+    said += part.toString();
+  });
+  await eventually(() => said.includes('connected'), 10_000, 'a connection');
+  return async () => {
+    client.kill('SIGUSR2');
+    await eventually(() => client.exitCode !== null, 10_000, 'an answer');
+    return said;
+  };
+}
+
 /** Whether the kernel has told of a session to there. */
 function carried(kernel: RunningKernel, target: string): Promise<boolean> {
   return eventually(() => kernel.log().includes(target), 5_000, target).then(
@@ -82,7 +102,13 @@ t.test('all of this machine goes into the TUN, and nothing else', { skip, timeou
   const around = await prepare(t);
   const { home, guest, outside, rules } = around;
   t.same(await rules(), []);
+  const older = await Promise.all([SERVER, SERVER_6].map((host) => openConnection(home, host)));
   const kernel = await around.start(config('', 'log-level: debug'));
+
+  await t.test('connections that are older than the TUN go on', async (t) => {
+    for (const [index, own] of ['10.1.0.1', 'fd01::1'].entries()) t.match(await older[index]?.(), own);
+    t.notOk(kernel.log().includes(`${SERVER}:80`));
+  });
 
   await t.test('TCP and UDP of this machine, by the rules', async (t) => {
     for (const host of HOSTS) {

@@ -7,7 +7,7 @@ const TUN = {
   enable: true,
   'auto-route': true,
   'auto-detect-interface': true,
-  'dns-hijack': ['any:53', 'tcp://any:53'],
+  'dns-hijack': ['any:53'],
 };
 
 /** The gateway's own addresses are the first of each range. */

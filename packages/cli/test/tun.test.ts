@@ -19,7 +19,7 @@ tun:
   enable: true
   auto-route: true
   auto-detect-interface: true
-  dns-hijack: ["any:53", "tcp://any:53"]
+  dns-hijack: ["any:53"]
 dns:
   enable: true
   ipv6: true

@@ -156,6 +156,12 @@ export class Connection extends Flow implements Timed {
   readonly congestion: Congestion;
   mode: number = MODE.open;
   recoveryPoint = 0;
+  /** Proportional rate reduction: what was in flight when the loss was found (0: it is not at work), and what was delivered and sent since, in bytes. */
+  recoverFlight = 0;
+  recoverDelivered = 0;
+  recoverSent = 0;
+  /** When this has arrived, a round trip is over (RFC 9406). */
+  roundEnd: number;
   /** Loss was found just now: its first segment goes at once, whatever is in flight (RFC 6675 section 5, 4.3). */
   isHeadDue = false;
   dupAcks = 0;
@@ -217,6 +223,7 @@ export class Connection extends Flow implements Timed {
     this.sndUna = iss;
     this.sndNxt = (iss + 1) | 0;
     this.sndMax = this.sndNxt;
+    this.roundEnd = this.sndNxt;
     this.sndWnd = syn.window;
     this.sndWl1 = syn.sequence;
     this.sndWl2 = iss;

@@ -5,6 +5,7 @@ import t from 'tap';
 import { settingsOf, tcpConfig } from '../dist/config.js';
 import type { Congestion } from '../dist/congestion/congestion.js';
 import { Cubic } from '../dist/congestion/cubic.js';
+import { HyStart } from '../dist/congestion/hystart.js';
 import { Reno } from '../dist/congestion/reno.js';
 import { connectionsAllowed } from '../dist/descriptors.js';
 import { tcpPlugin } from '../dist/index.js';
@@ -238,7 +239,7 @@ t.test('Reno and CUBIC', (t) => {
   const controls: Congestion[] = [new Reno(1_000), new Cubic(1_000)];
   for (const control of controls) {
     t.equal(control.window, 10_000);
-    control.acknowledged(10_000, 0, 10);
+    control.acknowledged(10_000, 0, 10, 10, false);
     t.equal(control.window, 20_000, 'slow start');
     control.lost(20_000, 0);
     t.equal(control.window, control instanceof Reno ? 10_000 : 14_000);
@@ -247,7 +248,7 @@ t.test('Reno and CUBIC', (t) => {
     let now = 0;
     for (let round = 0; round < 20; round++) {
       now += 100;
-      control.acknowledged(control.window, now, 100);
+      control.acknowledged(control.window, now, 100, 100, false);
     }
     t.ok(control.window > after && control.window < after + 45_000, `${control.window}`);
     control.timedOut(control.window, false);
@@ -255,7 +256,7 @@ t.test('Reno and CUBIC', (t) => {
     const { threshold } = control;
     control.timedOut(1_000, true);
     t.equal(control.threshold, threshold, 'once per loss');
-    for (let i = 0; i < 10; i++) control.acknowledged(100_000, now, 100);
+    for (let i = 0; i < 10; i++) control.acknowledged(100_000, now, 100, 100, false);
     control.idle();
     t.equal(control.window, 10_000, 'after silence');
   }
@@ -289,4 +290,39 @@ t.test('the plugin registers the stack; its config is strict', (t) => {
   t.equal(connectionsAllowed('Max open files            20              20              files\n'), 16);
   t.ok(connectionsAllowed() >= 16);
   t.end();
+});
+
+t.test('HyStart++: slow start ends by the delay (RFC 9406)', async (t) => {
+  const MSS = 1_000;
+  /** Rounds with so many ACKs each; what the window has grown by in each of them. */
+  const rounds = (hystart: HyStart, rtts: readonly number[], acks = 10): number[] =>
+    rtts.map((rtt) => {
+      let grown = 0;
+      for (let i = 0; i < acks; i++) grown += hystart.grow(MSS, MSS, rtt + (i % 3), i === 0);
+      return grown;
+    });
+  const steady = new HyStart();
+  t.strictSame(rounds(steady, [50, 50, 52, 51, 53, 50, 51, 52, 50]), new Array<number>(9).fill(10_000), 'jitter is no queue');
+  t.notOk(steady.isOver);
+
+  const queue = new HyStart();
+  const grown = rounds(queue, [50, 50, 60, 60, 60, 60, 60]);
+  t.strictSame(grown.slice(0, 2), [10_000, 10_000]);
+  t.equal(grown[2], 7 * 1_000 + 3 * 250, 'with the eighth round trip it is known');
+  t.strictSame(grown.slice(3), [2_500, 2_500, 2_500, 2_500], 'a quarter');
+  t.notOk(queue.isOver);
+  rounds(queue, [60]);
+  t.ok(queue.isOver, 'after five rounds it ends');
+
+  const jitter = new HyStart();
+  t.strictSame(rounds(jitter, [50, 60, 60, 50, 50]).slice(3), [7 * 250 + 3 * 1_000, 10_000], 'shorter again: it was only jitter');
+  t.notOk(jitter.isOver);
+
+  t.strictSame(rounds(new HyStart(), [10, 40, 90], 5), [5_000, 5_000, 5_000], 'too few to judge by');
+  t.equal(rounds(new HyStart(), [1, 4, 4])[1], 10_000, 'less than 4 ms is noise');
+
+  for (const control of [new Cubic(MSS), new Reno(MSS)]) {
+    for (let round = 0; round < 12; round++) for (let i = 0; i < 10; i++) control.acknowledged(MSS, round * 60, 50, round < 3 ? 50 : 80, i === 0);
+    t.ok(control.threshold < 1 << 20, `slow start is over at ${control.threshold}`);
+  }
 });

@@ -133,6 +133,31 @@ t.test('SACK: exactly the holes are sent again, two in one round trip, without a
   t.notOk('timeouts' in wire.stack.info.counters);
 });
 
+t.test('recovery: what goes out is in proportion to what arrives, down to the threshold (RFC 9937)', async (t) => {
+  const { client, sent, wire } = await sending(200_000, { settings: { congestion: 'cubic' } }, { mss: 1_000, sackPermitted: true, windowScale: 4 }, 60_000);
+  let all = sent;
+  for (let round = 0; round < 2; round++) {
+    wire.time += 50;
+    client.ack = (client.ack + all.reduce((sum, packet) => sum + packet.payload.length, 0)) >>> 0;
+    all = client.send();
+  }
+  const count = all.length;
+  t.ok(count >= 40, `${count} segments in flight`);
+  wire.time += 50;
+  // The first is lost; each of the others is reported by an ACK of its own.
+  const base = client.ack;
+  const perAck: number[] = [];
+  for (let i = 1; i < count; i++) {
+    const answer = client.send({ options: { sack: [[(base + 1_000) >>> 0, (base + (i + 1) * 1_000) >>> 0]] } });
+    perAck.push(answer.length);
+  }
+  const total = perAck.reduce((sum, each) => sum + each, 0);
+  t.ok(Math.abs(total - 0.7 * count) <= 3, `${total} segments for ${count} that were in flight: the threshold of CUBIC is 0.7 of them`);
+  t.ok(Math.max(...perAck) <= 2, `no burst: ${perAck.join(' ')}`);
+  const half = perAck.slice(0, count >> 1).reduce((sum, each) => sum + each, 0);
+  t.ok(half >= 0.25 * count, `and no silence in the first half: ${half}`);
+});
+
 t.test('a lost retransmission is found without a timeout (RACK)', async (t) => {
   const { client, sent, wire } = await sending(60_000);
   t.equal(sent.length, 10);
@@ -176,7 +201,13 @@ t.test('the tail: a probe comes long before the timeout (RFC 8985 section 7)', a
   const base = client.iss + 1;
   wire.time += 20;
   const rest = client.send({ options: { sack: [[(base + 5_000) >>> 0, (base + 6_000) >>> 0]] } });
-  t.strictSame(offsets(client, [...rest, ...tcp(wire.advance(30))]), [3_000, 4_000], 'and its SACK shows the others');
+  t.strictSame(
+    offsets(client, [...rest, ...tcp(wire.advance(30))]),
+    [3_000],
+    'and its SACK shows the others: one goes for the one that has arrived (RFC 9937)',
+  );
+  client.ack = (base + 4_000) >>> 0;
+  t.strictSame(offsets(client, client.send({ options: { sack: [[(base + 5_000) >>> 0, (base + 6_000) >>> 0]] } })), [4_000], 'and then the next');
   t.notOk('timeouts' in wire.stack.info.counters);
 });
 

@@ -168,3 +168,6 @@ export class Probe {
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
+
+/** What is done with a probe, by name, so that each is said once. */
+export type Scenarios = Readonly<Record<string, (probe: Probe) => Promise<void>>>;

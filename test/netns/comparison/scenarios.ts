@@ -12,9 +12,6 @@ export interface Scenario {
   run(probe: Probe): Promise<void>;
 }
 
-/** By name, so that each is said once. */
-export type Scenarios = Readonly<Record<string, (probe: Probe) => Promise<void>>>;
-
 export const SCENARIOS: readonly Scenario[] = [handshake, options, intruders, text, flowing, closing, icmp].flatMap((group) =>
   Object.entries(group).map(([name, run]) => ({ name, run })),
 );

@@ -4,7 +4,7 @@ import { checkNetwork } from '../config/networks.js';
 import { PRIORITIES } from '../inbound/tun/auto-route/plan.js';
 import { type AutoRouteSettings, DEFAULT_PRIORITY, DEFAULT_TABLE } from '../inbound/tun/auto-route/settings.js';
 import type { LinkAddress } from '../native/link-config.js';
-import { addressFamily, formatAddress, parseAddress } from '../net/address.js';
+import { addressFamily, formatAddress, isMapped, parseAddress } from '../net/address.js';
 import { type Issue, issue } from './issue.js';
 
 const DEFAULT_INET4 = ['198.18.0.1/30'];
@@ -106,7 +106,7 @@ function networksOf(texts: readonly string[], key: string, issues: Issue[]): Lin
     const [address = '', bits] = checkNetwork(text)?.split('/') ?? [];
     const family = key.startsWith('inet4') ? 4 : key.startsWith('inet6') ? 6 : null;
     const bytes = parseAddress(address);
-    if (bytes !== null && (family === null || addressFamily(address) === family))
+    if (bytes !== null && !isMapped(bytes) && (family === null || addressFamily(address) === family))
       return { address: formatAddress(masked(bytes, Number(bits))), prefix: Number(bits) };
     issues.push(issue([key, index], `"${text}" is no network${family === null ? '' : ` of IPv${family}`}; write 192.168.0.0/16 or fd00::/8`));
     return [];

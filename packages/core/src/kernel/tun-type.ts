@@ -3,6 +3,7 @@
 import type { InboundContext } from '../inbound/inbound.js';
 import { AUTO_ROUTE } from '../inbound/tun/auto-route/auto-route.js';
 import { GuardedStack } from '../inbound/tun/guarded-stack.js';
+import { takeNames } from '../inbound/tun/systemd-resolved.js';
 import { TunInbound } from '../inbound/tun/tun-inbound.js';
 import type { LinkAddress } from '../native/link-config.js';
 import { OPEN_TUN } from '../native/open-tun.js';
@@ -40,7 +41,13 @@ export function tunType(registry: () => Registry): InboundDefinition<TunConfig> 
           echo: keys.icmp === 'reply',
           ...(autoRoute === null || setRoutes === null
             ? {}
-            : { route: (device, warn) => setRoutes({ settings: autoRoute, device: device.name, addresses, warn }) }),
+            : {
+                route: (device, warn) => {
+                  const routes = setRoutes({ settings: autoRoute, device: device.name, addresses, warn });
+                  if (stacks.some(({ definition }) => definition.type === 'dns')) void takeNames(device.name, addresses, warn);
+                  return routes;
+                },
+              }),
         },
         context,
       );

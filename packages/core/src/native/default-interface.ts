@@ -1,3 +1,4 @@
+import { release } from 'node:os';
 import { parseAddress } from '../net/address.js';
 import type { Clock } from '../net/clock.js';
 import type { Outgoing } from '../net/outgoing.js';
@@ -75,9 +76,16 @@ export class DefaultInterface implements Outgoing {
   }
 }
 
-/** Where there is no addon there is no mark and no interface either. */
+/** Where there is no addon there is no mark and no interface either; nor where sockets must not be bound to one. */
 export function outgoingBy(addon: unknown, clock: Pick<Clock, 'now'>): DefaultInterface {
-  return new DefaultInterface(tunAddon(addon)?.netlink ?? null, clock);
+  const mayBind = process.getuid?.() === 0 || bindsWithoutRights(release());
+  return new DefaultInterface(mayBind ? (tunAddon(addon)?.netlink ?? null) : null, clock);
+}
+
+/** Linux asks for CAP_NET_RAW before 5.7, which who may make a TUN need not have. */
+export function bindsWithoutRights(version: string): boolean {
+  const [major = 0, minor = 0] = version.split('.', 2).map(Number);
+  return major > 5 || (major === 5 && minor >= 7);
 }
 
 function isIn(bytes: Uint8Array, network: string, prefix: number): boolean {

@@ -180,13 +180,14 @@ t.test('auto-route: what is wrong, and what is not there', async (t) => {
   const problems = check(`tun:
   enable: true
   route-address: [10.0.0.0/33]
-  inet6-route-address: [10.0.0.0/8]
+  inet6-route-address: [10.0.0.0/8, "::ffff:10.0.0.0/104"]
   auto-redirect: false
   route-address-set: [cn]
 `).problems;
   t.strictSame(problems, [
     'c.yaml:3:19 error: "route-address[0]": "10.0.0.0/33" is no network; write 192.168.0.0/16 or fd00::/8\n    10.0.0.0/33',
     'c.yaml:4:25 error: "inet6-route-address[0]": "10.0.0.0/8" is no network of IPv6; write 192.168.0.0/16 or fd00::/8\n    10.0.0.0/8',
+    'c.yaml:4:37 error: "inet6-route-address[1]": "::ffff:10.0.0.0/104" is no network of IPv6; write 192.168.0.0/16 or fd00::/8\n    "::ffff:10.0.0.0/104"',
     'c.yaml:6:3 warning: "route-address-set" is not supported in tun and has no effect',
   ]);
   for (const bad of ['iproute2-table-index: 254', 'iproute2-table-index: 0', 'iproute2-rule-index: 0', 'iproute2-rule-index: 32766'])

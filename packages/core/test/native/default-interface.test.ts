@@ -1,5 +1,5 @@
 import t from 'tap';
-import { DefaultInterface } from '../../dist/native/default-interface.js';
+import { bindsWithoutRights, DefaultInterface } from '../../dist/native/default-interface.js';
 import { parseAddress } from '../../dist/net/address.js';
 import { FakeNetlink, systemRoute } from '../support/fake-netlink.js';
 
@@ -44,4 +44,16 @@ t.test('the interface of the default route, for what only that leads to', async 
   now = 240_000;
   t.equal(outgoing.deviceFor('203.0.113.1'), undefined, 'too many routes to be read');
   t.equal(new DefaultInterface(null, { now: () => now }).deviceFor('203.0.113.1'), undefined);
+});
+
+t.test('older systems let only root bind', async (t) => {
+  for (const [version, may] of [
+    ['4.18.0-553.el8', false],
+    ['5.4.0-150-generic', false],
+    ['5.7.0', true],
+    ['5.10.0-30-amd64', true],
+    ['6.18.44', true],
+    ['nonsense', false],
+  ] as const)
+    t.equal(bindsWithoutRights(version), may, version);
 });

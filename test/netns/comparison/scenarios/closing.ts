@@ -1,8 +1,7 @@
 /** Ends: RFC 9293 section 3.6 and the states behind ESTABLISHED; RFC 6191 and RFC 1337 (TIME-WAIT); RFC 2525 section 2.17. */
 import { FLAG, type TcpOptions } from '@nekit/core/ip';
 import type { Fields } from '../packets.js';
-import type { Probe } from '../probe.js';
-import type { Scenarios } from '../scenarios.js';
+import type { Probe, Scenarios } from '../probe.js';
 
 const { syn, ack, fin, rst, psh } = FLAG;
 const FIN: Fields = { flags: ack | fin };

@@ -1,6 +1,6 @@
 /** What goes out: windows (RFC 9293 section 3.8.6), retransmission (RFC 6298, RFC 5681), segment sizes. */
 import { FLAG, type TcpOptions } from '@nekit/core/ip';
-import type { Scenarios } from '../scenarios.js';
+import type { Scenarios } from '../probe.js';
 
 const { ack, fin } = FLAG;
 const SACK: TcpOptions = { mss: 1_000, sackPermitted: true };

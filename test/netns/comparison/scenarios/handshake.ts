@@ -1,7 +1,6 @@
 /** RFC 9293 sections 3.10.7.1 and 3.10.7.2 (CLOSED and LISTEN), and SYN-RECEIVED of 3.10.7.4. */
 import { FLAG } from '@nekit/core/ip';
-import type { Probe } from '../probe.js';
-import type { Scenarios } from '../scenarios.js';
+import type { Probe, Scenarios } from '../probe.js';
 import { CLOSED } from '../targets.js';
 
 const { syn, ack, fin, rst, psh, urg } = FLAG;

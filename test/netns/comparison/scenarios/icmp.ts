@@ -1,6 +1,5 @@
 /** RFC 5927, RFC 1191, RFC 8201; RFC 9293 section 3.9.2.2. */
-import type { Probe } from '../probe.js';
-import type { Scenarios } from '../scenarios.js';
+import type { Probe, Scenarios } from '../probe.js';
 
 /** Type and code of both families. */
 type Message = readonly [type4: number, code4: number, type6: number, code6: number];

@@ -1,8 +1,7 @@
 /** RFC 5961: what one outside of the path can send; RFC 9293 table 6. */
 import { FLAG } from '@nekit/core/ip';
 import type { Fields } from '../packets.js';
-import type { Probe } from '../probe.js';
-import type { Scenarios } from '../scenarios.js';
+import type { Probe, Scenarios } from '../probe.js';
 
 const { syn, ack, fin, rst, psh } = FLAG;
 

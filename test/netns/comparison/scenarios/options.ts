@@ -1,8 +1,7 @@
 /** RFC 9293 section 3.2 (MUST-4 to MUST-7), RFC 7323, RFC 2018, RFC 7413, RFC 6691. */
 import { FLAG, type TcpOptions } from '@nekit/core/ip';
 import { EVERYTHING } from '../packets.js';
-import type { Probe } from '../probe.js';
-import type { Scenarios } from '../scenarios.js';
+import type { Probe, Scenarios } from '../probe.js';
 
 const { syn, ack, fin, rst } = FLAG;
 

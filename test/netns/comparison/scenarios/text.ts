@@ -1,7 +1,6 @@
 /** What comes in: RFC 9293 section 3.10.7.4 (seventh), RFC 2018, RFC 2883, keep-alive (3.8.4), urgent (3.8.5), zero windows (3.8.6). */
 import { FLAG, type TcpOptions } from '@nekit/core/ip';
-import type { Probe } from '../probe.js';
-import type { Scenarios } from '../scenarios.js';
+import type { Probe, Scenarios } from '../probe.js';
 
 const { ack, fin, psh, urg } = FLAG;
 const SACK: TcpOptions = { mss: 1_460, sackPermitted: true };

@@ -1,0 +1,68 @@
+/**
+ * systemd-resolved sends its questions by sockets that are bound to the interface of each server, and what is bound to an interface is turned into a TUN by no rule. So it is told that
+ * the TUN's interface has a server for all names: resolvectl(1), as VPNs do. What it is told ends with the interface.
+ */
+import { execFile } from 'node:child_process';
+import { existsSync, readlinkSync } from 'node:fs';
+import type { LinkAddress } from '../../native/link-config.js';
+import { formatAddress, parseAddress } from '../../net/address.js';
+
+/** How long one call may take, in ms. */
+const PATIENCE = 5_000;
+
+export interface Resolved {
+  /** Whether it runs, and sees the same interfaces as we do. */
+  isHere(): boolean;
+  /** resolvectl(1). Rejects with what it says. */
+  tell(args: readonly string[]): Promise<void>;
+}
+
+export const systemResolved: Resolved = { isHere, tell };
+
+/** Has the names of this machine asked of `device`, whose neighbours, by its addresses, answer. Never rejects: `warn` says what a person can do instead. */
+export async function takeNames(device: string, addresses: readonly LinkAddress[], warn: (message: string) => void, resolved = systemResolved): Promise<void> {
+  const servers = addresses.flatMap((address) => neighbourOf(address) ?? []);
+  if (servers.length === 0 || !resolved.isHere()) return;
+  const calls = [
+    // Fake answers have no signatures, and a TUN has no TLS.
+    ['dnssec', device, 'no'],
+    ['dnsovertls', device, 'no'],
+    ['dns', device, ...servers],
+    ['default-route', device, 'yes'],
+    ['domain', device, '~.'],
+  ];
+  try {
+    for (const args of calls) await resolved.tell(args);
+  } catch (error) {
+    const [, , dns, , domain] = calls.map((args) => `resolvectl ${args.join(' ')}`);
+    warn(`systemd-resolved asks past ${device} (${error instanceof Error ? error.message : String(error)}): sudo ${dns}; sudo ${domain}`);
+  }
+}
+
+/** The next address of its network; null: there is none. */
+function neighbourOf({ address, prefix }: LinkAddress): string | null {
+  const bytes = parseAddress(address);
+  if (bytes === null || prefix > bytes.length * 8 - 2) return null;
+  const last = bytes.length - 1;
+  const next = bytes.map((byte, index) => (index === last ? byte + 1 : byte));
+  return bytes[last] === 0xff ? null : formatAddress(next);
+}
+
+/** Its folder is there only while it runs; in another network namespace a device of the same name is not ours. */
+function isHere(): boolean {
+  if (process.platform !== 'linux' || !existsSync('/run/systemd/resolve')) return false;
+  try {
+    return readlinkSync('/proc/self/ns/net') === readlinkSync('/proc/1/ns/net');
+  } catch (error) {
+    return !(error instanceof Error); // not root: it would not be allowed to tell anything either
+  }
+}
+
+function tell(args: readonly string[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    execFile('resolvectl', args, { timeout: PATIENCE }, (error, _stdout, stderr) => {
+      if (error === null) resolve();
+      else reject(new Error(stderr.trim().split('\n', 1)[0] || error.message));
+    });
+  });
+}
