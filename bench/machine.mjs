@@ -7,8 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { options } from './options.mjs';
 
 const TCP_SYSCTL = '/proc/sys/net/ipv4';
-/** One stream is fastest and steadiest under reno, eight are erratic under it; the default of the machine may be either. */
-const CONGESTION = { 1: 'reno', 8: 'bbr' };
+/** One stream is fastest and steadiest under reno, more are erratic under it; the default of the machine may be either. */
+const CONGESTION = { 1: 'reno', 8: 'bbr', 16: 'bbr', 64: 'bbr' };
 
 /** A network namespace of our own: nobody else's traffic, our congestion control for every proxy, few TIME_WAIT sockets. */
 export function canHaveNamespace() {

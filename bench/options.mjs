@@ -1,6 +1,9 @@
 // The options of the command line; README.md tells what they mean.
 import { parseArgs } from 'node:util';
 
+/** `udp` is of bench/shadowsocks and bench/tun, the last three of bench/tun only; `http` and `connect` are of bench alone. */
+const KINDS = ['bulk', 'connections', 'http', 'connect', 'idle', 'udp', 'socks', 'fairness', 'loop'];
+
 const { values } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
@@ -8,8 +11,8 @@ const { values } = parseArgs({
     seconds: { type: 'string' },
     peers: { type: 'string' },
     ciphers: { type: 'string' },
-    only: { type: 'string', default: 'bulk,connections,http,connect,idle,udp' },
-    streams: { type: 'string', default: '1,8' },
+    only: { type: 'string', default: KINDS.join() },
+    streams: { type: 'string' },
     congestion: { type: 'string' },
     idle: { type: 'string', default: '9000' },
     node: { type: 'string', multiple: true, default: [] },
@@ -30,7 +33,9 @@ export const options = {
   peers: values.peers === undefined ? null : list(values.peers),
   ciphers: values.ciphers === undefined ? null : list(values.ciphers),
   only: list(values.only),
-  streams: list(values.streams).map((text) => count('streams', text)),
+  streams: list(values.streams ?? '1,8').map((text) => count('streams', text)),
+  /** Whether the command line says how many. */
+  hasStreams: values.streams !== undefined,
   congestion: values.congestion,
   idle: count('idle', values.idle),
   nodes: values.node.flatMap(list),
@@ -41,8 +46,6 @@ export const options = {
   inNamespace: values['in-namespace'],
 };
 
-/** `udp` is of bench/shadowsocks; `http`, `connect` and `idle` are not. */
-const KINDS = ['bulk', 'connections', 'http', 'connect', 'idle', 'udp'];
 for (const kind of options.only) if (!KINDS.includes(kind)) throw new Error(`--only: no test ${kind}; known: ${KINDS.join(', ')}`);
 
 function count(name, text) {

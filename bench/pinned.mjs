@@ -19,18 +19,20 @@ const cache = fileURLToPath(new URL('./build/peers/', import.meta.url));
  * @property {number} minutes      how long that may take
  */
 
-const singBoxFolder = `${cache}sing-box-${SING_BOX}`;
+const singBoxFolder = `${cache}sing-box-${SING_BOX}-gvisor`;
 
 /** @type {Pinned} */
 export const singBox = {
   name: 'sing-box',
   file: `${singBoxFolder}/sing-box`,
-  // No build tags: what they add (QUIC, WireGuard, an API) has no part in SOCKS5, HTTP and direct. `-p 1`: others work here too.
+  // No build tag but that of its userland TCP stack: what others add (QUIC, WireGuard, an API) has no part in what is measured. `-p 1`: others work here too.
   install: [
     'go',
     'install',
     '-p',
     '1',
+    '-tags',
+    'with_gvisor',
     '-trimpath',
     '-ldflags',
     `-s -w -X ${SING_BOX_MODULE}/constant.Version=${SING_BOX}`,

@@ -323,6 +323,7 @@ void t.test('events tell a session from wish to end', () =>
       inbound: 'mixed',
       inboundType: 'SOCKS5',
       destination: { host: '127.0.0.1', port: echo.port },
+      sniffed: null,
       user: null,
       rule: 'MATCH,DIRECT',
       adapter: 'DIRECT',

@@ -16,7 +16,8 @@
  *
  * TARGET is a port of 127.0.0.1, and so is PROXY: N or socks:N is a SOCKS5 proxy (for `load udp` asked with UDP ASSOCIATE), http:N an
  * HTTP proxy (asked with CONNECT, or for `load http` with absolute-form requests), 0 none at all. A result is one line of JSON on
- * stdout; anything that went wrong is on stderr with exit code 1. LOAD_CONGESTION names a congestion control for our own sockets.
+ * stdout; anything that went wrong is on stderr with exit code 1. LOAD_CONGESTION names a congestion control for our own sockets; LOAD_HOST,
+ * an IPv4 address instead of 127.0.0.1 where there is no proxy, and for servers where they listen.
  *
  * The first byte of a connection tells the server what it is. Not every proxy keeps a half-closed connection, so nothing here
  * needs one: ends are told in the stream.
@@ -64,7 +65,9 @@ double now(void);
 /* Prints the message and errno's, ends the process with 1. */
 void die(const char *message) __attribute__((noreturn));
 void raise_file_limit(void);
-/* A non-blocking socket that is connecting to a port of 127.0.0.1, or -1. */
+/* A port of LOAD_HOST. */
+struct sockaddr_in place_of(int port);
+/* A non-blocking socket that is connecting to a port of LOAD_HOST, or -1. */
 int start_connect(int port);
 /* On an address of this machine; NULL: 127.0.0.1. */
 int listen_any(const char *host, int *port);

@@ -44,9 +44,11 @@ static void tune(int fd)
     if (name != NULL && setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)) != 0) die("TCP_CONGESTION");
 }
 
-static struct sockaddr_in loopback(int port)
+struct sockaddr_in place_of(int port)
 {
     struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    const char *host = getenv("LOAD_HOST");
+    if (host != NULL && inet_pton(AF_INET, host, &address.sin_addr) != 1) die("LOAD_HOST");
     return address;
 }
 
@@ -55,7 +57,7 @@ int start_connect(int port)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd == -1) die("socket");
     tune(fd);
-    struct sockaddr_in address = loopback(port);
+    struct sockaddr_in address = place_of(port);
     if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0 || errno == EINPROGRESS) return fd;
     close(fd);
     return -1;
@@ -65,7 +67,7 @@ int listen_any(const char *host, int *port)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd == -1) die("socket");
-    struct sockaddr_in address = loopback(0);
+    struct sockaddr_in address = place_of(0);
     socklen_t length = sizeof address;
     if (host != NULL && inet_pton(AF_INET, host, &address.sin_addr) != 1) die("no address to listen on");
     if (bind(fd, (struct sockaddr *)&address, length) != 0 || listen(fd, 4096) != 0) die("listen");

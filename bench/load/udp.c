@@ -55,7 +55,7 @@ static void send_batch(int fd, int count)
 int serve_udp(void)
 {
     static struct sockaddr_in from[BATCH];
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in address = place_of(0);
     socklen_t length = sizeof address;
     int fd = udp_socket();
     if (bind(fd, (struct sockaddr *)&address, length) != 0) die("bind");
@@ -123,7 +123,7 @@ int udp(const route *way, int size, int window, double seconds)
     static const unsigned char none[PREFIX];
     unsigned char prefix[PREFIX] = { 0, 0, 0, 1, 127, 0, 0, 1, (unsigned char)(way->target >> 8), (unsigned char)way->target };
     int before = way->protocol == DIRECT ? 0 : PREFIX, control = -1, fd = udp_socket();
-    struct sockaddr_in peer = { .sin_family = AF_INET, .sin_port = htons((uint16_t)way->target), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in peer = place_of(way->target);
     if (way->protocol != DIRECT) control = associate(way->proxy, &peer);
     if (connect(fd, (struct sockaddr *)&peer, sizeof peer) != 0) die("connect");
     prepare();

@@ -17,8 +17,8 @@ namespace nekit {
 
 namespace {
 
-// start, end, segment size
-constexpr size_t kRecord = 3;
+// start, end, segment size; where more payload lies, and how much
+constexpr size_t kRecord = 5;
 
 // The memory of a typed array of one type, with `least` elements or more; throws otherwise.
 template <typename T>
@@ -122,11 +122,15 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
 
   void turn() {
     if (device_ == nullptr) return;
-    bool more = false;
-    const int count = isWhole() ? device_->read(slab_, fields_, seed_, drops_, more) : -EFAULT;
-    if (count == 0) return;
     running_ = true;
-    call(count);
+    int count = 0;
+    bool more = true;
+    for (int batch = 1; more && device_ != nullptr; ++batch) {
+      count = isWhole() ? device_->read(slab_, fields_, seed_, drops_, more) : -EFAULT;
+      if (count == 0 && batch == 1) break;
+      if (count < 0 || batch == TunDevice::kMostBatches) more = false;
+      call(count, more);
+    }
     running_ = false;
     if (poll_ == nullptr) finish();
     else if (count < 0) poll_->close();  // it would be told for ever
@@ -141,13 +145,13 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
     return true;
   }
 
-  void call(int32_t count) {
+  void call(int32_t count, bool more) {
     const napi_env env = Env();
-    napi_value argument;
+    napi_value arguments[2];
     napi_value result;
     napi_value error;
-    if (napi_create_int32(env, count, &argument) != napi_ok) return;
-    if (napi_make_callback(env, context_, Value(), onPackets_.Value(), 1, &argument, &result) != napi_pending_exception) return;
+    if (napi_create_int32(env, count, &arguments[0]) != napi_ok || napi_get_boolean(env, more, &arguments[1]) != napi_ok) return;
+    if (napi_make_callback(env, context_, Value(), onPackets_.Value(), 2, arguments, &result) != napi_pending_exception) return;
     if (napi_get_and_clear_last_exception(env, &error) == napi_ok) napi_fatal_exception(env, error);
   }
 
@@ -163,8 +167,11 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
     const auto* records = static_cast<const uint32_t*>(data);
     uint32_t sent = 0;
     for (size_t i = 0; i < count; ++i, records += kRecord) {
-      const bool inside = bytes.data != nullptr && records[0] <= records[1] && records[1] <= bytes.length;
-      if (inside && device_->write(bytes.data + records[0], records[1] - records[0], static_cast<uint16_t>(records[2])) == 0) ++sent;
+      const bool inside = bytes.data != nullptr && records[0] <= records[1] && records[1] <= bytes.length && records[3] <= bytes.length &&
+                          records[4] <= bytes.length - records[3] && (records[4] == 0 || bytes.length - records[0] >= TunDevice::kMostHeaders);
+      if (!inside) continue;
+      const auto segment = static_cast<uint16_t>(records[2]);
+      if (device_->write(bytes.data + records[0], records[1] - records[0], bytes.data + records[3], records[4], segment) == 0) ++sent;
     }
     if (sent < count && isWhole()) drops_[static_cast<size_t>(Drop::kOutput)] += static_cast<double>(count - sent);
     return Napi::Number::New(info.Env(), sent);

@@ -66,7 +66,7 @@ void check(const Bytes& given, nekit::Vouch vouch, uint16_t segment) {
   if (segment == 0 || !nekit::layoutOf(exact.get(), words[1], layout)) return;
   Bytes scratch(65535 + 40);
   size_t together = 0;
-  const bool cut = nekit::cutSegments(exact.get(), words[1], layout, segment, scratch.data(), scratch.size(), [&](uint8_t*, size_t part) {
+  const bool cut = nekit::cutSegments(exact.get(), exact.get() + layout.payload, words[1], layout, segment, scratch.data(), scratch.size(), [&](uint8_t*, size_t part) {
     together += part - layout.payload;
     return true;
   });

@@ -115,7 +115,7 @@ void leaveChecksums(uint8_t* packet, size_t length, const Layout& layout, uint16
   header.gsoSize = segmentSize;
 }
 
-bool cutSegments(const uint8_t* packet, size_t length, const Layout& layout, uint16_t segmentSize, uint8_t* scratch, size_t scratchLength,
+bool cutSegments(const uint8_t* packet, const uint8_t* payload, size_t length, const Layout& layout, uint16_t segmentSize, uint8_t* scratch, size_t scratchLength,
                  const std::function<bool(uint8_t* segment, size_t segmentLength)>& each) {
   const bool tcp = layout.protocol == protocol::kTcp;
   if (layout.fragment || segmentSize == 0 || (!tcp && layout.protocol != protocol::kUdp)) return false;
@@ -128,7 +128,7 @@ bool cutSegments(const uint8_t* packet, size_t length, const Layout& layout, uin
     const size_t part = std::min<size_t>(segmentSize, length - at);
     const bool last = at + part == length;
     std::memcpy(scratch, packet, head);
-    std::memcpy(scratch + head, packet + at, part);
+    std::memcpy(scratch + head, payload + (at - head), part);
     const size_t whole = head + part;
     if (layout.version == 4) {
       store16be(scratch + 2, whole);

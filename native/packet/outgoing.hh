@@ -49,9 +49,9 @@ void leaveChecksums(uint8_t* packet, size_t length, const Layout& layout, uint16
 /// Whether a packet with this segment size has to be cut.
 inline bool isSuper(const Layout& layout, size_t length, uint16_t segmentSize) { return segmentSize > 0 && length - layout.payload > segmentSize; }
 
-/// Cuts a super-packet of TCP or UDP into packets, each with all its checksums, in `scratch` (one packet large). `each` returns false to stop. false: `scratch` is
-/// too small, or the protocol cannot be cut.
-bool cutSegments(const uint8_t* packet, size_t length, const Layout& layout, uint16_t segmentSize, uint8_t* scratch, size_t scratchLength,
+/// Cuts a super-packet of TCP or UDP, whose payload may lie elsewhere, into packets, each with all its checksums, in `scratch` (one packet large). `each` returns
+/// false to stop. false: `scratch` is too small, or the protocol cannot be cut.
+bool cutSegments(const uint8_t* packet, const uint8_t* payload, size_t length, const Layout& layout, uint16_t segmentSize, uint8_t* scratch, size_t scratchLength,
                  const std::function<bool(uint8_t* segment, size_t segmentLength)>& each);
 
 }  // namespace nekit

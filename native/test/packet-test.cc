@@ -265,7 +265,7 @@ void cutting() {
     std::vector<uint8_t> scratch(65535 + 40);
     std::vector<uint8_t> together;
     size_t count = 0;
-    CHECK(cutSegments(super.data(), super.size(), layout, segment, scratch.data(), scratch.size(), [&](uint8_t* bytes, size_t length) {
+    CHECK(cutSegments(super.data(), super.data() + layout.payload, super.size(), layout, segment, scratch.data(), scratch.size(), [&](uint8_t* bytes, size_t length) {
       const Packet part(bytes, bytes + length);
       One one;
       CHECK(one.parse(part) == Drop::kNone && one.end == length);

@@ -93,12 +93,9 @@ int TunDevice::setUp(uint32_t wanted) {
 int TunDevice::read(uint8_t* slab, const PacketFields& fields, const FlowSeed& seed, double* drops, bool& more) {
   size_t at = 0;
   size_t count = 0;
-  more = false;
   for (size_t reads = 0;; ++reads) {
-    if (count == kMostPackets || reads == 2 * kMostPackets || at >= kBatchBytes) {
-      more = true;
-      return static_cast<int>(count);
-    }
+    more = at >= kBatchBytes;
+    if (more || count == kMostPackets || reads == 2 * kMostPackets) return static_cast<int>(count);
     VirtioHeader header;
     iovec parts[2] = {{&header, kHeaderLength}, {slab + at, kLargestPacket}};
     const ssize_t got = header_ ? ::readv(fd_, parts, 2) : ::read(fd_, slab + at, kLargestPacket);
@@ -123,20 +120,24 @@ int TunDevice::read(uint8_t* slab, const PacketFields& fields, const FlowSeed& s
   }
 }
 
-int TunDevice::put(const VirtioHeader& header, const uint8_t* packet, size_t length) {
+int TunDevice::put(const VirtioHeader& header, const uint8_t* packet, size_t length, const uint8_t* payload, size_t more) {
+  const iovec parts[3] = {{const_cast<VirtioHeader*>(&header), kHeaderLength}, {const_cast<uint8_t*>(packet), length}, {const_cast<uint8_t*>(payload), more}};
+  const iovec* first = header_ ? parts : parts + 1;
+  const int count = (header_ ? 2 : 1) + (more > 0 ? 1 : 0);
   for (;;) {
-    const iovec parts[2] = {{const_cast<VirtioHeader*>(&header), kHeaderLength}, {const_cast<uint8_t*>(packet), length}};
-    const ssize_t put = header_ ? ::writev(fd_, parts, 2) : ::write(fd_, packet, length);
+    const ssize_t put = ::writev(fd_, first, count);
     if (put >= 0) return 0;
     if (errno != EINTR) return errno;
   }
 }
 
-int TunDevice::write(uint8_t* packet, size_t length, uint16_t segmentSize) {
+int TunDevice::write(uint8_t* packet, size_t length, const uint8_t* payload, size_t more, uint16_t segmentSize) {
   Layout layout;
   if (fd_ < 0) return EBADF;
-  if (!layoutOf(packet, length, layout)) return EINVAL;
-  const bool super = isSuper(layout, length, segmentSize);
+  const size_t whole = length + more;
+  if (!layoutOf(packet, whole, layout)) return EINVAL;
+  if (more > 0 && (layout.payload != length || layout.protocol != 6 || layout.fragment)) return EINVAL;
+  const bool super = isSuper(layout, whole, segmentSize);
   const uint32_t cutter = layout.protocol == 17 ? kOffloadUdp : kOffloadTcp;
   VirtioHeader header;
   if (super && (offload_ & cutter) == 0) {
@@ -146,15 +147,25 @@ int TunDevice::write(uint8_t* packet, size_t length, uint16_t segmentSize) {
       const VirtioHeader* header;
       int error;
     } state{this, &header, 0};
-    const bool cut = cutSegments(packet, length, layout, segmentSize, scratch_.data(), scratch_.size(), [&state](uint8_t* segment, size_t segmentLength) {
+    const uint8_t* body = more > 0 ? payload : packet + layout.payload;
+    const bool cut = cutSegments(packet, body, whole, layout, segmentSize, scratch_.data(), scratch_.size(), [&state](uint8_t* segment, size_t segmentLength) {
       state.error = state.device->put(*state.header, segment, segmentLength);
       return state.error == 0;
     });
     return cut ? state.error : EINVAL;
   }
-  if ((offload_ & kOffloadChecksum) != 0) leaveChecksums(packet, length, layout, segmentSize, header);
-  else computeChecksums(packet, length, layout);
-  return put(header, packet, length);
+  if ((offload_ & kOffloadChecksum) != 0) {
+    leaveChecksums(packet, whole, layout, segmentSize, header);
+    return put(header, packet, length, payload, more);
+  }
+  if (more > 0) {  // a checksum is of all of it
+    if (whole > scratch_.size()) return EINVAL;
+    std::memcpy(scratch_.data(), packet, length);
+    std::memcpy(scratch_.data() + length, payload, more);
+    packet = scratch_.data();
+  }
+  computeChecksums(packet, whole, layout);
+  return put(header, packet, whole);
 }
 
 void TunDevice::close() {
@@ -173,8 +184,8 @@ int TunDevice::open(const TunOptions&) { return ENOSYS; }
 int TunDevice::adopt(int, bool) { return ENOSYS; }
 int TunDevice::setUp(uint32_t) { return ENOSYS; }
 int TunDevice::read(uint8_t*, const PacketFields&, const FlowSeed&, double*, bool&) { return -ENOSYS; }
-int TunDevice::put(const VirtioHeader&, const uint8_t*, size_t) { return ENOSYS; }
-int TunDevice::write(uint8_t*, size_t, uint16_t) { return ENOSYS; }
+int TunDevice::put(const VirtioHeader&, const uint8_t*, size_t, const uint8_t*, size_t) { return ENOSYS; }
+int TunDevice::write(uint8_t*, size_t, const uint8_t*, size_t, uint16_t) { return ENOSYS; }
 void TunDevice::close() {
   if (fd_ >= 0) ::close(fd_);
   fd_ = -1;

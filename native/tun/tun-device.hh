@@ -28,8 +28,10 @@ struct TunOptions {
 class TunDevice {
  public:
   static constexpr size_t kMostPackets = 256;
-  /// A wake-up reads no more than this, so that the loop gets its turn; the slab must have room for one packet of the largest size beyond it.
+  /// What `read` stops at: little enough to be still in the processor's cache when it is sent on. The slab must have room for one packet of the largest size beyond it.
   static constexpr size_t kBatchBytes = 256 * 1024;
+  /// Batches that a wake-up reads at most, so that the loop gets its turn.
+  static constexpr int kMostBatches = 8;
   static constexpr size_t kLargestPacket = 65'535 + 40;
   static constexpr size_t kSlabBytes = kBatchBytes + kLargestPacket;
 
@@ -49,18 +51,24 @@ class TunDevice {
 
   /**
    * Reads what is there, up to a batch. How many packets are in `fields`; -errno when the device is gone (EBADFD and the like). `more` tells whether it stopped at the
-   * bound. Dropped ones are counted in `drops[reason]`.
+   * bound of bytes: there are large packets, of which another batch may be read at once. Dropped ones are counted in `drops[reason]`.
    */
   int read(uint8_t* slab, const PacketFields& fields, const FlowSeed& seed, double* drops, bool& more);
 
-  /// Sends one packet, of which checksums and lengths of segments are still to be done. 0, or the errno that it was dropped with.
-  int write(uint8_t* packet, size_t length, uint16_t segmentSize);
+  /// What `write` may read from `packet` on to see what it is, however short it is.
+  static constexpr size_t kMostHeaders = 128;
+
+  /**
+   * Sends one packet, of which checksums and lengths of segments are still to be done: `length` bytes and, for TCP, `more` bytes of payload that lie elsewhere. 0, or the
+   * errno that it was dropped with.
+   */
+  int write(uint8_t* packet, size_t length, const uint8_t* payload, size_t more, uint16_t segmentSize);
 
   void close();
 
  private:
   int setUp(uint32_t wanted);
-  int put(const VirtioHeader& header, const uint8_t* packet, size_t length);
+  int put(const VirtioHeader& header, const uint8_t* packet, size_t length, const uint8_t* payload = nullptr, size_t more = 0);
 
   int fd_ = -1;
   std::string name_;

@@ -24,6 +24,7 @@ const RANKS: Readonly<Record<string, number>> = {
   rule: 3,
   adapter: 3,
   provider: 4,
+  sniff: 4,
   routing: 5,
   inbound: 6,
   plugin: 7,

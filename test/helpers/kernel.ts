@@ -3,11 +3,13 @@ import { shadowsocksPlugin } from '@nekit/adapter-shadowsocks';
 import { socks5Plugin } from '@nekit/adapter-socks5';
 import { type Clock, createKernel, type Kernel, type KernelEvents, type KernelInput, type Timeouts } from '@nekit/core';
 import { eventually } from '@nekit/core/testing';
+import { tcpPlugin } from '@nekit/stack-tcp';
+import { udpPlugin } from '@nekit/stack-udp';
 
 /** A kernel that runs, and what became of its sessions. */
 export interface TestKernel {
   readonly kernel: Kernel;
-  /** Of the first listener. */
+  /** Of the first listener that is no TUN. */
   readonly port: number;
   /** Sessions that have ended, in their order. */
   readonly closed: KernelEvents['session.closed'][];
@@ -24,11 +26,11 @@ export interface StartOptions {
   readonly clock?: Clock;
 }
 
-/** Starts a kernel with the HTTP, SOCKS and Shadowsocks plugins; without `listeners` it has one, `mixed`, on a port by the OS. */
+/** Starts a kernel with the HTTP, SOCKS, Shadowsocks, TCP and UDP plugins; without `listeners` it has one, `mixed`, on a port by the OS. */
 export async function startKernel(config: KernelInput = {}, options: StartOptions = {}): Promise<TestKernel> {
   const input: KernelInput = { listeners: [{ name: 'in', type: 'mixed', port: 0 }], ...config };
   const kernel = createKernel(input, {
-    plugins: [httpPlugin, socks5Plugin, shadowsocksPlugin],
+    plugins: [httpPlugin, socks5Plugin, shadowsocksPlugin, tcpPlugin, udpPlugin],
     strict: true,
     timeouts: { drain: 500, ...options.timeouts },
     ...(options.clock === undefined ? {} : { clock: options.clock }),
@@ -40,7 +42,7 @@ export async function startKernel(config: KernelInput = {}, options: StartOption
   kernel.on('request.failed', (event) => failed.push(event));
   kernel.on('kernel.warning', (event) => warned.push(event));
   await kernel.start();
-  const port = kernel.listeners()[0]?.endpoint?.port;
+  const port = kernel.listeners().find(({ type }) => type !== 'tun')?.endpoint?.port;
   if (port === undefined) throw new Error('the kernel has no listener');
   return {
     kernel,

@@ -37,6 +37,8 @@ export interface TunHome {
   readonly configFile: string;
   /** The kernel's log so far. */
   log(): string;
+  /** Sends what goes to the servers into the TUN, which is up. */
+  route(options?: Pick<StartOptions, 'ipv6'>): Promise<void>;
   /** Starts the kernel on a config and sets the routes; settles when both are there. */
   start(config: string, args?: readonly string[], options?: StartOptions): Promise<ChildProcess>;
   close(): Promise<void>;
@@ -54,11 +56,16 @@ export async function makeTunHome(): Promise<TunHome> {
   );
   // Bound to the cable, a socket finds these; all others find those of the TUN, which come first.
   await home.sh('ip route add 203.0.113.0/24 via 10.1.0.2 dev cable metric 100; ip -6 route add 2001:db8:113::/64 via fd01::2 dev cable metric 2000');
+  const route = async ({ ipv6 = true }: Pick<StartOptions, 'ipv6'> = {}): Promise<void> => {
+    await home.sh(`ip route replace 203.0.113.0/24 dev ${TUN} metric 1`);
+    if (ipv6) await home.sh(`ip -6 route replace 2001:db8:113::/64 dev ${TUN} metric 1`);
+  };
   return {
     home,
     outside,
     configFile,
     log: () => log,
+    route,
     async start(config, args = [], { ipv6 = true, through = [], setUp = '' } = {}) {
       writeFileSync(configFile, config);
       log = '';
@@ -76,8 +83,7 @@ export async function makeTunHome(): Promise<TunHome> {
       for (const end = performance.now() + 20_000; !(await isUp()); ) {
         if (kernel.exitCode !== null || performance.now() > end) throw new Error(`the kernel has no TUN: ${log}`);
       }
-      await home.sh(`ip route replace 203.0.113.0/24 dev ${TUN} metric 1`);
-      if (ipv6) await home.sh(`ip -6 route replace 2001:db8:113::/64 dev ${TUN} metric 1`);
+      await route({ ipv6 });
       return kernel;
     },
     async close() {

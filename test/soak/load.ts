@@ -1,14 +1,11 @@
 /** A kernel under mixed load for a time, measured as it goes: what `npm run soak` and the long test run. */
 import net from 'node:net';
 import { EXPECTED, PHASES, type Ports, randomFrom, runClient } from './clients.js';
-import type { Counts } from './kernel-process.js';
+import { mib, riseOf, type Sample } from './rise.js';
 import { openStage } from './stage.js';
 
 const MIB = 1024 * 1024;
 const SAMPLE_MS = 10_000;
-
-/** The first part of the time: caches fill, code is compiled, allocators take what they will need. */
-const WARM_UP = 1 / 3;
 
 /** How much the fitted line may rise over the measured time, in bytes. */
 const MOST_RSS = 16 * MIB;
@@ -59,7 +56,7 @@ export async function soak(minutes: number, seed: number, print: (line: string) 
     work(BULK, () => plainClient(stage.ports, ORDER.bulk, true));
     work(IDLE, () => plainClient(stage.ports, ORDER.idle, random() < 0.5));
 
-    const samples: { readonly minutes: number; readonly counts: Counts }[] = [];
+    const samples: Sample[] = [];
     const began = performance.now();
     while (running()) {
       await new Promise((resolve) => setTimeout(resolve, Math.min(SAMPLE_MS, Math.max(1, end - performance.now()))));
@@ -74,10 +71,8 @@ export async function soak(minutes: number, seed: number, print: (line: string) 
     const settled = await stage.settled();
     const { after, exitCode } = await stage.stop();
 
-    const measured = samples.filter((sample) => sample.minutes >= minutes * WARM_UP);
-    const rise = (of: (counts: Counts) => number): number => slope(measured.map(({ minutes: at, counts }) => [at, of(counts)])) * minutes * (1 - WARM_UP);
-    const rssRise = rise(({ rss }) => rss);
-    const heapRise = rise(({ heap }) => heap);
+    const rssRise = riseOf(samples, ({ rss }) => rss);
+    const heapRise = riseOf(samples, ({ heap }) => heap);
     const failures: string[] = [];
     const must = (holds: boolean, otherwise: string): void => {
       if (!holds) failures.push(otherwise);
@@ -95,21 +90,6 @@ export async function soak(minutes: number, seed: number, print: (line: string) 
   } finally {
     await stage.close();
   }
-}
-
-const mib = (bytes: number): string => `${(bytes / MIB).toFixed(1)} MiB`;
-
-/** Of the line with the least squares, per unit of x. */
-function slope(points: readonly (readonly [number, number])[]): number {
-  const mean = (at: 0 | 1): number => points.reduce((sum, point) => sum + point[at], 0) / Math.max(1, points.length);
-  const [x, y] = [mean(0), mean(1)];
-  let above = 0;
-  let below = 0;
-  for (const [px, py] of points) {
-    above += (px - x) * (py - y);
-    below += (px - x) ** 2;
-  }
-  return below === 0 ? 0 : above / below;
 }
 
 /** CONNECT, the order, everything that comes; settles when the socket is closed. `half`: it says FIN right behind its order. */

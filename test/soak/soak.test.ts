@@ -1,9 +1,11 @@
 // Connections that break off in every phase, many at a time, and what is left of them afterwards: nothing.
 import t from 'tap';
+import { unlessNamespaces } from '../helpers/namespace.js';
 import { PHASES, randomFrom, runClient } from './clients.js';
 import type { Counts } from './kernel-process.js';
 import { soak } from './load.js';
 import { openStage } from './stage.js';
+import { tunSoak } from './tun-load.js';
 
 const full = process.env.NEKIT_FULL === '1';
 const total = full ? 20_000 : 2_000;
@@ -76,6 +78,12 @@ t.test(
     t.same(failures, []);
   },
 );
+
+t.test(`mixed load through a TUN, seed ${seed}`, { skip: unlessNamespaces(), timeout: 300_000 }, async (t) => {
+  const { failures, ...report } = await tunSoak(full ? LOAD_MINUTES : 0.1, seed, (line) => t.comment(line));
+  t.comment(JSON.stringify(report));
+  t.same(failures, []);
+});
 
 function kib(bytes: number): string {
   return `${Math.round(bytes / 1024)} KiB`;

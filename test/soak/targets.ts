@@ -15,21 +15,23 @@ export function resetNow(socket: net.Socket): void {
   else socket.resetAndDestroy();
 }
 
-/** The order is the first line's last word but one for HTTP: `GET /http-cut HTTP/1.1`. */
 export function startObedient(): Promise<Target> {
-  return startTarget((socket) => {
-    forgetLater(socket);
-    let head = Buffer.alloc(0);
-    const listen = (bytes: Buffer): void => {
-      head = Buffer.concat([head, bytes]);
-      const end = head.indexOf('\n');
-      if (end === -1) return;
-      socket.off('data', listen);
-      const line = head.subarray(0, end).toString('latin1').trim();
-      obey(socket, (/ \/([a-z-]+) HTTP/.exec(line)?.[1] ?? line) as Order, head.subarray(end + 1));
-    };
-    socket.on('data', listen);
-  });
+  return startTarget(listenAndObey);
+}
+
+/** The order is the first line's last word but one for HTTP: `GET /http-cut HTTP/1.1`. */
+export function listenAndObey(socket: net.Socket): void {
+  forgetLater(socket);
+  let head = Buffer.alloc(0);
+  const listen = (bytes: Buffer): void => {
+    head = Buffer.concat([head, bytes]);
+    const end = head.indexOf('\n');
+    if (end === -1) return;
+    socket.off('data', listen);
+    const line = head.subarray(0, end).toString('latin1').trim();
+    obey(socket, (/ \/([a-z-]+) HTTP/.exec(line)?.[1] ?? line) as Order, head.subarray(end + 1));
+  };
+  socket.on('data', listen);
 }
 
 /**

@@ -33,7 +33,7 @@ Exit code: 0 without errors, 1 with errors, 2 if the command line is wrong.`,
   },
   explain: {
     line: 'tell which way a connection would take, and why',
-    usage: 'nekit-kernel explain [-c FILE] HOST[:PORT] [--udp] [--source IP] [--json]',
+    usage: 'nekit-kernel explain [-c FILE] HOST[:PORT] [--udp] [--source IP] [--sniffed NAME] [--json]',
     text: `Nothing is dialled; names are looked up only if a rule asks. The port is 443 if none is given.
 
   -c, --config FILE    the config; without one everything is direct
@@ -41,7 +41,9 @@ Exit code: 0 without errors, 1 with errors, 2 if the command line is wrong.`,
       --proxy URI      as for run
       --udp            a UDP flow instead of a TCP connection
       --source IP      the client's address, for rules that look at it
-      --json           { destination, adapter, chain, rule, tried, lookups, addresses, ms }`,
+      --sniffed NAME   the name that the sniffer would find
+      --json           { destination, sniffed, sniffer, adapter, chain, rule, tried, lookups,
+                         addresses, ms }`,
   },
   rules: {
     line: 'tell what is in a list of rules (rule-providers), and what in it is wrong',

@@ -96,6 +96,12 @@ function logDetails(kernel: Kernel, logger: Logger): (() => void)[] {
     kernel.on('connection.refused', ({ listener, source, reason }) => {
       logger.debug({ listener, source: formatEndpoint(source), reason }, clean(`${formatEndpoint(source)} at ${listener} turned away: ${reason}`));
     }),
+    kernel.on('session.sniffed', ({ session, protocol, host, ech }) => {
+      logger.debug(
+        { session, protocol, host, ech },
+        clean(`session ${session}: ${protocol} shows ${host}${ech ? ' (ECH: it may be the outer name only)' : ''}`),
+      );
+    }),
     kernel.on('adapter.dialing', ({ session, adapter, destination: to }) => {
       logger.debug({ session, adapter, destination: clean(formatEndpoint(to)) }, clean(`session ${session}: ${adapter} dials ${formatEndpoint(to)}`));
     }),
@@ -119,6 +125,7 @@ function logSession(logger: Logger, event: KernelEvents['session.closed']): void
     type: event.inboundType,
     source,
     destination: destinationText,
+    ...(event.sniffed === null ? {} : { sniffed: clean(event.sniffed) }),
     ...(event.user === null ? {} : { user: clean(event.user) }),
     rule,
     adapter: event.adapter,
@@ -129,8 +136,9 @@ function logSession(logger: Logger, event: KernelEvents['session.closed']): void
     error: event.error === null ? null : event.error.code,
   };
   const way = [...event.chain, event.adapter ?? 'nothing'].join(' > ');
+  const seen = event.sniffed === null || event.sniffed === event.destination.host ? '' : ` (${event.sniffed})`;
   const outcome = event.error === null ? '' : ` ${event.error.code}: ${event.error.message}`;
-  const text = `${event.network} ${source} -> ${destinationText} ${rule ?? 'no rule'} -> ${way} ${size(event.up)} up ${size(event.down)} down ${fields.ms} ms${outcome}`;
+  const text = `${event.network} ${source} -> ${destinationText}${seen} ${rule ?? 'no rule'} -> ${way} ${size(event.up)} up ${size(event.down)} down ${fields.ms} ms${outcome}`;
   logger[level](fields, clean(text));
 }
 

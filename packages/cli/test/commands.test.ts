@@ -188,6 +188,21 @@ tap.test('explain', { timeout: TIMEOUT_MS }, async (t) => {
   t.match(await run(['explain', 'a.example', '--proxy', 'socks5://u:p@192.0.2.1:1080'], { cwd }), { stdout: /^a\.example:443 -> 192\.0\.2\.1:1080\n/ });
 });
 
+tap.test('explain, with the sniffer', { timeout: TIMEOUT_MS }, async (t) => {
+  const cwd = await folder(t, {
+    'c.yaml': 'sniffer: { enable: true, sniff: { TLS: {}, QUIC: {} } }\nrules:\n  - DOMAIN,a.example,REJECT\n  - MATCH,DIRECT\n',
+  });
+  const ask = (...args: string[]) => run(['explain', '-c', 'c.yaml', ...args], { cwd });
+  t.match(await ask('192.0.2.9'), { code: 0, stdout: /-> DIRECT\nthe first bytes are looked at \(TLS\) and may show a name: --sniffed NAME / });
+  t.match(await ask('192.0.2.9', '--sniffed', 'A.example'), {
+    code: 0,
+    stdout: /-> REJECT\nseen in the first bytes: a\.example\nbecause: DOMAIN,a\.example,REJECT\n/,
+  });
+  t.match(JSON.parse((await ask('192.0.2.9', '--udp', '--json')).stdout), { sniffed: null, sniffer: ['QUIC'] });
+  t.match(JSON.parse((await ask('192.0.2.9:80', '--json')).stdout), { sniffed: null, sniffer: [] });
+  t.match(await ask('192.0.2.9', '--sniffed', '192.0.2.1'), { code: 2, stderr: /--sniffed: "192\.0\.2\.1" is no name/ });
+});
+
 tap.test('plugins', { timeout: TIMEOUT_MS }, async (t) => {
   const cwd = await folder(t, {});
   const { code, stdout } = await run(['plugins'], { cwd });

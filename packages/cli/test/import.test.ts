@@ -324,7 +324,7 @@ tap.test("NEKit's config", { timeout: TIMEOUT_MS }, async (t) => {
 
 tap.test("Clash's config is passed on", { timeout: TIMEOUT_MS }, async (t) => {
   const clash =
-    '# mine\nmixed-port: 7890\nproxies:\n  - { name: a, type: ss, server: h, port: 1, cipher: aes-256-gcm, password: hunter2 }\nrules: ["GEOIP,CN,DIRECT", "MATCH,a"]\n';
+    '# mine\nmixed-port: 7890\nsniffer: { enable: true, sniff: { TLS: { ports: [443] } } }\nproxies:\n  - { name: a, type: ss, server: h, port: 1, cipher: aes-256-gcm, password: hunter2 }\nrules: ["GEOIP,CN,DIRECT", "MATCH,a"]\n';
   const cwd = await folder(t, {
     'clash.yaml': clash,
     'ready.yaml': `plugins: [ss, geoip]\n${clash}`,

@@ -138,6 +138,9 @@ class RunningKernel implements Kernel {
       get generation() {
         return kernel.#generation;
       },
+      get sniffer() {
+        return kernel.#setup.sniffer;
+      },
       get timeouts() {
         return timeouts();
       },
@@ -240,7 +243,7 @@ class RunningKernel implements Kernel {
     await setup.load(this.#loadSignal);
     const { host, port } = input.destination;
     const name = this.#routing.fakes?.domainOf(host) ?? null;
-    return explain(name === null ? input : { ...input, destination: { host: name, port } }, setup.router);
+    return explain(name === null ? input : { ...input, destination: { host: name, port } }, setup.router, setup.sniffer);
   }
 
   sessions(): readonly SessionInfo[] {

@@ -9,13 +9,13 @@ import {
   type SectionContext,
   type SectionDefinition,
   type SectionSurroundings,
+  sessionTo,
   TIMEOUTS,
   TIMERS,
 } from '@nekit/core';
 import { type DnsConfig, DnsSchema } from './config.js';
 import { fakeFilter } from './fake-ip/fake-filter.js';
 import { KERNEL_DNS } from './kernel-dns.js';
-import { sessionTo } from './names.js';
 import { DnsServer } from './server/dns-server.js';
 import { Hooks } from './server/hooks.js';
 import { RateLimit } from './server/rate-limit.js';

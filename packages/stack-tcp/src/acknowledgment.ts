@@ -1,4 +1,5 @@
 /** The ACK field of a segment. Read first: RFC 9293 section 3.10.7.4 (fifth), RFC 5961 section 5, RFC 2018, RFC 7323 section 4. */
+import { reduce } from './congestion/proportional-rate.js';
 import { type Connection, MODE, RTX, STATE } from './connection.js';
 import { COUNT } from './counters.js';
 import { detectLoss, detectLossByCount, enterRecovery, leaveRecovery, noteDelivered } from './recovery.js';
@@ -37,11 +38,13 @@ export function acknowledge(c: Connection, s: Segment, now: number): boolean {
   answered(c);
   if (sawDuplicateSack && c.isReordering) c.reorderSteps = Math.min(16, c.reorderSteps + 1);
   const { delivered } = log;
-  if (delivered > 0) measure(c, s, advance, now);
+  if (delivered > 0) measure(c, s, advance, sawDuplicateSack, now);
   settleTailProbe(c, sawDuplicateSack, now);
   recover(c, advance > 0, now);
   if (advance > 0 && delivered > 0 && c.mode !== MODE.recovery && isLimited(c, inFlight)) {
-    c.congestion.acknowledged(delivered, now, c.rtt.smoothed);
+    const isNewRound = upTo(c.roundEnd, c.sndUna);
+    if (isNewRound) c.roundEnd = c.sndNxt;
+    c.congestion.acknowledged(delivered, now, c.rtt.smoothed, c.rackRtt, isNewRound);
   }
   return true;
 }
@@ -109,16 +112,20 @@ function applySack(c: Connection, s: Segment): boolean {
   return sawDuplicate;
 }
 
-/** Round trip (RFC 6298 section 3: not of what was sent twice, unless timestamps tell which copy it was), and RACK's note. */
-function measure(c: Connection, s: Segment, advance: number, now: number): void {
+/**
+ * Round trip (RFC 6298 section 3: not of what was sent twice, unless timestamps tell which copy it was), and RACK's note. Where ACKs are lost, an ACK may tell of something that
+ * arrived long ago: if it answers a duplicate, or if what it tells of for the first time was sent before the last timeout. That says how long the timer was, not the path.
+ */
+function measure(c: Connection, s: Segment, advance: number, sawDuplicate: boolean, now: number): void {
   const { log } = c;
   const echo = c.hasTimestamps && s.hasTimestamps ? (s.echo - c.timestampOffset) | 0 : -1;
-  if (!log.newestIsRetransmitted) c.rtt.sample(distance(log.newestSentAt, now));
-  else if (echo !== -1 && advance > 0) {
+  const isTimely = !sawDuplicate && !(c.hasTimedOut && before(log.newestSentAt, c.timedOutAt));
+  if (!log.newestIsRetransmitted && isTimely) c.rtt.sample(distance(log.newestSentAt, now));
+  else if (echo !== -1 && advance > 0 && !sawDuplicate) {
     const rtt = distance(echo, now);
     if (rtt >= 0 && rtt < 120_000) c.rtt.sample(rtt);
   }
-  noteDelivered(c, now, echo);
+  noteDelivered(c, now, echo, isTimely);
 }
 
 /** RFC 8985 section 7.4: a probe that repaired the loss of a tail was a loss all the same. */
@@ -130,6 +137,7 @@ function settleTailProbe(c: Connection, sawDuplicate: boolean, now: number): voi
 
 function recover(c: Connection, hasAdvanced: boolean, now: number): void {
   leaveRecovery(c);
+  const { lost } = c.log;
   if (c.hasSack) {
     if (c.log.sacked > 0 || c.mode !== MODE.open) {
       const wait = detectLoss(c, now);
@@ -140,7 +148,8 @@ function recover(c: Connection, hasAdvanced: boolean, now: number): void {
       } else if (c.rtxKind === RTX.reordering) c.isRearmDue = true;
     }
   } else detectLossByCount(c, hasAdvanced);
-  enterRecovery(c, now);
+  if (c.mode === MODE.recovery) reduce(c, c.log.delivered, hasAdvanced && c.log.lost <= lost);
+  else enterRecovery(c, now, c.log.delivered);
 }
 
 /** Whether the congestion window is what holds us back: one that is not used must not grow (RFC 9438 section 5.8). */

@@ -21,7 +21,7 @@ export const tcpConfig = z
     'accept-first': z.boolean().describe('answer a SYN before the target was reached'),
     'keep-alive': milliseconds.describe('silence before the first keep-alive probe, in ms; 0: none'),
     'max-connections': count.describe('open connections; the default leaves room below the limit of descriptors'),
-    'max-half-open': count,
+    'max-half-open': count.describe('handshakes that wait for the ACK of the client'),
     'max-pending': count.describe('SYNs whose target is being dialled'),
     'max-pending-per-source': z.number().int().min(0).max(1_000_000).describe('the same per client address; 0: no limit of its own'),
     'time-wait': milliseconds,

@@ -14,6 +14,7 @@
  *
  * We are never the one that opens: states begin with SYN-RECEIVED, and an opening from both sides cannot happen.
  */
+import type { CancelSource } from '@nekit/core';
 import { IPV4_HEADER, IPV6_HEADER, TCP_HEADER } from '@nekit/core/ip';
 import type { Congestion } from './congestion/congestion.js';
 import { Cubic } from './congestion/cubic.js';
@@ -64,6 +65,8 @@ const CHALLENGE_MS = 500;
 export interface SynFacts {
   /** Its sequence number. */
   readonly sequence: number;
+  /** Bytes of text that came with it: they are not kept (RFC 9293 section 3.10.7.2), but a refusal has to count them. */
+  readonly text: number;
   readonly window: number;
   readonly mss: number;
   readonly windowScale: number;
@@ -87,6 +90,8 @@ export class Connection extends Flow implements Timed {
   state: number = STATE.synReceived;
   failure: number = FAILURE.none;
   owner: Owner | null = null;
+  /** Of the request that it was: cancelled with the reason if it fails. */
+  signal: CancelSource | null = null;
 
   // What we send.
   readonly iss: number;
@@ -147,10 +152,16 @@ export class Connection extends Flow implements Timed {
 
   // Round trip, loss, congestion.
   readonly rtt = new RoundTrip();
-  readonly log = new TransmitLog();
+  readonly log: TransmitLog;
   readonly congestion: Congestion;
   mode: number = MODE.open;
   recoveryPoint = 0;
+  /** Proportional rate reduction: what was in flight when the loss was found (0: it is not at work), and what was delivered and sent since, in bytes. */
+  recoverFlight = 0;
+  recoverDelivered = 0;
+  recoverSent = 0;
+  /** When this has arrived, a round trip is over (RFC 9406). */
+  roundEnd: number;
   /** Loss was found just now: its first segment goes at once, whatever is in flight (RFC 6675 section 5, 4.3). */
   isHeadDue = false;
   dupAcks = 0;
@@ -175,6 +186,9 @@ export class Connection extends Flow implements Timed {
   isTailProbeRepeat = false;
   isWindowProbeDue = false;
   persistBackoff = 0;
+  /** When the timer of a retransmission ran out last, while `hasTimedOut`. */
+  timedOutAt = 0;
+  hasTimedOut = false;
   /** Since when the peer leaves everything unanswered. */
   isStalled = false;
   stalledAt = 0;
@@ -209,6 +223,7 @@ export class Connection extends Flow implements Timed {
     this.sndUna = iss;
     this.sndNxt = (iss + 1) | 0;
     this.sndMax = this.sndNxt;
+    this.roundEnd = this.sndNxt;
     this.sndWnd = syn.window;
     this.sndWl1 = syn.sequence;
     this.sndWl2 = iss;
@@ -225,6 +240,7 @@ export class Connection extends Flow implements Timed {
     this.send.reset(this.sndNxt);
     this.receive = new ReceiveQueue(arena);
     this.receive.reset(this.rcvNxt);
+    this.log = new TransmitLog(env.ranges);
     this.log.reset(this.sndNxt);
     this.congestion = settings.congestion === 'cubic' ? new Cubic(this.mss) : new Reno(this.mss);
     this.heardAt = now;

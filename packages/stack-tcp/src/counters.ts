@@ -40,6 +40,7 @@ export const COUNT = {
   evictedHalfOpen: 37,
   evictedTimeWait: 38,
   sinkFull: 39,
+  dropCrowd: 40,
 } as const;
 
 export type CounterName = keyof typeof COUNT;

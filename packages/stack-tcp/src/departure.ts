@@ -10,6 +10,9 @@ import { writeTimestamps } from './replies.js';
 import { before, distance, later } from './sequence.js';
 import { LOST, SACKED } from './transmit-log.js';
 
+/** Payloads of this size are not copied where the sink can do without: they go out right after the connection has been looked at. */
+const LEND = 8_192;
+
 /** Blocks that fit beside timestamps, and without. */
 const BLOCKS_BESIDE_TIMESTAMPS = 3;
 const BLOCKS_ALONE = 4;
@@ -17,9 +20,26 @@ const BLOCKS_ALONE = 4;
 /** Scratch of one stack: no allocation per ACK. */
 export class Departure {
   readonly #blocks = new Int32Array(BLOCKS_ALONE * 2);
+  /** The sink has packets that refer to a send buffer. */
+  #hasLent = false;
 
   /** Writes what there is to say. false: the sink is full, and the rest is for the next flush. */
   dispatch(c: Connection, sink: PacketSink, now: number): boolean {
+    const isAll = this.#dispatch(c, sink, now);
+    if (this.#hasLent) {
+      // Nobody else has had a chance to change the buffer, and it is still in the cache.
+      this.#hasLent = false;
+      sink.flush?.();
+    }
+    return isAll;
+  }
+
+  /** An ACK that does not wait for the end of the batch. */
+  acknowledge(c: Connection, sink: PacketSink, now: number): void {
+    if (sink.flush !== undefined && c.isAckDue && this.#ack(c, sink, now)) sink.flush();
+  }
+
+  #dispatch(c: Connection, sink: PacketSink, now: number): boolean {
     if (c.isResetDue) return this.#reset(c, sink);
     if (c.state === STATE.closed) return true;
     if (c.state === STATE.synReceived) return (!c.isSynAckDue || this.#synAck(c, sink, now)) && (!c.isAckDue || this.#ack(c, sink, now));
@@ -178,7 +198,9 @@ export class Departure {
     const data = Math.min(length, distance(sequence, c.send.end));
     const options = c.hasTimestamps ? TIMESTAMP_BYTES : 0;
     const header = c.headerBytes + options;
-    const at = sink.reserve(header + data, data > c.mss ? c.mss : 0);
+    const segmentSize = data > c.mss ? c.mss : 0;
+    const from = data >= LEND && sink.lend !== undefined && sink.bytes === c.send.bytes ? c.send.place(sequence, data) : -1;
+    const at = from === -1 ? sink.reserve(header + data, segmentSize) : (sink.lend?.(header, from, data, segmentSize) ?? -1);
     if (at === -1) {
       c.env.count(COUNT.sinkFull);
       return false;
@@ -188,9 +210,11 @@ export class Departure {
     if (data > 0 && ((sequence + data) | 0) === c.send.end) flags |= FLAG.psh;
     const body = writeHeaders(sink.bytes, at, c, header + data, options, sequence, c.rcvNxt, flags, announce(c));
     if (c.hasTimestamps) writeTimestamps(sink.bytes, body, (now + c.timestampOffset) | 0, c.tsRecent);
-    if (data > 0) c.send.copyTo(sink.bytes, body + options, sequence, data);
+    if (from !== -1) this.#hasLent = true;
+    else if (data > 0) c.send.copyTo(sink.bytes, body + options, sequence, data);
     acknowledged(c);
     c.sentAt = now;
+    c.recoverSent += length;
     c.env.count(COUNT.segmentsOut);
     c.env.counters.addBytes(COUNT.bytesOut, data);
     return true;

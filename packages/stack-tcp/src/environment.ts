@@ -1,6 +1,7 @@
 import type { Arena, PacketSink } from '@nekit/core/ip';
 import { COUNT, Counters } from './counters.js';
 import type { Flow } from './flow.js';
+import { RangePool } from './range-pool.js';
 import type { Replies } from './replies.js';
 import type { TcpSettings } from './settings.js';
 
@@ -13,6 +14,7 @@ export class TcpEnvironment {
   readonly arena: Arena;
   readonly sink: PacketSink;
   readonly counters = new Counters();
+  readonly ranges = new RangePool();
   readonly replies: Replies;
   /** How far our windows are shifted, where the peer can. */
   readonly windowShift: number;

@@ -6,6 +6,8 @@ export interface ConnectionHost {
   /** Int32 milliseconds. */
   readonly now: number;
   readonly timers: Timers;
+  /** What this flush may still take out of sockets, in bytes, all connections together. */
+  flushRoom: number;
   /** `flush` is to look at the connection, in this turn. */
   wake(connection: Connection): void;
   /** It wants to write, has nothing under way, and the arena is full: look at it again when memory has come back. */

@@ -11,8 +11,9 @@ import type { FlowAddress, FlowTable } from './flow.js';
 import type { ConnectionHost } from './host.js';
 import { before, upTo } from './sequence.js';
 
-/** Below this we do not go, whatever a router says: Linux's floor for IPv4, the least of IPv6. In bytes. */
+/** Below this we do not go, whatever a router says: Linux's floor for IPv4. In bytes. */
 const LEAST_MTU_IPV4 = 552;
+/** No link of IPv6 is narrower: who says so is not believed (RFC 8201 section 4). In bytes. */
 const LEAST_MTU_IPV6 = 1_280;
 
 /** Whether the message is about one of our flows; another stack may look at it otherwise. */
@@ -41,8 +42,8 @@ export function receiveIcmp(batch: PacketBatch, index: number, table: FlowTable,
 
 /** Smaller segments from here on, and what was too big once more. */
 function shrink(c: Connection, mtu: number): boolean {
-  const least = c.version === 4 ? LEAST_MTU_IPV4 : LEAST_MTU_IPV6;
-  const mss = Math.max(least, mtu) - c.headerBytes - (c.hasTimestamps ? TIMESTAMP_BYTES : 0);
+  if (c.version === 6 && mtu < LEAST_MTU_IPV6) return false;
+  const mss = Math.max(LEAST_MTU_IPV4, mtu) - c.headerBytes - (c.hasTimestamps ? TIMESTAMP_BYTES : 0);
   if (mss >= c.mss) return false;
   c.mss = mss;
   c.congestion.resize(mss);

@@ -5,6 +5,10 @@
  *     being dialled   `maxPending`      one more ends the oldest that has not asked again for 1.5 s; else it is dropped, and its client asks again
  *     half open       `maxHalfOpen`     one more ends the oldest
  *     open            `maxConnections`  one more is answered with RST
+ *
+ * SYN cookies (RFC 4987 section 3.6) are no way out: the target is dialled before there is an answer that could carry one. What is done instead: while those that have not been
+ * answered yet are more than half of what may be, there is a crowd. Then those that are silent for too long make room, a new SYN is dropped, and let in when it comes again: a
+ * flood with false sources does not. So nobody who was let in is thrown out for one who was not, and a client that comes in the middle of it waits for one retransmission.
  */
 import { FAILURES, type HandleStream, type NetError, type Session, type Stream, toNetError } from '@nekit/core';
 import { FLAG, type PacketBatch } from '@nekit/core/ip';
@@ -15,6 +19,7 @@ import { COUNT } from './counters.js';
 import type { TcpEnvironment } from './environment.js';
 import { errorOf } from './errors.js';
 import { type FlowAddress, type FlowTable, flowOf } from './flow.js';
+import { Greylist } from './greylist.js';
 import type { ConnectionHost } from './host.js';
 import type { SequenceNumbers } from './isn.js';
 import { Pending, type PendingHost, synFacts } from './pending.js';
@@ -24,6 +29,10 @@ import { TcpStream } from './stream.js';
 
 /** A client that lives sends its SYN again after one second (RFC 6298). */
 const PATIENCE_MS = 1_500;
+/** In a crowd, a client that has not answered our SYN-ACK (which was sent again after one second) for so long makes room. */
+const HALF_OPEN_MS = 3_000;
+/** Those that have asked again, at the head of what is pending, are passed over up to here. */
+const MOST_LOOKED_AT = 64;
 
 export interface ListenerParts {
   readonly env: TcpEnvironment;
@@ -45,11 +54,15 @@ export class Listener implements PendingHost {
   readonly #pending = new Set<Pending>();
   readonly #halfOpen = new Set<Connection>();
   readonly #perSource = new Map<string, number>();
-  readonly #requests = new Map<Connection, Pending>();
+  readonly #greylist = new Greylist();
+  /** So many, pending and half open, are a crowd. */
+  readonly #crowd: number;
   #open = 0;
 
   constructor(parts: ListenerParts) {
     this.#parts = parts;
+    const { maxPending, maxHalfOpen } = parts.env.settings;
+    this.#crowd = Math.max(1, Math.min(maxPending, maxHalfOpen) >> 1);
   }
 
   get pendingCount(): number {
@@ -76,10 +89,14 @@ export class Listener implements PendingHost {
       env.count(COUNT.dropPort);
       return;
     }
+    if (!this.#isWelcome((batch.flow[index] ?? 0) | 0, s.sequence, now)) {
+      env.count(COUNT.dropCrowd);
+      return;
+    }
     const flow = flowOf(batch, index);
     if (this.#open >= env.settings.maxConnections) {
       env.count(COUNT.dropConnections);
-      this.#sendReset(flow, s.sequence);
+      this.#sendReset(flow, s.sequence, s.length);
       return;
     }
     if (!this.#hasRoom(flow, now)) {
@@ -91,7 +108,7 @@ export class Listener implements PendingHost {
     env.count(COUNT.opened);
     if (session === null) {
       env.count(COUNT.refused);
-      this.#sendReset(flow, s.sequence);
+      this.#sendReset(flow, s.sequence, s.length);
       return;
     }
     pending.session = session;
@@ -123,7 +140,7 @@ export class Listener implements PendingHost {
     const { env } = this.#parts;
     if (this.#open >= env.settings.maxConnections) {
       env.count(COUNT.dropConnections);
-      this.#sendReset(pending, pending.syn.sequence);
+      this.#sendReset(pending, pending.syn.sequence, pending.syn.text);
       this.#drop(pending, 'too many connections', 'TOO_MANY_CONNECTIONS');
       return Promise.reject(toNetError(pending.signal.reason));
     }
@@ -135,7 +152,7 @@ export class Listener implements PendingHost {
     const { env } = this.#parts;
     const answer = FAILURES[error.failure].packet;
     env.count(COUNT.refused);
-    if (answer === 'reset') this.#sendReset(pending, pending.syn.sequence);
+    if (answer === 'reset') this.#sendReset(pending, pending.syn.sequence, pending.syn.text);
     else {
       env.count(env.replies.icmp(pending, pending.syn.sequence, answer) ? COUNT.icmpSent : COUNT.dropReply);
     }
@@ -154,17 +171,34 @@ export class Listener implements PendingHost {
   closed(c: Connection): void {
     this.#halfOpen.delete(c);
     this.#open--;
-    const pending = this.#requests.get(c);
-    this.#requests.delete(c);
-    if (pending !== undefined && c.failure !== FAILURE.none) pending.signal.cancel(errorOf(c));
+    if (c.failure !== FAILURE.none) c.signal?.cancel(errorOf(c));
+    c.signal = null;
   }
 
   /** Nothing more is answered. */
   close(): void {
     for (const pending of [...this.#pending]) {
-      this.#sendReset(pending, pending.syn.sequence);
+      this.#sendReset(pending, pending.syn.sequence, pending.syn.text);
       this.#drop(pending, 'the stack was closed', 'STACK_CLOSED');
     }
+  }
+
+  /** Whether a new SYN is looked at: always, but in a crowd. */
+  #isWelcome(hash: number, sequence: number, now: number): boolean {
+    if (!this.#isCrowded) {
+      if (this.#pending.size + this.#halfOpen.size === 0) this.#greylist.release();
+      return true;
+    }
+    while (this.#isCrowded && this.#evictPending(now)) {}
+    for (const oldest of this.#halfOpen) {
+      if (!this.#isCrowded || distance(oldest.heardAt, now) < HALF_OPEN_MS) break;
+      this.#evictHalfOpen(oldest);
+    }
+    return !this.#isCrowded || this.#greylist.hasAsked(hash, sequence, now);
+  }
+
+  get #isCrowded(): boolean {
+    return this.#pending.size + this.#halfOpen.size >= this.#crowd;
   }
 
   /** Room for one more dial. */
@@ -172,10 +206,14 @@ export class Listener implements PendingHost {
     const { settings } = this.#parts.env;
     const { maxPending, maxPendingPerSource } = settings;
     if (maxPendingPerSource > 0 && (this.#perSource.get(sourceOf(flow)) ?? 0) >= maxPendingPerSource) return false;
-    if (this.#pending.size < maxPending) return true;
+    return this.#pending.size < maxPending || this.#evictPending(now);
+  }
+
+  /** Ends the oldest dial whose client has not asked again as it should have. false: there is none. */
+  #evictPending(now: number): boolean {
     let looked = 0;
     for (const oldest of this.#pending) {
-      if (distance(oldest.since, now) < PATIENCE_MS || ++looked > 64) return false;
+      if (distance(oldest.since, now) < PATIENCE_MS || ++looked > MOST_LOOKED_AT) return false;
       if (oldest.hasAskedAgain) continue;
       this.#parts.env.count(COUNT.evictedPending);
       this.#drop(oldest, 'too many targets are being dialled', 'TOO_MANY_PENDING');
@@ -191,16 +229,13 @@ export class Listener implements PendingHost {
     pending.isSettled = true;
     for (const oldest of this.#halfOpen) {
       if (this.#halfOpen.size < env.settings.maxHalfOpen) break;
-      env.count(COUNT.evictedHalfOpen);
-      this.#halfOpen.delete(oldest);
-      oldest.abort(FAILURE.aborted);
-      host.wake(oldest);
+      this.#evictHalfOpen(oldest);
     }
     numbers.mix(pending);
     const c = new Connection(env, pending, pending.syn, numbers.initial(clock()), numbers.timestampOffset(), host.now);
     this.#halfOpen.add(c);
     this.#open++;
-    this.#requests.set(c, pending);
+    c.signal = pending.signal;
     table.add(c);
     const opening = new Promise<Stream>((resolve, reject) => new TcpStream(host, c, { resolve, reject }));
     host.wake(c);
@@ -210,6 +245,13 @@ export class Listener implements PendingHost {
       () => {}, // the client left before there was anything to handle; `closed` counts it
     );
     return opening;
+  }
+
+  #evictHalfOpen(c: Connection): void {
+    this.#parts.env.count(COUNT.evictedHalfOpen);
+    this.#halfOpen.delete(c);
+    c.abort(FAILURE.aborted);
+    this.#parts.host.wake(c);
   }
 
   #handle(pending: Pending): void {
@@ -251,9 +293,10 @@ export class Listener implements PendingHost {
     else this.#perSource.set(source, count);
   }
 
-  #sendReset(flow: FlowAddress, sequence: number): void {
+  /** RFC 9293 section 3.10.7.1: it acknowledges the SYN and the text that came with it. */
+  #sendReset(flow: FlowAddress, sequence: number, text: number): void {
     const { env } = this.#parts;
-    env.count(env.replies.segment(flow, 0, (sequence + 1) | 0, FLAG.rst | FLAG.ack) ? COUNT.resetsSent : COUNT.dropReply);
+    env.count(env.replies.segment(flow, 0, (sequence + 1 + text) | 0, FLAG.rst | FLAG.ack) ? COUNT.resetsSent : COUNT.dropReply);
   }
 }
 

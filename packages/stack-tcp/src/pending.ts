@@ -62,6 +62,7 @@ export class Pending extends Flow implements StreamRequest {
 export function synFacts(s: Segment): SynFacts {
   return {
     sequence: s.sequence,
+    text: s.length,
     window: s.window,
     mss: s.mss,
     windowScale: s.windowScale,

@@ -21,6 +21,9 @@ export class ReceiveQueue {
   /** Behind the last byte that is in order. */
   tail = 0;
   islandCount = 0;
+  /** What `findHeld` has found. */
+  heldLeft = 0;
+  heldRight = 0;
   readonly #ring: Ring;
   /** Left edge, right edge and the time of its last change (a count) of each island, in order; made when the first is needed. */
   #islands: Int32Array | null = null;
@@ -128,10 +131,19 @@ export class ReceiveQueue {
     return count;
   }
 
-  /** Whether `[sequence, last)` is held already. */
-  holds(sequence: number, last: number): boolean {
-    if (upTo(last, this.tail)) return true;
-    for (let i = 0; i < this.islandCount; i++) if (upTo(this.#left(i), sequence) && upTo(last, this.#right(i))) return true;
+  /** The part of `[sequence, last)` that an island has already, the first if there are several: `heldLeft`, `heldRight`; false: none. The island is reported before the others from here on (RFC 2883 section 4). */
+  findHeld(sequence: number, last: number): boolean {
+    const islands = this.#islands;
+    if (islands === null) return false;
+    for (let i = 0; i < this.islandCount; i++) {
+      const left = later(this.#left(i), sequence);
+      const right = earlier(this.#right(i), last);
+      if (!before(left, right)) continue;
+      this.heldLeft = left;
+      this.heldRight = right;
+      islands[i * 3 + 2] = ++this.#changes;
+      return true;
+    }
     return false;
   }
 

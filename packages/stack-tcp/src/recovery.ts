@@ -5,6 +5,7 @@
  * RACK: what was sent before something that has arrived, and has not arrived a reordering window later, is lost; also if it was sent again. So a lost retransmission needs no
  * timeout, and the third duplicate ACK is a special case (no window at all).
  */
+import { beginReduction, endReduction } from './congestion/proportional-rate.js';
 import { type Connection, MODE } from './connection.js';
 import { COUNT } from './counters.js';
 import { before, distance } from './sequence.js';
@@ -13,14 +14,17 @@ import { LOST, RETRANSMITTED, SACKED } from './transmit-log.js';
 /** RFC 5681: duplicate ACKs, or as many segments SACKed, that mean a loss. */
 const DUP_THRESHOLD = 3;
 
-/** Takes note of what the ACK at hand delivered last (RFC 8985, section 6.2, steps 1 to 3). `echo`: when the segment that it answers was sent, -1: not known. */
-export function noteDelivered(c: Connection, now: number, echo: number): void {
+/**
+ * Takes note of what the ACK at hand delivered last (RFC 8985, section 6.2, steps 1 to 3). `echo`: when the segment that it answers was sent, -1: not known. `isTimely`: what it says
+ * is the round trip.
+ */
+export function noteDelivered(c: Connection, now: number, echo: number, isTimely: boolean): void {
   const { log } = c;
   const rtt = distance(log.newestSentAt, now);
   // An ACK of the first copy, come late, must not be taken for one of the second.
   if (log.newestIsRetransmitted && ((echo !== -1 && distance(log.newestSentAt, echo) < 0) || (c.rtt.isKnown && rtt < c.rtt.least))) return;
   if (log.isReordered) c.isReordering = true;
-  c.rackRtt = rtt;
+  if (isTimely) c.rackRtt = rtt;
   if (c.hasRack && !isSentBefore(c.rackSentAt, c.rackEnd, log.newestSentAt, log.newestEnd)) return;
   c.hasRack = true;
   c.rackSentAt = log.newestSentAt;
@@ -62,13 +66,14 @@ export function detectLossByCount(c: Connection, hasAdvanced: boolean): void {
   c.isHeadDue = true;
 }
 
-/** Something is lost: one reduction for all that was in flight. */
-export function enterRecovery(c: Connection, now: number): void {
+/** Something is lost: one reduction for all that was in flight. `delivered`: by the ACK that has told of it, in bytes. */
+export function enterRecovery(c: Connection, now: number, delivered: number): void {
   if (c.mode !== MODE.open || c.log.lost === 0) return;
   c.mode = MODE.recovery;
   c.recoveryPoint = c.sndNxt;
   c.isHeadDue = true;
   c.congestion.lost(flightSize(c), now);
+  if (c.hasSack) beginReduction(c, flightSize(c) - c.log.sacked + delivered, delivered);
   c.env.count(COUNT.fastRecoveries);
 }
 
@@ -78,8 +83,10 @@ function flightSize(c: Connection): number {
 }
 
 /** The timer ran out (RFC 6298 section 5, RFC 5681 section 3.1). */
-export function enterLoss(c: Connection): void {
+export function enterLoss(c: Connection, now: number): void {
   const { log } = c;
+  c.hasTimedOut = true;
+  c.timedOutAt = now;
   const isAgain = c.mode === MODE.loss && before(c.sndUna, c.recoveryPoint);
   c.congestion.timedOut(flightSize(c), isAgain);
   // The head cannot be SACKed and not acknowledged, unless the peer has thrown away what it had reported.
@@ -88,6 +95,7 @@ export function enterLoss(c: Connection): void {
   c.recoveryPoint = c.sndNxt;
   c.dupAcks = 0;
   c.isTailProbeOut = false;
+  c.recoverFlight = 0;
   c.env.count(COUNT.timeouts);
 }
 
@@ -97,4 +105,5 @@ export function leaveRecovery(c: Connection): void {
   c.mode = MODE.open;
   c.dupAcks = 0;
   c.reorderSteps = 1;
+  endReduction(c);
 }

@@ -1,5 +1,8 @@
 import { type Arena, copyBytes, LARGEST_BLOCK, SMALLEST_BLOCK } from '@nekit/core/ip';
 
+/** From here on memory that a ring may not need is worth a copy that it may save, in bytes. */
+const AMPLE = 64 * 1024;
+
 /**
  * A ring of bytes in the arena whose places are sequence numbers: byte `s` lies at `s` modulo the capacity, so nothing but the capacity must be known to find it.
  * It has no memory until something is put in, doubles as it needs to, and gives the memory back when its owner says that it is empty.
@@ -9,6 +12,8 @@ export class Ring {
   /** In bytes; 0 while it has no memory. */
   capacity = 0;
   #offset = 0;
+  /** The capacity that it last had. */
+  #former = 0;
 
   constructor(arena: Arena) {
     this.arena = arena;
@@ -22,7 +27,11 @@ export class Ring {
     if (need > LARGEST_BLOCK) return false;
     let capacity = Math.max(SMALLEST_BLOCK, this.capacity * 2);
     while (capacity < need) capacity *= 2;
-    const offset = this.arena.allocate(capacity);
+    // One that had to grow will have to again, and would copy what is in it each time.
+    const ample = used === 0 && capacity >= AMPLE && this.#former > capacity ? capacity * 2 : capacity;
+    let offset = this.arena.allocate(ample);
+    if (offset !== -1) capacity = ample;
+    else if (ample > capacity) offset = this.arena.allocate(capacity);
     if (offset === -1) return false;
     const { bytes } = this.arena;
     for (let done = 0; done < used; ) {
@@ -67,6 +76,7 @@ export class Ring {
   release(): void {
     if (this.capacity === 0) return;
     this.arena.release(this.#offset, this.capacity);
+    this.#former = this.capacity;
     this.capacity = 0;
   }
 }

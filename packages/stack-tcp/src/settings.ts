@@ -9,7 +9,7 @@ export interface TcpSettings {
   readonly keepAliveMs: number;
   /** Connections that are open, beyond which a SYN is answered with RST. */
   readonly maxConnections: number;
-  /** Handshakes that wait for the client's ACK: one more ends the oldest. */
+  /** Handshakes that wait for the client's ACK: one more ends the oldest. From half of this on (or of `maxPending`), both together, a new SYN is let in when it comes again. */
   readonly maxHalfOpen: number;
   /** SYNs whose target is being dialled: one more ends the oldest whose client has not asked again, or is dropped. */
   readonly maxPending: number;
@@ -36,7 +36,7 @@ export const DEFAULT_SETTINGS: TcpSettings = {
   acceptFirst: false,
   keepAliveMs: 0,
   maxConnections: 16_384,
-  maxHalfOpen: 1_024,
+  maxHalfOpen: 4_096,
   maxPending: 4_096,
   maxPendingPerSource: 0,
   timeWaitMs: 60_000,

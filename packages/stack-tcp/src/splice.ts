@@ -9,9 +9,6 @@ import type { ConnectionHost } from './host.js';
 import { distance } from './sequence.js';
 import type { Timed } from './timers.js';
 
-/** What one flush takes from one socket, in bytes: others have their turn, and the event loop, too. */
-const MOST_PER_FLUSH = 256 * 1024;
-
 export class Splice implements Owner, CancelListener, Timed {
   timerAt = 0;
   timerSlot = -1;
@@ -156,7 +153,9 @@ export class Splice implements Owner, CancelListener, Timed {
 
   #down(c: Connection, now: number): void {
     const { send } = c;
-    for (let left = MOST_PER_FLUSH; this.#isReadable && !this.#isDownDone; ) {
+    // As much as there is room for: with less at a time, the sender is told more often, which is what costs most.
+    while (this.#isReadable && !this.#isDownDone) {
+      const left = this.#stack.flushRoom;
       if (left <= 0) {
         this.#stack.wake(c);
         break;
@@ -172,7 +171,7 @@ export class Splice implements Owner, CancelListener, Timed {
       if (got > 0) {
         send.commit(got);
         this.#moved(this.#options.slot + 1, got, now);
-        left -= got;
+        this.#stack.flushRoom -= got;
       } else {
         this.#isReadable = false;
         if (got < 0) {

@@ -23,6 +23,10 @@ import { Timers } from './timers.js';
 /** The sink was full, or memory was: try again after so long, in ms. */
 const RETRY_MS = 1;
 const STARVED_MS = 20;
+/** So much of one connection is acknowledged in the middle of a batch, in bytes: a sender whose window is used up would wait for the batch's end. */
+const ACK_AT_ONCE = 192 * 1024;
+/** What one flush takes out of sockets, in bytes: some milliseconds of the event loop. */
+const MOST_PER_FLUSH = 4 << 20;
 /** Windows are taken back at most so often, from connections that were idle for so long, in ms. */
 const SWEEP_MS = 1_000;
 const IDLE_MS = 2_000;
@@ -45,6 +49,7 @@ export interface StackInfo {
  */
 export class TcpStack implements IpStack, ConnectionHost {
   readonly timers = new Timers();
+  flushRoom = MOST_PER_FLUSH;
   readonly #context: StackContext;
   readonly #env: TcpEnvironment;
   readonly #table = new FlowTable();
@@ -117,6 +122,7 @@ export class TcpStack implements IpStack, ConnectionHost {
     if (flow instanceof Connection) {
       arrive(flow, segment, this.#now);
       this.#touch(flow);
+      if (flow.unackedBytes >= ACK_AT_ONCE) this.#departure.acknowledge(flow, this.#env.sink, this.#now);
     } else if (flow instanceof Pending) this.#listener.receivePending(flow, segment);
     else if (flow === null || (flow instanceof Resting && this.#timeWait.arrive(flow, segment, this.#now))) this.#receiveStray(batch, index);
     return true;
@@ -125,6 +131,7 @@ export class TcpStack implements IpStack, ConnectionHost {
   flush(now: number): void {
     this.#setTime(now);
     this.#env.measurePressure();
+    this.flushRoom = MOST_PER_FLUSH;
     this.timers.run(this.#now);
     if (this.#timeWait.size > 0) this.#timeWait.expire(this.#now);
     this.#retry();

@@ -59,6 +59,12 @@ export class TcpStream implements Stream, Owner {
     this.#unread = this.#unread === null ? chunks : [...chunks, ...this.#unread];
   }
 
+  stopReading(): void {
+    const reader = this.#reader;
+    this.#reader = null;
+    reader?.resolve([]);
+  }
+
   write(chunks: Chunks): Promise<void> {
     if (this.#isSpent) return Promise.reject(SPENT);
     const error = this.#failure();

@@ -14,7 +14,7 @@ const TAKE_AT_ONCE = 8_192;
 /** Takes in the text, cut to the window, and the FIN if it is in order. */
 export function receiveText(c: Connection, s: Segment, now: number): void {
   if (c.state !== STATE.established && c.state !== STATE.finWait1 && c.state !== STATE.finWait2) {
-    if (s.length > 0 || s.has(FLAG.fin)) c.isAckDue = true; // behind its FIN: sent again, or nonsense
+    if (before(s.sequence, c.rcvNxt)) c.isAckDue = true; // sent again; what lies behind its FIN is nobody's
     return;
   }
   let { sequence, payload: start, end } = s;
@@ -46,6 +46,7 @@ export function receiveText(c: Connection, s: Segment, now: number): void {
 function inOrder(c: Connection, s: Segment, sequence: number, from: number, end: number, now: number): void {
   const { receive, owner } = c;
   const hadGap = receive.islandCount > 0;
+  if (hadGap) noteHeld(c, sequence, (sequence + end - from) | 0);
   let start = from;
   if (end - start >= TAKE_AT_ONCE && owner?.takesAtOnce === true && receive.readable === 0) {
     const taken = owner.take(s.bytes, start, end);
@@ -74,8 +75,16 @@ function inOrder(c: Connection, s: Segment, sequence: number, from: number, end:
 function outOfOrder(c: Connection, s: Segment, sequence: number, start: number, end: number): void {
   c.env.count(COUNT.outOfOrder);
   c.isAckDue = true;
-  if (c.receive.holds(sequence, (sequence + end - start) | 0)) noteDuplicate(c, sequence, (sequence + end - start) | 0);
-  else if (!c.receive.store(sequence, s.bytes, start, end)) c.env.count(COUNT.dropMemory);
+  const last = (sequence + end - start) | 0;
+  if (noteHeld(c, sequence, last) && c.receive.heldLeft === sequence && c.receive.heldRight === last) return;
+  if (!c.receive.store(sequence, s.bytes, start, end)) c.env.count(COUNT.dropMemory);
+}
+
+/** RFC 2883 section 4: of what arrived twice the first part is told. */
+function noteHeld(c: Connection, left: number, right: number): boolean {
+  if (!c.receive.findHeld(left, right)) return false;
+  noteDuplicate(c, c.receive.heldLeft, c.receive.heldRight);
+  return true;
 }
 
 function noteDuplicate(c: Connection, left: number, right: number): void {

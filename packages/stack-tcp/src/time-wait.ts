@@ -83,7 +83,7 @@ export class TimeWait {
       resting.expiresAt = (now + this.#env.settings.timeWaitMs) | 0;
       this.#resting.delete(resting);
       this.#resting.add(resting);
-    } else if (!s.has(FLAG.syn) && s.length === 0) return false;
+    } else if (s.sequence === resting.rcvNxt && s.length === 0 && (s.flags & (FLAG.syn | FLAG.fin)) === 0) return false;
     this.#answer(resting, now);
     return false;
   }

@@ -7,6 +7,7 @@
  *
  * Neighbours of one time and state are one range, so a whole flush is one, and a super-packet never more than one.
  */
+import { FIRST_CAPACITY, type RangePool, STRIDE } from './range-pool.js';
 import { before, upTo } from './sequence.js';
 
 /** What a range can be, as bits. */
@@ -14,13 +15,8 @@ export const SACKED = 1;
 export const LOST = 2;
 export const RETRANSMITTED = 4;
 
-/** Numbers per range: end, sentAt, state. */
-const STRIDE = 3;
-const FIRST_CAPACITY = 8;
 /** More ranges are not told apart: new ones join the last, and a SACK that would split one more is passed over (CVE-2019-11477: a bound on what a peer can make us keep). */
 const MOST_RANGES = 1_024;
-/** An empty log larger than this gives its memory back. */
-const KEPT_CAPACITY = 32;
 
 export class TransmitLog {
   /** Where the first range begins: sndUna. */
@@ -42,6 +38,11 @@ export class TransmitLog {
   #ranges: Int32Array | null = null;
   #capacity = 0;
   #head = 0;
+  readonly #pool: RangePool;
+
+  constructor(pool: RangePool) {
+    this.#pool = pool;
+  }
 
   reset(sequence: number): void {
     this.first = sequence;
@@ -118,11 +119,16 @@ export class TransmitLog {
     }
     if (before(this.first, sequence)) this.first = sequence;
     if (before(this.foremost, sequence)) this.foremost = sequence;
-    if (this.count === 0 && this.#capacity > KEPT_CAPACITY) {
-      this.#ranges = null;
-      this.#capacity = 0;
-      this.#head = 0;
-    }
+    if (this.count === 0) this.release();
+  }
+
+  /** What is empty takes no memory: most connections are idle. */
+  release(): void {
+    if (this.#ranges === null) return;
+    this.#pool.give(this.#ranges);
+    this.#ranges = null;
+    this.#capacity = 0;
+    this.#head = 0;
   }
 
   /** The peer has `[left, right)`, which lies inside of what is in flight. */
@@ -267,12 +273,13 @@ export class TransmitLog {
   #grow(count: number): void {
     if (count <= this.#capacity) return;
     const capacity = Math.max(FIRST_CAPACITY, this.#capacity * 2);
-    const ranges = new Int32Array(capacity * STRIDE);
+    const ranges = this.#pool.take(capacity);
     for (let i = 0; i < this.count; i++) {
       ranges[i * STRIDE] = this.endOf(i);
       ranges[i * STRIDE + 1] = this.sentAt(i);
       ranges[i * STRIDE + 2] = this.stateOf(i);
     }
+    if (this.#ranges !== null) this.#pool.give(this.#ranges);
     this.#ranges = ranges;
     this.#capacity = capacity;
     this.#head = 0;

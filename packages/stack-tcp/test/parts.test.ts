@@ -5,9 +5,11 @@ import t from 'tap';
 import { settingsOf, tcpConfig } from '../dist/config.js';
 import type { Congestion } from '../dist/congestion/congestion.js';
 import { Cubic } from '../dist/congestion/cubic.js';
+import { HyStart } from '../dist/congestion/hystart.js';
 import { Reno } from '../dist/congestion/reno.js';
 import { connectionsAllowed } from '../dist/descriptors.js';
 import { tcpPlugin } from '../dist/index.js';
+import { RangePool } from '../dist/range-pool.js';
 import { ReceiveQueue } from '../dist/receive-queue.js';
 import { RoundTrip } from '../dist/rtt.js';
 import { SendBuffer } from '../dist/send-buffer.js';
@@ -32,7 +34,7 @@ t.test('the transmit log against one byte at a time', (t) => {
   const step = fc.record({ kind: fc.constantFrom('send', 'ack', 'sack', 'lost', 'again', 'all'), a: fc.nat(40), b: fc.nat(40) });
   fc.assert(
     fc.property(fc.integer(), fc.array(step, { maxLength: 80 }), (start, steps) => {
-      const log = new TransmitLog();
+      const log = new TransmitLog(new RangePool());
       log.reset(start);
       let una = 0;
       let nxt = 0;
@@ -158,6 +160,30 @@ t.test('the send buffer keeps what was written until it is acknowledged, whereve
   t.end();
 });
 
+t.test('a ring that had to grow has more memory at once the next time, if there is some', (t) => {
+  const arena = Arena.ofSize(1 << 20);
+  const buffer = new SendBuffer(arena);
+  buffer.reset(0);
+  const put = (length: number): number => buffer.write(new Uint8Array(length), 0, length, 1 << 20);
+  put(200_000);
+  put(100_000);
+  t.equal(buffer.capacity, 512 * 1024);
+  buffer.acknowledge(buffer.end);
+  put(100_000);
+  t.equal(buffer.capacity, 256 * 1024, 'twice of what it needs');
+  buffer.acknowledge(buffer.end);
+  put(1_000);
+  t.equal(buffer.capacity, 4_096, 'not for little');
+  buffer.acknowledge(buffer.end);
+  put(200_000);
+  put(300_000);
+  buffer.acknowledge(buffer.end);
+  arena.allocate(512 * 1024);
+  t.equal(put(300_000), 300_000);
+  t.equal(buffer.capacity, 512 * 1024, 'there is no more');
+  t.end();
+});
+
 t.test('timers: in the order of their time, across the wrap, once', (t) => {
   fc.assert(
     fc.property(fc.integer(), fc.array(fc.tuple(fc.nat(20), fc.nat(1_000), fc.boolean()), { maxLength: 80 }), (start, steps) => {
@@ -213,7 +239,7 @@ t.test('Reno and CUBIC', (t) => {
   const controls: Congestion[] = [new Reno(1_000), new Cubic(1_000)];
   for (const control of controls) {
     t.equal(control.window, 10_000);
-    control.acknowledged(10_000, 0, 10);
+    control.acknowledged(10_000, 0, 10, 10, false);
     t.equal(control.window, 20_000, 'slow start');
     control.lost(20_000, 0);
     t.equal(control.window, control instanceof Reno ? 10_000 : 14_000);
@@ -222,7 +248,7 @@ t.test('Reno and CUBIC', (t) => {
     let now = 0;
     for (let round = 0; round < 20; round++) {
       now += 100;
-      control.acknowledged(control.window, now, 100);
+      control.acknowledged(control.window, now, 100, 100, false);
     }
     t.ok(control.window > after && control.window < after + 45_000, `${control.window}`);
     control.timedOut(control.window, false);
@@ -230,7 +256,7 @@ t.test('Reno and CUBIC', (t) => {
     const { threshold } = control;
     control.timedOut(1_000, true);
     t.equal(control.threshold, threshold, 'once per loss');
-    for (let i = 0; i < 10; i++) control.acknowledged(100_000, now, 100);
+    for (let i = 0; i < 10; i++) control.acknowledged(100_000, now, 100, 100, false);
     control.idle();
     t.equal(control.window, 10_000, 'after silence');
   }
@@ -264,4 +290,39 @@ t.test('the plugin registers the stack; its config is strict', (t) => {
   t.equal(connectionsAllowed('Max open files            20              20              files\n'), 16);
   t.ok(connectionsAllowed() >= 16);
   t.end();
+});
+
+t.test('HyStart++: slow start ends by the delay (RFC 9406)', async (t) => {
+  const MSS = 1_000;
+  /** Rounds with so many ACKs each; what the window has grown by in each of them. */
+  const rounds = (hystart: HyStart, rtts: readonly number[], acks = 10): number[] =>
+    rtts.map((rtt) => {
+      let grown = 0;
+      for (let i = 0; i < acks; i++) grown += hystart.grow(MSS, MSS, rtt + (i % 3), i === 0);
+      return grown;
+    });
+  const steady = new HyStart();
+  t.strictSame(rounds(steady, [50, 50, 52, 51, 53, 50, 51, 52, 50]), new Array<number>(9).fill(10_000), 'jitter is no queue');
+  t.notOk(steady.isOver);
+
+  const queue = new HyStart();
+  const grown = rounds(queue, [50, 50, 60, 60, 60, 60, 60]);
+  t.strictSame(grown.slice(0, 2), [10_000, 10_000]);
+  t.equal(grown[2], 7 * 1_000 + 3 * 250, 'with the eighth round trip it is known');
+  t.strictSame(grown.slice(3), [2_500, 2_500, 2_500, 2_500], 'a quarter');
+  t.notOk(queue.isOver);
+  rounds(queue, [60]);
+  t.ok(queue.isOver, 'after five rounds it ends');
+
+  const jitter = new HyStart();
+  t.strictSame(rounds(jitter, [50, 60, 60, 50, 50]).slice(3), [7 * 250 + 3 * 1_000, 10_000], 'shorter again: it was only jitter');
+  t.notOk(jitter.isOver);
+
+  t.strictSame(rounds(new HyStart(), [10, 40, 90], 5), [5_000, 5_000, 5_000], 'too few to judge by');
+  t.equal(rounds(new HyStart(), [1, 4, 4])[1], 10_000, 'less than 4 ms is noise');
+
+  for (const control of [new Cubic(MSS), new Reno(MSS)]) {
+    for (let round = 0; round < 12; round++) for (let i = 0; i < 10; i++) control.acknowledged(MSS, round * 60, 50, round < 3 ? 50 : 80, i === 0);
+    t.ok(control.threshold < 1 << 20, `slow start is over at ${control.threshold}`);
+  }
 });

@@ -72,6 +72,27 @@ t.test('super-packets: one reservation for many segments, whole ones but for the
   t.equal(client.take(pieces).length, 29_200, 'cut into segments with numbers and checksums of their own');
 });
 
+t.test('payloads are lent where the sink takes them from where they lie, and go out intact, also again', async (t) => {
+  const wire = new Wire({ largest: 65_535, lends: true });
+  const client = await new Client(wire).connect({ mss: 1_460, windowScale: 7, sackPermitted: true });
+  client.window = 8_000;
+  client.send();
+  const data = Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7) % 251);
+  void client.stream.write([data]);
+  const got: number[] = [];
+  let pieces = tcp(wire.flush());
+  wire.time += 2_000; // the first flight is lost
+  pieces = tcp(wire.flush());
+  for (let round = 0; round < 200 && got.length < data.length; round++) {
+    got.push(...client.take(pieces));
+    wire.time += 10;
+    pieces = client.send();
+    if (pieces.length === 0) pieces = tcp(wire.advance(1_000));
+  }
+  t.ok(wire.lending.lent > 4, `${wire.lending.lent} payloads`);
+  t.equal(Buffer.compare(Buffer.from(got), Buffer.from(data)), 0);
+});
+
 t.test('fast retransmit on the third duplicate ACK, not on the second (no SACK), and NewReno goes on from hole to hole', async (t) => {
   const { client, sent, wire } = await sending(20_000, {}, { mss: 1_000 }, 60_000);
   t.equal(sent.length, 10);
@@ -110,6 +131,31 @@ t.test('SACK: exactly the holes are sent again, two in one round trip, without a
   t.equal(fresh.length, 2);
   t.match(wire.stack.info.counters, { fastRecoveries: 1, retransmitted: 2 });
   t.notOk('timeouts' in wire.stack.info.counters);
+});
+
+t.test('recovery: what goes out is in proportion to what arrives, down to the threshold (RFC 9937)', async (t) => {
+  const { client, sent, wire } = await sending(200_000, { settings: { congestion: 'cubic' } }, { mss: 1_000, sackPermitted: true, windowScale: 4 }, 60_000);
+  let all = sent;
+  for (let round = 0; round < 2; round++) {
+    wire.time += 50;
+    client.ack = (client.ack + all.reduce((sum, packet) => sum + packet.payload.length, 0)) >>> 0;
+    all = client.send();
+  }
+  const count = all.length;
+  t.ok(count >= 40, `${count} segments in flight`);
+  wire.time += 50;
+  // The first is lost; each of the others is reported by an ACK of its own.
+  const base = client.ack;
+  const perAck: number[] = [];
+  for (let i = 1; i < count; i++) {
+    const answer = client.send({ options: { sack: [[(base + 1_000) >>> 0, (base + (i + 1) * 1_000) >>> 0]] } });
+    perAck.push(answer.length);
+  }
+  const total = perAck.reduce((sum, each) => sum + each, 0);
+  t.ok(Math.abs(total - 0.7 * count) <= 3, `${total} segments for ${count} that were in flight: the threshold of CUBIC is 0.7 of them`);
+  t.ok(Math.max(...perAck) <= 2, `no burst: ${perAck.join(' ')}`);
+  const half = perAck.slice(0, count >> 1).reduce((sum, each) => sum + each, 0);
+  t.ok(half >= 0.25 * count, `and no silence in the first half: ${half}`);
 });
 
 t.test('a lost retransmission is found without a timeout (RACK)', async (t) => {
@@ -155,7 +201,13 @@ t.test('the tail: a probe comes long before the timeout (RFC 8985 section 7)', a
   const base = client.iss + 1;
   wire.time += 20;
   const rest = client.send({ options: { sack: [[(base + 5_000) >>> 0, (base + 6_000) >>> 0]] } });
-  t.strictSame(offsets(client, [...rest, ...tcp(wire.advance(30))]), [3_000, 4_000], 'and its SACK shows the others');
+  t.strictSame(
+    offsets(client, [...rest, ...tcp(wire.advance(30))]),
+    [3_000],
+    'and its SACK shows the others: one goes for the one that has arrived (RFC 9937)',
+  );
+  client.ack = (base + 4_000) >>> 0;
+  t.strictSame(offsets(client, client.send({ options: { sack: [[(base + 5_000) >>> 0, (base + 6_000) >>> 0]] } })), [4_000], 'and then the next');
   t.notOk('timeouts' in wire.stack.info.counters);
 });
 
@@ -169,6 +221,24 @@ t.test('the timeout: doubled each time, one segment in flight, and everything ag
   t.ok(times.length >= 5);
   client.ack = (client.ack + 1_000) >>> 0;
   t.equal(client.send().length, 2, 'slow start');
+});
+
+t.test('an ACK that comes after a timeout tells of the timer, not of the path', async (t) => {
+  const { client, sent, wire } = await sending(4_000, {}, { mss: 1_000, sackPermitted: true }, 60_000);
+  t.equal(sent.length, 4);
+  wire.time += 10;
+  client.ack = (client.ack + 1_000) >>> 0;
+  client.send(); // a round trip of 10 ms; the ACKs of what follows are lost
+  wire.advance(25_000);
+  const timeouts = wire.stack.counters.get('timeouts');
+  t.ok(timeouts >= 5, `${timeouts} timeouts`);
+  const base = client.ack;
+  // The first was sent again and arrives; of the third, which arrived long ago, is told only now.
+  client.ack = (base + 1_000) >>> 0;
+  client.send({ options: { sack: [[(base + 2_000) >>> 0, (base + 3_000) >>> 0]] } });
+  const before = wire.stack.counters.get('timeouts');
+  wire.advance(1_000);
+  t.ok(wire.stack.counters.get('timeouts') > before, 'the next timeout comes within a second');
 });
 
 t.test('a peer that never answers is given up after five minutes, with a RST', async (t) => {
@@ -377,6 +447,32 @@ t.test('path MTU: only if the quoted number is in flight; smaller segments from 
   t.ok(sent.length > 0);
   wire.raw(buildPacket({ kind: 'icmp', source: '10.0.0.1', destination: '192.0.2.1', type: 8, code: 0, rest: 1, payload: new Uint8Array(8) }));
   t.equal(wire.isTaken, false, 'an echo is for others');
+});
+
+t.test('path MTU of IPv6: what says less than 1,280 is discarded (RFC 8201 section 4)', async (t) => {
+  const wire = new Wire({ isIPv6: true });
+  const client = await new Client(wire).connect({ mss: 1_440 });
+  await client.stream.write([new Uint8Array(1_440)]);
+  wire.flush();
+  const tooBig = (mtu: number): number[] => {
+    const quoted = buildPacket({
+      kind: 'tcp',
+      source: '2001:db8::1',
+      destination: 'fd00::2',
+      sourcePort: 443,
+      destinationPort: client.port,
+      sequence: client.ack,
+      acknowledgment: 0,
+      flags: FLAG.ack,
+      window: 0,
+      payload: new Uint8Array(0),
+    });
+    const answer = wire.raw(buildPacket({ kind: 'icmp', source: 'fd00::1', destination: '2001:db8::1', type: 2, code: 0, rest: mtu, payload: quoted }));
+    return tcp(answer).map((packet) => packet.payload.length);
+  };
+  t.strictSame(tooBig(1_279), []);
+  t.strictSame(tooBig(0), []);
+  t.strictSame(tooBig(1_280), [1_220, 220]);
 });
 
 t.test('writing: the buffer is bounded, and who waits goes on when there is room', async (t) => {

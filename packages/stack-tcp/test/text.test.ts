@@ -2,7 +2,7 @@
 import { NetError } from '@nekit/core';
 import { FLAG, type TcpPacket } from '@nekit/core/ip';
 import t from 'tap';
-import { Client, tcp, Wire } from './support/wire.js';
+import { Client, type SegmentFields, tcp, Wire } from './support/wire.js';
 
 const error = (thrown: unknown): unknown => thrown;
 const SACK = { mss: 1_000, sackPermitted: true };
@@ -26,6 +26,20 @@ t.test('ACKs: delayed by 40 ms, at once for the second full segment, one per bat
     [],
   );
 });
+
+for (const lends of [true, false])
+  t.test(lends ? 'much is acknowledged in the middle of a batch' : 'one ACK per batch, where nothing can leave earlier', async (t) => {
+    const wire = new Wire({ lends });
+    const client = await new Client(wire).connect({ mss: 1_460, windowScale: 8 });
+    client.text(new Uint8Array(3_000)); // the ACK of it opens the whole window
+    const parts = Array.from({ length: 4 }, (_, i) => client.segment({ sequence: client.seq + i * 50_000, payload: new Uint8Array(50_000) }));
+    wire.feed(...parts.slice(0, 3));
+    t.strictSame(wire.drain(), []);
+    wire.feed(...parts.slice(3));
+    t.match(wire.drain(), lends ? [{ flags: FLAG.ack, acknowledgment: client.seq + 200_000 }] : []);
+    wire.feed(client.segment({ sequence: client.seq + 200_000, payload: new Uint8Array(20_000) }));
+    t.match(wire.flush(), [{ flags: FLAG.ack, acknowledgment: client.seq + 220_000 }]);
+  });
 
 t.test('out of order: an ACK at once for each, SACK blocks with the newest first, an ACK at once for what fills the gap', async (t) => {
   const wire = new Wire();
@@ -69,6 +83,7 @@ t.test('out of order: an ACK at once for each, SACK blocks with the newest first
   const filled = at(0, 250);
   t.equal(filled[0]?.acknowledgment, base + 500);
   t.strictSame(blocks(filled), [
+    [200, 250],
     [1_000, 1_100],
     [800, 900],
     [600, 700],
@@ -84,6 +99,34 @@ t.test('what came twice is reported once: RFC 2883', async (t) => {
   t.strictSame(report?.options?.sack, [[base, base + 3]]);
   const [next] = client.send({ sequence: base - 1 });
   t.equal(next?.options?.sack, undefined);
+});
+
+t.test('what came twice behind a hole is reported with the island that has it, the first part of it if there are several: RFC 2883 section 4', async (t) => {
+  const client = await new Client(new Wire()).connect(SACK);
+  const base = client.seq;
+  const blocks = (offset: number, length: number): number[][] | undefined =>
+    client.send({ sequence: base + offset, payload: new Uint8Array(length) })[0]?.options?.sack?.map(([left, right]) => [left - base, right - base]);
+  blocks(100, 100);
+  blocks(300, 100);
+  t.strictSame(blocks(120, 20), [
+    [120, 140],
+    [100, 200],
+    [300, 400],
+  ]);
+  t.strictSame(
+    blocks(350, 100),
+    [
+      [350, 400],
+      [300, 450],
+      [100, 200],
+    ],
+    'half of it is new',
+  );
+  t.strictSame(blocks(150, 200), [
+    [150, 200],
+    [100, 450],
+  ]);
+  t.strictSame(blocks(0, 500), [[100, 450]], 'in order, over all of it');
 });
 
 t.test('islands are bounded (CVE-2018-5390), and text that could not be kept is taken when it comes again', async (t) => {
@@ -263,6 +306,34 @@ t.test('FIN with the ACK of ours: straight to TIME-WAIT; and our FIN is sent aga
   client.ack++;
   client.send({ flags: FLAG.fin | FLAG.ack });
   t.match(wire.stack.info, { connections: 0, timeWait: 1 });
+});
+
+t.test('TIME-WAIT: whatever is not the very next number is answered, and so is a FIN; an ACK in order is not', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect();
+  await client.stream.closeWrite();
+  client.take(tcp(wire.flush()));
+  client.send({ flags: FLAG.fin | FLAG.ack });
+  client.seq++;
+  const answered = (fields: SegmentFields): number => {
+    wire.time += 600;
+    return client.send(fields).length;
+  };
+  t.equal(answered({}), 0, 'in order');
+  t.equal(answered({ sequence: client.seq - 1 }), 1, 'a keep-alive probe');
+  t.equal(answered({ sequence: client.seq + 100_000 }), 1, 'beyond the window');
+  t.equal(answered({ flags: FLAG.fin | FLAG.ack }), 1, 'a FIN behind the FIN');
+  t.equal(answered({ payload: Buffer.from('x') }), 1, 'text');
+  t.equal(client.send({ sequence: client.seq - 1 }).length, 0, 'not so often');
+});
+
+t.test('text behind a FIN is ignored, and not worth an answer; what is sent again is', async (t) => {
+  const client = await new Client(new Wire()).connect();
+  client.send({ flags: FLAG.fin | FLAG.ack, payload: Buffer.from('end') });
+  client.seq += 4;
+  t.strictSame(client.send({ payload: Buffer.from('more') }), []);
+  t.strictSame(client.send({ flags: FLAG.fin | FLAG.ack }), []);
+  t.match(client.send({ flags: FLAG.fin | FLAG.ack, sequence: client.seq - 4, payload: Buffer.from('end') }), [{ acknowledgment: client.seq }]);
 });
 
 t.test('TIME-WAIT: a newer SYN takes the tuple, an older one does not; RST ends it only with the right number; it is bounded', async (t) => {

@@ -8,23 +8,30 @@ const DEFAULT_PORT = 443;
 export async function explain(args: readonly string[]): Promise<number> {
   const { values, positionals } = parse(
     args,
-    { ...CONFIG, ...PLUGINS, ...PROXY, ...STRICT, ...JSON_OUTPUT, udp: { type: 'boolean' }, source: { type: 'string' } },
+    { ...CONFIG, ...PLUGINS, ...PROXY, ...STRICT, ...JSON_OUTPUT, udp: { type: 'boolean' }, source: { type: 'string' }, sniffed: { type: 'string' } },
     1,
   );
   const [text] = positionals;
   if (text === undefined) throw new UsageError('name a destination: nekit-kernel explain -c FILE HOST[:PORT]');
-  const { addressFamily, clean, createKernel, parseEndpoint } = await import('@nekit/core');
+  const { addressFamily, clean, createKernel, normaliseHost, parseEndpoint } = await import('@nekit/core');
   const { prepare } = await import('../setup.js');
   const destination = parseEndpoint(text, DEFAULT_PORT);
   if (destination === null) throw new UsageError(`"${text}" is no HOST or HOST:PORT`);
   const source = values.source === undefined ? null : parseEndpoint(values.source, 0);
   if (values.source !== undefined && (source === null || addressFamily(source.host) === 0)) throw new UsageError(`--source: "${values.source}" is no address`);
+  const sniffed = values.sniffed === undefined ? null : normaliseHost(values.sniffed);
+  if (values.sniffed !== undefined && (sniffed === null || addressFamily(sniffed) !== 0)) throw new UsageError(`--sniffed: "${values.sniffed}" is no name`);
   const setup = await prepare({ config: values.config, plugins: splitNames(values.plugins), proxies: values.proxy ?? [] });
   const kernel = createKernel(setup.source, { plugins: setup.plugins, strict: values.strict ?? false });
   // What could not be loaded makes the answer another one.
   kernel.on('kernel.warning', ({ message }) => process.stderr.write(`nekit-kernel: ${clean(message)}\n`));
   try {
-    const explanation = await kernel.explain({ destination, network: values.udp === true ? 'udp' : 'tcp', ...(source === null ? {} : { source }) });
+    const explanation = await kernel.explain({
+      destination,
+      network: values.udp === true ? 'udp' : 'tcp',
+      ...(source === null ? {} : { source }),
+      ...(sniffed === null ? {} : { sniffed }),
+    });
     process.stdout.write(values.json === true ? `${JSON.stringify(explanation)}\n` : `${describe(explanation).map(clean).join('\n')}\n`);
   } finally {
     await kernel.stop();
@@ -47,6 +54,10 @@ function describe(explanation: Explanation): string[] {
   const { tried, lookups } = explanation;
   return [
     `${explanation.destination} -> ${[...explanation.chain, explanation.adapter].join(' -> ')}`,
+    ...(explanation.sniffed === null ? [] : [`seen in the first bytes: ${explanation.sniffed}`]),
+    ...(explanation.sniffer.length === 0
+      ? []
+      : [`the first bytes are looked at (${explanation.sniffer.join(', ')}) and may show a name: --sniffed NAME tells what becomes of it`]),
     `because: ${explanation.rule ?? (tried.length === 0 ? 'there are no rules, or the mode decides' : 'no rule matches')}`,
     ...(tried.length === 0 ? [] : ['rules tried:']),
     ...triedLines(tried),

@@ -11,10 +11,10 @@ import { keepBatch, type UdpBatch, type UdpSocket } from '../net/udp.js';
 const MAX_WAITING = 16;
 /** Names that are being resolved at once, per association. */
 const MAX_NAMES = 64;
-/** Interfaces that one association may leave by, one after the other, each with a socket for a family. */
-const MAX_BOUND = 16;
 /** Addresses that are known as names, per association. */
 const MAX_NAMED = 256;
+/** Interfaces that one association may leave by, one after the other, each with a socket for a family. */
+const MAX_BOUND = 16;
 
 export interface UdpConnOptions {
   readonly own: OwnEndpoints;

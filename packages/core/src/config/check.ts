@@ -14,6 +14,7 @@ import { checkListeners } from './check-listeners.js';
 import { checkProviders, unloaded } from './check-providers.js';
 import { checkRules } from './check-rules.js';
 import { SectionChecker } from './check-sections.js';
+import { checkSniffer } from './check-sniffer.js';
 import { checkSubRules } from './check-sub-rules.js';
 import { findingsOf } from './issues.js';
 import { LATER_KEYS } from './known-keys.js';
@@ -76,6 +77,7 @@ function check(source: ConfigSource, registry: Registry, problems: ProblemList):
   const context = { source, problems, registry, known, targets };
   const rules = checkRules(top.rules ?? [], ['rules'], context);
   const subRules = checkSubRules(top['sub-rules'] ?? {}, context);
+  const sniffer = checkSniffer(top.sniffer ?? {}, known, problems);
   const mode = top.mode ?? 'rule';
   if (mode === 'global' && !groups.some((group) => group.name === 'GLOBAL')) {
     problems.warning(
@@ -99,6 +101,7 @@ function check(source: ConfigSource, registry: Registry, problems: ProblemList):
     ruleProviders,
     hosts,
     geodata,
+    sniffer,
     sections: sections.sections,
     maxConnections: top['max-connections'] ?? DEFAULT_MAX_CONNECTIONS,
     timeouts: timeoutsOf(top),

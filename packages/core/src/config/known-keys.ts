@@ -2,7 +2,7 @@
 
 /** Top-level keys. */
 export const LATER_KEYS: ReadonlySet<string> = new Set([
-  ...['sniffer', 'profile', 'proxy-providers', 'external-controller', 'secret'],
+  ...['profile', 'proxy-providers', 'external-controller', 'secret'],
   ...[
     'external-controller-tls',
     'external-controller-unix',
@@ -113,6 +113,7 @@ export const SHOWN_KEYS: ReadonlySet<string> = new Set([
     'hosts',
     'dns',
     'geodata',
+    'sniffer',
     'proxies',
     'proxy-groups',
     'rules',

@@ -4,6 +4,7 @@ import { DEFAULT_TIMEOUTS, type Timeouts } from '../net/timeouts.js';
 import type { ProviderSource } from '../provider/provider-config.js';
 import type { Behavior } from '../rule/rule-set.js';
 import { LIST_FORMATS } from '../rule/set/inspect-list.js';
+import { SNIFFER } from './sniffer-schema.js';
 import type { LogLevel, Mode } from './types.js';
 
 export const MODES = ['rule', 'global', 'direct'] as const satisfies readonly Mode[];
@@ -96,6 +97,7 @@ export const TOP = z.object({
   geodata: geodata.describe('Data files of rules, relative to the folder of the config.').optional(),
   tun: z.record(z.string(), z.unknown()).describe('A TUN device, whose packets become sessions.').optional(),
   dns: z.record(z.string(), z.unknown()).describe('How names are looked up, and a server for them (plugin dns).').optional(),
+  sniffer: SNIFFER.describe('Names that the first bytes of a connection show, for rules on names where clients connect to addresses.').optional(),
   'max-connections': z
     .int()
     .min(1)

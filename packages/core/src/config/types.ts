@@ -7,6 +7,7 @@ import type { SocketOptions } from '../net/sockets.js';
 import type { Timeouts } from '../net/timeouts.js';
 import type { ProviderConfig } from '../provider/provider-config.js';
 import type { Geodata } from '../rule/tools.js';
+import type { SnifferConfig } from '../sniff/sniffer.js';
 
 export interface KernelConfig {
   /** Where the config file is, absolute: paths in it are relative to this. The working directory where there is no file. */
@@ -31,6 +32,8 @@ export interface KernelConfig {
   readonly hosts: Hosts;
   /** Files that are there; absolute. */
   readonly geodata: Geodata;
+  /** null: off. */
+  readonly sniffer: SnifferConfig | null;
   /** Sections of plugins that are there and not off, by key: parsed by their schema. */
   readonly sections: ReadonlyMap<string, unknown>;
   readonly maxConnections: number;

@@ -15,11 +15,18 @@ export interface PacketSink {
    * The IPv4 header's checksum and those of ICMP are the writer's, those of TCP and UDP the sink's.
    */
   reserve(length: number, segmentSize: number): number;
+  /**
+   * The same for a TCP packet whose payload need not be copied: room for `length` bytes of headers; the payload is `bytes[from, from + more)`, and must stay there as it is until
+   * `flush`. Sinks that have one have both.
+   */
+  lend?(length: number, from: number, more: number, segmentSize: number): number;
+  /** Sends what has been reserved, now. */
+  flush?(): void;
 }
 
 export interface DeviceHandlers {
-  /** Packets, lent until it returns. Never called from inside of `flush`. */
-  packets(batch: PacketBatch): void;
+  /** Packets, lent until it returns. Never called from inside of `flush`. `more`: it is called again at once, maybe with none, so that what is to be said can wait until then. */
+  packets(batch: PacketBatch, more?: boolean): void;
   /** The device is gone; nothing comes any more. */
   failed(error: NetError): void;
 }

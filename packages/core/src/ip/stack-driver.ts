@@ -45,7 +45,7 @@ export class StackDriver {
   /** Once, with all of them, in the order in which they are asked. */
   start(stacks: readonly IpStack[]): void {
     this.#stacks = stacks;
-    this.#device.start({ packets: (batch) => this.#input(batch), failed: (error) => this.#failed(error) });
+    this.#device.start({ packets: (batch, more = false) => this.#input(batch, more), failed: (error) => this.#failed(error) });
     this.#flush();
   }
 
@@ -59,7 +59,7 @@ export class StackDriver {
     this.#stopTimer = null;
   }
 
-  #input(batch: PacketBatch): void {
+  #input(batch: PacketBatch, more: boolean): void {
     for (let i = 0; i < batch.length; i++) {
       let isTaken = false;
       for (const stack of this.#stacks) {
@@ -68,7 +68,7 @@ export class StackDriver {
       }
       if (!isTaken) this.unclaimed++;
     }
-    this.#flush();
+    if (!more) this.#flush();
   }
 
   #wake(): void {

@@ -22,8 +22,9 @@ import type { Registry } from '../plugin/registry.js';
 import type { ProcessFinder } from '../process/process-finder.js';
 import { RuleProviders } from '../provider/rule-providers.js';
 import { Router } from '../routing/router.js';
-import type { KnownRules } from '../rule/parse.js';
+import { buildRule, type KnownRules } from '../rule/parse.js';
 import { ConfigRuleTools } from '../rule/tools.js';
+import { Sniffer } from '../sniff/sniffer.js';
 import { AdapterSet } from './adapter-set.js';
 import { ownMark, withOwnMarks } from './own-marks.js';
 import { buildClaims, buildRoutes } from './routes.js';
@@ -75,6 +76,8 @@ export class Setup implements Checked {
   readonly adapters: AdapterSet;
   readonly router: Router;
   readonly resolver: Resolver;
+  /** null: off, or nothing depends on it. */
+  readonly sniffer: Sniffer | null;
   readonly providers: RuleProviders;
   readonly #sections: SectionSet;
   readonly #tools: ConfigRuleTools;
@@ -115,6 +118,7 @@ export class Setup implements Checked {
       this.resolver = resolver;
       const routes = buildRoutes(config.rules, known);
       const subRules = new Map([...config.subRules].map(([name, rules]) => [name, buildRoutes(rules, known)]));
+      this.sniffer = snifferOf(config, known);
       const claims = buildClaims(config, host.registry, adapters, get);
       this.router = new Router({ routes, claims, subRules, adapters: adapterOf, mode, hosts, resolver, timers, timeouts, events, process: processes });
     } catch (error) {
@@ -154,4 +158,11 @@ export class Setup implements Checked {
     this.providers.close();
     this.#tools.close();
   }
+}
+
+/** Where no rule is asked, a name matters only if it becomes the destination. */
+function snifferOf({ sniffer, mode, rules }: KernelConfig, known: KnownRules): Sniffer | null {
+  const areRulesAsked = mode === 'rule' && rules.length > 0;
+  if (sniffer === null || !(areRulesAsked || sniffer.protocols.some(({ overrideDestination }) => overrideDestination))) return null;
+  return new Sniffer(sniffer, (kind, payload) => buildRule(kind, payload, [], {}, known));
 }

@@ -1,9 +1,13 @@
 /** The listener type `tun`, and the section `tun:` of the config: a device, its IP stacks, and its routes. */
+
+import type { InboundContext } from '../inbound/inbound.js';
 import { AUTO_ROUTE } from '../inbound/tun/auto-route/auto-route.js';
+import { GuardedStack } from '../inbound/tun/guarded-stack.js';
 import { takeNames } from '../inbound/tun/systemd-resolved.js';
 import { TunInbound } from '../inbound/tun/tun-inbound.js';
 import type { LinkAddress } from '../native/link-config.js';
 import { OPEN_TUN } from '../native/open-tun.js';
+import { EVENTS } from '../net/tokens.js';
 import type { InboundDefinition } from '../plugin/plugin.js';
 import type { Registry } from '../plugin/registry.js';
 import { type TunConfig, TunSchema } from './tun-schema.js';
@@ -31,7 +35,7 @@ export function tunType(registry: () => Registry): InboundDefinition<TunConfig> 
           stacks: stacks.map(
             ({ definition, options }) =>
               (stackContext) =>
-                definition.create(options, stackContext),
+                new GuardedStack(definition.create(options, stackContext), (error) => tellOf(definition.type, error, context)),
           ),
           networks: networksOf(addresses),
           echo: keys.icmp === 'reply',
@@ -53,4 +57,10 @@ export function tunType(registry: () => Registry): InboundDefinition<TunConfig> 
 
 function networksOf(addresses: readonly LinkAddress[]): string[] {
   return addresses.map(({ address, prefix }) => `${address}/${prefix}`);
+}
+
+function tellOf(type: string, error: unknown, context: InboundContext): void {
+  const what = error instanceof Error ? error.message : String(error);
+  const message = `${context.name}: the IP stack "${type}" threw, which is told once; the packet is lost and it goes on: ${what}`;
+  context.get(EVENTS).emit('kernel.warning', { code: 'STACK_FAILED', message });
 }

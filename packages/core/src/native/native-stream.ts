@@ -39,6 +39,8 @@ export class NativeStream implements Stream, NativeEnd, Listening {
   #finSent = false;
   #error: NetError | null = null;
   #reader: Reader | null = null;
+  /** Waits for the loop's turn. */
+  #laterReader: Reader | null = null;
   #writer: Writer | null = null;
   /** Reads in a row that found something without waiting. */
   #atOnce = 0;
@@ -87,7 +89,11 @@ export class NativeStream implements Stream, NativeEnd, Listening {
   /** The loop's turn: a fast peer would otherwise keep it in our microtasks. */
   #readLater(): Promise<Chunks | null> {
     return new Promise((resolve, reject) => {
+      const reader = { resolve, reject };
+      this.#laterReader = reader;
       setImmediate(() => {
+        if (this.#laterReader !== reader) return;
+        this.#laterReader = null;
         this.#atOnce = 0;
         this.read().then(resolve, reject);
       });
@@ -96,6 +102,13 @@ export class NativeStream implements Stream, NativeEnd, Listening {
 
   unread(chunks: Chunks): void {
     this.#unread = this.#unread === null ? [...chunks] : [...chunks, ...this.#unread];
+  }
+
+  stopReading(): void {
+    const reader = this.#reader ?? this.#laterReader;
+    this.#reader = null;
+    this.#laterReader = null;
+    reader?.resolve([]); // what comes now is kept, once: the engine reads no further until it is asked
   }
 
   write(chunks: Chunks): Promise<void> {

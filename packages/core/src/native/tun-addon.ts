@@ -7,15 +7,18 @@ export interface TunAddon {
   readonly netlink: NetlinkCall;
 }
 
-/** The batch is filled anew for each call of `onPackets`, which gets the number of packets, or a negative errno once: the device is gone. `drops` counts, see TUN_DROPS. */
-export type TunConstructor = new (batch: Omit<PacketBatch, 'length'>, drops: Float64Array, onPackets: (count: number) => void) => Tun;
+/**
+ * The batch is filled anew for each call of `onPackets`, which gets the number of packets and whether another call, maybe with none, follows before the loop goes on; or a negative
+ * errno once: the device is gone. `drops` counts, see TUN_DROPS.
+ */
+export type TunConstructor = new (batch: Omit<PacketBatch, 'length'>, drops: Float64Array, onPackets: (count: number, more: boolean) => void) => Tun;
 
 export interface Tun {
   /** 0 or a negative errno. An empty name: the kernel chooses. */
   open(name: string, offload: boolean, multiQueue: boolean): number;
   /** Works on a duplicate of a descriptor that is a TUN already; the given one stays its owner's. */
   adopt(fd: number, offload: boolean): number;
-  /** `records`: start, end and segment size of each packet. How many were sent; the others are counted. */
+  /** `records`: start, end and segment size of each packet, then where more of its payload lies and how much that is. How many were sent; the others are counted. */
   write(bytes: Uint8Array, records: Uint32Array, count: number): number;
   close(): void;
   /** Empty when it is not open. */

@@ -14,8 +14,8 @@ const OUTPUT = 1024 * 1024;
 /** Packets of ours between two flushes. */
 const RECORDS = 1024;
 
-/** Start, end, segment size. */
-const RECORD = 3;
+/** Start, end, segment size; where more payload lies, and how much. */
+const RECORD = 5;
 
 /** Default memory for flows, in bytes. Only what is touched costs anything. */
 const DEFAULT_ARENA = 256 * 1024 * 1024;
@@ -61,7 +61,7 @@ export class TunDevice implements PacketDevice {
     this.#batch = new TunBatch(slab);
     this.drops = this.#batch.drops;
     this.arena = new Arena(slab, aligned(TUN_SLAB) + OUTPUT);
-    this.#tun = new addon.Tun(this.#batch, this.drops, (count) => this.#heard(count));
+    this.#tun = new addon.Tun(this.#batch, this.drops, (count, more) => this.#heard(count, more));
     const { fileDescriptor, name, offload, multiQueue = false } = options;
     const failed = fileDescriptor === undefined ? this.#tun.open(name, offload, multiQueue) : this.#tun.adopt(fileDescriptor, offload);
     if (failed !== 0) throw unavailable(-failed, options);
@@ -93,10 +93,10 @@ export class TunDevice implements PacketDevice {
     this.#tun.close();
   }
 
-  #heard(count: number): void {
-    if (count > 0) {
+  #heard(count: number, more: boolean): void {
+    if (count >= 0) {
       this.#batch.length = count;
-      this.#handlers?.packets(this.#batch);
+      this.#handlers?.packets(this.#batch, more);
     } else {
       const why = -count === constants.errno.EFAULT ? 'its memory was transferred to another thread' : 'it was removed';
       this.#handlers?.failed(new NetError('aborted', `the TUN device ${this.name} is gone: ${why}`, { code: 'DEVICE_GONE' }));
@@ -173,13 +173,19 @@ class TunOutput implements PacketSink {
   }
 
   reserve(length: number, segmentSize: number): number {
-    if (length > (segmentSize === 0 ? this.mtu : LONGEST_PACKET)) return -1;
+    return this.lend(length, 0, 0, segmentSize);
+  }
+
+  lend(length: number, from: number, more: number, segmentSize: number): number {
+    if (length + more > (segmentSize === 0 ? this.mtu : LONGEST_PACKET)) return -1;
     if (this.#count === RECORDS || this.#at + length > this.#begin + OUTPUT) this.flush();
     const at = this.#at;
     const record = this.#count * RECORD;
     this.#records[record] = at;
     this.#records[record + 1] = at + length;
     this.#records[record + 2] = segmentSize;
+    this.#records[record + 3] = from;
+    this.#records[record + 4] = more;
     this.#count++;
     this.#at = at + aligned(length);
     return at;

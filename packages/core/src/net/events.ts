@@ -57,6 +57,8 @@ export interface KernelEvents {
 
   // Sessions (NEKit: TunnelEvent)
   'session.opened': SessionEvent & { readonly details: Session };
+  /** The client's first bytes have shown a name (`sniffer:`). `ech`: it may be the outer name of an Encrypted Client Hello only. */
+  'session.sniffed': SessionEvent & { readonly protocol: 'TLS' | 'HTTP' | 'QUIC'; readonly host: string; readonly ech: boolean };
   'session.connected': SessionEvent & { readonly adapter: string };
   /** At most once a second and session, while somebody listens: totals so far (NEKit told of every chunk). */
   'session.traffic': SessionEvent & { readonly up: number; readonly down: number };
@@ -77,6 +79,8 @@ export interface SessionSummary {
   readonly inboundType: string;
   readonly source: Endpoint;
   readonly destination: Endpoint;
+  /** The name that the first bytes showed, which rules on names went by. */
+  readonly sniffed: string | null;
   readonly user: string | null;
   /** As written in the config, or null (`MATCH` by default, or the mode decided). */
   readonly rule: string | null;

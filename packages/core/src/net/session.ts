@@ -21,7 +21,7 @@ export interface Session {
   readonly destination: Endpoint;
   /** The name that the client authenticated with. */
   readonly user?: string;
-  /** The domain that the first bytes showed (TLS SNI, HTTP Host). */
+  /** The domain that the first bytes showed (TLS and QUIC server name, HTTP Host): what rules on names look at. */
   readonly sniffed?: string;
   /** Fires when the client has left or the kernel stops. */
   readonly signal: Cancel;

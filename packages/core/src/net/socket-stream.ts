@@ -71,6 +71,12 @@ class SocketStream implements Stream {
     this.#queued += byteLength(chunks);
   }
 
+  stopReading(): void {
+    const reader = this.#reader;
+    this.#reader = null;
+    reader?.resolve([]);
+  }
+
   write(chunks: Chunks): Promise<void> {
     if (this.#error !== null) return Promise.reject(this.#error);
     const socket = this.#socket;

@@ -128,10 +128,12 @@ class PrefixedStream implements Stream {
   readonly #stream: Stream;
   #unread: Chunks | null;
   readonly native?: NativeEnd;
+  readonly stopReading?: () => void;
 
   constructor(stream: Stream, unread: Chunks) {
     this.#stream = stream;
     this.#unread = unread;
+    if (stream.stopReading !== undefined) this.stopReading = () => stream.stopReading?.();
     const native = stream.native;
     if (native !== undefined) {
       this.native = {

@@ -12,7 +12,7 @@ export type Chunks = readonly Uint8Array[];
 
 export interface Stream {
   /**
-   * At least one byte, or null after FIN (again and again). One read at a time.
+   * At least one byte, or null after FIN (again and again). One read at a time. None at all only after `stopReading`.
    * Rejects with a NetError when the stream was reset or aborted. Taking bytes is what reopens the window.
    */
   read(): Promise<Chunks | null>;
@@ -24,6 +24,8 @@ export interface Stream {
   abort(reason: Error): void;
   /** Puts bytes that were read back in front of what is unread; they belong to the stream again. Absent where a wrapper has to do it. */
   unread?(chunks: Chunks): void;
+  /** A read that is pending settles with no chunks, and takes nothing. Absent where a read has to be waited for. */
+  stopReading?(): void;
   /**
    * A kernel socket that can be given away. Absent in any wrapper that says nothing, which means: bytes pass through JavaScript.
    */

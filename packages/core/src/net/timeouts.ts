@@ -6,6 +6,8 @@ export interface Timeouts {
   readonly handshake: number;
   /** A name look-up. */
   readonly resolve: number;
+  /** A client's first byte, where `sniffer` looks for a name; three times as long for the rest of a message that has begun. A client that waits for the server's word loses it. */
+  readonly sniff: number;
   /** From a forwarded HTTP request to the head of its response. Long polls answer within this (as squid's read_timeout, but shorter). */
   readonly firstByte: number;
   /** An established relay without a byte: RFC 5382 REQ-5 wants 2 h 4 min at least. */
@@ -28,6 +30,7 @@ export const DEFAULT_TIMEOUTS: Timeouts = {
   connect: 10_000,
   handshake: 10_000,
   resolve: 5_000,
+  sniff: 300,
   firstByte: 120_000,
   idle: 7_440_000,
   halfClose: 240_000,

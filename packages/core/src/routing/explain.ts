@@ -1,6 +1,7 @@
 import { never } from '../net/cancel.js';
 import { type Endpoint, formatEndpoint, normaliseHost } from '../net/endpoint.js';
 import type { Session } from '../net/session.js';
+import type { SniffedProtocol, Sniffer } from '../sniff/sniffer.js';
 import type { Lookup } from './facts.js';
 import { leafOf } from './leaf.js';
 import { type Router, rounded, type Trace, type Tried } from './router.js';
@@ -12,6 +13,10 @@ export type ExplainInput = Pick<Session, 'destination'> & Partial<Omit<Session, 
 export interface Explanation {
   /** `example.com:443` */
   readonly destination: string;
+  /** The name that the first bytes show, if the caller said so. */
+  readonly sniffed: string | null;
+  /** What the sniffer would look for in the first bytes: the answer is another one if they show a name. */
+  readonly sniffer: readonly SniffedProtocol[];
   /** The adapter that would carry it: never a group. */
   readonly adapter: string;
   /** The groups it is reached through, outermost first. */
@@ -29,8 +34,8 @@ export interface Explanation {
 
 const NOWHERE: Endpoint = { host: '127.0.0.1', port: 0 };
 
-/** Runs the rules as for a session, look-ups included, without dialling. Rejects with the reason of `input.signal`, if that fires. */
-export async function explain(input: ExplainInput, router: Router): Promise<Explanation> {
+/** Runs the rules as for a session, look-ups included, without dialling and without a client whose bytes could be seen. Rejects with the reason of `input.signal`, if that fires. */
+export async function explain(input: ExplainInput, router: Router, sniffer: Sniffer | null = null): Promise<Explanation> {
   const session: Session = {
     id: 0,
     network: 'tcp',
@@ -48,8 +53,11 @@ export async function explain(input: ExplainInput, router: Router): Promise<Expl
   const begin = router.now();
   const decision = await router.evaluate(session, trace);
   const { leaf, chain } = leafOf(decision.adapter, session);
+  const { sniffed = null, ...unseen } = session;
   return {
     destination: formatEndpoint(session.destination),
+    sniffed,
+    sniffer: sniffed === null ? (sniffer?.candidates(unseen) ?? []).map(({ protocol }) => protocol) : [],
     adapter: leaf.tag,
     chain,
     rule: decision.rule?.text ?? null,

@@ -5,17 +5,21 @@
  *   client conn ── peer ──> link ──┐
  *                  peer ──> link ──┴─> flow (adapter A) <──relayPackets──> A's PacketConn
  *                  peer ──> link ────> flow (adapter B) <──relayPackets──> B's PacketConn
+ *
+ * A peer whose first datagrams have shown a name that takes its place (`sniffer:` with override-destination) has a flow to itself: what comes back comes from whatever address
+ * the name has there, and the client waits for the one that it sent to.
  */
 import type { Adapter } from '../adapter/adapter.js';
 import type { Endpoint } from '../net/endpoint.js';
 import { NetError, toNetError } from '../net/errors.js';
 import type { Datagram, PacketConn } from '../net/packet-conn.js';
-import { PacketQueue } from '../net/packet-queue.js';
 import { relayPackets } from '../net/relay-packets.js';
 import type { Session } from '../net/session.js';
+import type { PacketSniff } from '../sniff/packet-sniff.js';
+import type { Sighting } from '../sniff/sniffer.js';
 import { enter, unknownFake } from './enter.js';
-import { Masks } from './masks.js';
-import { dialWith, notCarried, type Routing, takeWay, type Way } from './routing.js';
+import { copyDatagram, FlowConn, type Override } from './flow-conn.js';
+import { candidatesOf, dialWith, learn, notCarried, type Routing, takeWay, type Way } from './routing.js';
 import type { Decision } from './rule-list.js';
 import type { SessionRecord } from './session-table.js';
 import type { PacketRequest } from './stream-request.js';
@@ -39,7 +43,7 @@ const REFUSED_FOR = 1_000;
 
 /** Where one peer's datagrams go. */
 type Link =
-  | { readonly state: 'routing'; readonly waiting: Datagram[] }
+  | { readonly state: 'routing'; readonly waiting: Datagram[]; readonly sniff: PacketSniff<Sighting | null> | null }
   | { readonly state: 'carried'; readonly flow: FlowConn; readonly addresses: readonly string[] | null; readonly fake: Fake | null }
   | { readonly state: 'refused'; readonly until: number };
 
@@ -56,7 +60,10 @@ class Association {
   readonly #client: PacketConn;
   readonly #links = new Map<Endpoint, Link>();
   readonly #flows = new Map<Adapter, FlowConn>();
+  /** Of one peer each. */
+  readonly #ownFlows = new Set<FlowConn>();
   #first = true;
+  #isOver = false;
 
   constructor(request: PacketRequest, routing: Routing) {
     this.#request = request;
@@ -68,7 +75,9 @@ class Association {
     for (let datagrams = await this.#client.receive(); datagrams !== null; datagrams = await this.#client.receive()) {
       for (const datagram of datagrams) this.#forward(datagram);
     }
-    for (const flow of [...this.#flows.values()]) flow.close(this.#client.error ?? undefined);
+    this.#isOver = true;
+    for (const link of this.#links.values()) if (link.state === 'routing') link.sniff?.stop();
+    for (const flow of [...this.#flows.values(), ...this.#ownFlows]) flow.close(this.#client.error ?? undefined);
     for (const link of this.#links.values()) release(link);
   }
 
@@ -76,7 +85,8 @@ class Association {
     const link = this.#links.get(datagram.peer);
     if (link?.state === 'carried') link.flow.put(datagram, link.addresses, link.fake?.real ?? null);
     else if (link?.state === 'routing') {
-      if (link.waiting.length < MAX_WAITING) link.waiting.push(copy(datagram));
+      if (link.waiting.length < MAX_WAITING) link.waiting.push(copyDatagram(datagram));
+      link.sniff?.add(datagram.bytes);
     } else if (link === undefined || link.until <= this.#routing.timers.now()) {
       void this.#route(datagram);
     }
@@ -85,39 +95,54 @@ class Association {
   /** Routes a new peer and joins it to its adapter's flow, which it opens if need be. */
   async #route(datagram: Datagram): Promise<void> {
     const { peer } = datagram;
-    const waiting = [copy(datagram)];
-    this.#remember(peer, { state: 'routing', waiting });
+    const waiting = [copyDatagram(datagram)];
     const { request, routing } = { request: this.#request, routing: this.#routing };
-    const given: Session = this.#first ? request.session : { ...request.session, id: routing.sessions.nextId(), requested: peer, destination: peer };
+    const isFirst = this.#first;
     this.#first = false;
+    const given: Session = isFirst ? request.session : { ...request.session, id: routing.sessions.nextId(), requested: peer, destination: peer };
     const session = enter(given, routing);
     if (session === null) {
       this.#remember(peer, this.#refused());
-      if (given === request.session) request.reject(unknownFake(peer.host));
+      if (isFirst) request.reject(unknownFake(peer.host));
       return;
     }
     const name = session.destination.host;
+    const sniff = this.#sniffFor(session);
+    this.#remember(peer, { state: 'routing', waiting, sniff });
+    let sighting: Sighting | null = null;
     let decision: Decision;
     try {
-      decision = await routing.router.route(session);
+      sniff?.add(datagram.bytes);
+      if (sniff !== null) sighting = await sniff.done;
+      decision = await routing.router.route(sighting === null ? session : learn(sighting, routing));
     } catch (error) {
       this.#remember(peer, this.#refused());
-      if (given === request.session) request.reject(toNetError(error)); // the client is leaving: nothing else ends routing
+      if (isFirst) request.reject(toNetError(error)); // the client is leaving: nothing else ends routing
       return;
     }
+    if (this.#isOver) return;
     if (name !== peer.host && routing.fakes?.contains(peer.host) === true && routing.fakes.domainOf(peer.host) !== name) {
       this.#links.delete(peer); // it stands for another name meanwhile; the next datagram goes there
       return;
     }
-    const flow = this.#flows.get(decision.adapter) ?? this.#open(session, given, decision);
+    const known = sighting?.session ?? session;
+    const override = known.destination === session.destination ? null : { from: peer, to: known.destination };
+    const flow = this.#flowFor(known, decision, override, isFirst);
     if (flow === null) {
       this.#remember(peer, this.#refused());
       return;
     }
     const { addresses } = decision;
-    const fake = this.#fakeOf(peer, session, flow, addresses);
+    const fake = this.#fakeOf(peer, known, flow, addresses);
     this.#remember(peer, { state: 'carried', flow, addresses, fake });
     for (const held of waiting) flow.put(held, addresses, fake?.real ?? null);
+  }
+
+  /** null: the peer is routed by what is known of it. */
+  #sniffFor(session: Session): PacketSniff<Sighting | null> | null {
+    const { sniffer, timeouts, timers } = this.#routing;
+    const candidates = candidatesOf(session, this.#routing);
+    return sniffer === null || candidates === null ? null : sniffer.lookAtPackets(session, candidates, timeouts.sniff, timers);
   }
 
   /** null: the peer is what it seems to be. */
@@ -151,18 +176,21 @@ class Association {
     link.flow.close(new NetError('aborted', `${peer.host} was given to another name`, { code: 'FAKE_IP_RECYCLED' }));
   }
 
-  /** `given`: the session before a fake address became a name. */
-  #open(session: Session, given: Session, decision: Decision): FlowConn | null {
-    if (this.#flows.size >= MAX_FLOWS) return null;
-    const flow = new FlowConn(this.#client, (peer) => this.#isOwn(peer));
-    this.#flows.set(decision.adapter, flow);
+  /** null: there are too many. */
+  #flowFor(session: Session, decision: Decision, override: Override | null, isFirst: boolean): FlowConn | null {
+    const shared = override === null ? this.#flows.get(decision.adapter) : undefined;
+    if (shared !== undefined) return shared;
+    if (this.#flows.size + this.#ownFlows.size >= MAX_FLOWS) return null;
+    const flow = new FlowConn(this.#client, (peer) => this.#isOwn(peer), override);
+    if (override === null) this.#flows.set(decision.adapter, flow);
+    else this.#ownFlows.add(flow);
     const record = this.#routing.sessions.open(session);
-    void this.#carry(flow, record, given === this.#request.session, takeWay(record, decision));
+    void this.#carry(flow, record, takeWay(record, decision), isFirst);
     return flow;
   }
 
   /** One adapter's flow, from dial to end: one session. Afterwards its peers are routed anew. */
-  async #carry(flow: FlowConn, record: SessionRecord, isFirst: boolean, way: Way): Promise<void> {
+  async #carry(flow: FlowConn, record: SessionRecord, way: Way, isFirst: boolean): Promise<void> {
     const { events, timers, timeouts } = this.#routing;
     const { packet } = way.adapter;
     let error: NetError | null;
@@ -180,7 +208,7 @@ class Association {
       if (isFirst) this.#request.reject(error);
     }
     record.close(error);
-    this.#flows.delete(way.adapter);
+    if (!this.#ownFlows.delete(flow)) this.#flows.delete(way.adapter);
     for (const [peer, link] of this.#links) {
       if (link.state !== 'carried' || link.flow !== flow) continue;
       release(link);
@@ -207,45 +235,4 @@ class Association {
 
 function release(link: Link | undefined): void {
   if (link?.state === 'carried') link.fake?.release();
-}
-
-/** The bytes are lent to us until the next receive; what waits needs its own. */
-function copy(datagram: Datagram): Datagram {
-  return { ...datagram, bytes: Uint8Array.from(datagram.bytes) };
-}
-
-/** The client's association as one flow sees it: only its peers' datagrams, and the way back to the client. */
-class FlowConn implements PacketConn {
-  readonly #client: PacketConn;
-  readonly #queue = new PacketQueue();
-  readonly masks: Masks;
-  #error: NetError | null = null;
-
-  constructor(client: PacketConn, isOwn: (peer: Endpoint) => boolean) {
-    this.#client = client;
-    this.masks = new Masks(isOwn);
-  }
-
-  get error(): NetError | null {
-    return this.#error;
-  }
-
-  /** `real`: what its peer stands for. */
-  put(datagram: Datagram, addresses: readonly string[] | null, real: Endpoint | null): void {
-    const own = copy(datagram);
-    this.#queue.put({ ...own, ...(real === null ? {} : { peer: real }), ...(addresses === null ? {} : { addresses }) });
-  }
-
-  receive(): Promise<readonly Datagram[] | null> {
-    return this.#queue.take();
-  }
-
-  send(datagrams: readonly Datagram[]): number {
-    return this.#client.send(this.masks.shown(datagrams));
-  }
-
-  close(error?: NetError): void {
-    this.#error ??= error ?? null;
-    this.#queue.end();
-  }
 }

@@ -2,15 +2,22 @@ import type { NetError } from '../net/errors.js';
 import { toNetError } from '../net/errors.js';
 import { relay } from '../net/relay.js';
 import type { Session } from '../net/session.js';
-import type { Stream } from '../net/stream.js';
+import type { Stream, Totals } from '../net/stream.js';
+import type { Candidates, Sniffer } from '../sniff/sniffer.js';
 import { openRecord } from './enter.js';
-import { dialWith, findWay, notCarried, type Routing, type Way } from './routing.js';
+import { candidatesOf, dialWith, findWay, learn, notCarried, type Routing, type Way } from './routing.js';
 import type { SessionRecord } from './session-table.js';
 import type { RoutedStream, StreamRequest } from './stream-request.js';
 
 /** One connection from wish to end: route, dial, accept, relay. Knows no protocol. Settles when the session has ended; never rejects. */
-export async function handleStream(request: StreamRequest, routing: Routing): Promise<void> {
+export function handleStream(request: StreamRequest, routing: Routing): Promise<void> {
   const record = openRecord(request.session, routing);
+  const { sniffer } = routing;
+  const candidates = sniffer === null || record.cancel.reason !== null ? null : candidatesOf(record.session, routing);
+  return sniffer === null || candidates === null ? dialFirst(request, record, routing) : acceptFirst(request, record, routing, sniffer, candidates);
+}
+
+async function dialFirst(request: StreamRequest, record: SessionRecord, routing: Routing): Promise<void> {
   let remote: Stream;
   try {
     remote = await findAndDial(record, routing);
@@ -24,25 +31,48 @@ export async function handleStream(request: StreamRequest, routing: Routing): Pr
   try {
     const client = await request.accept();
     reportAccepted(record, routing);
-    const { timers, timeouts } = routing;
-    const { error } = await relay(
-      client,
-      remote,
-      {
-        signal: record.cancel,
-        idleMs: timeouts.idle,
-        halfCloseMs: timeouts.halfClose,
-        counters: record.counters,
-        slot: record.slot,
-      },
-      timers,
-    );
+    const { error } = await relayBoth(client, remote, record, routing);
     record.close(error);
   } catch (thrown) {
     const error = toNetError(thrown, 'the client left before the relay began');
     remote.abort(error);
     record.close(error);
   }
+}
+
+/** The client's first bytes decide: it is told yes before there is anything to dial, and what fails then is a reset. */
+async function acceptFirst(request: StreamRequest, record: SessionRecord, routing: Routing, sniffer: Sniffer, candidates: Candidates): Promise<void> {
+  let client: Stream | null = null;
+  try {
+    client = await request.accept();
+    client = await lookAtClient(client, record, routing, sniffer, candidates);
+    const remote = await findAndDial(record, routing);
+    reportAccepted(record, routing);
+    const { error } = await relayBoth(client, remote, record, routing);
+    record.close(error);
+  } catch (thrown) {
+    const error = toNetError(thrown);
+    reportRejected(record, error, routing);
+    client?.abort(error);
+    record.close(error);
+  }
+}
+
+async function lookAtClient(client: Stream, record: SessionRecord, routing: Routing, sniffer: Sniffer, candidates: Candidates): Promise<Stream> {
+  const { timers, timeouts } = routing;
+  const forget = record.cancel.onCancel((reason) => client.abort(reason));
+  try {
+    const { stream, sighting } = await sniffer.lookAtStream(client, record.session, candidates, timeouts.sniff, timers);
+    if (sighting !== null) record.session = learn(sighting, routing);
+    return stream;
+  } finally {
+    forget();
+  }
+}
+
+function relayBoth(client: Stream, remote: Stream, record: SessionRecord, { timers, timeouts }: Routing): Promise<Totals> {
+  const { cancel: signal, counters, slot } = record;
+  return relay(client, remote, { signal, idleMs: timeouts.idle, halfCloseMs: timeouts.halfClose, counters, slot }, timers);
 }
 
 /** A function of its own, so that what it needed is forgotten while the relay runs. */

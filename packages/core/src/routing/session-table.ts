@@ -41,7 +41,8 @@ export interface SessionInfo extends Omit<SessionSummary, 'error' | 'ms'> {
 
 /** Everything a kernel knows of one open session. */
 export class SessionRecord {
-  readonly session: Session;
+  /** Its id never changes; whoever learns more puts another one here before it is routed. */
+  session: Session;
   /** The session's own signal: fires with the client's, or when this session is to be ended. */
   readonly cancel: CancelSource;
   readonly counters: Float64Array;
@@ -191,6 +192,7 @@ function summary(record: SessionRecord, now: number): Omit<SessionInfo, 'id' | '
     inboundType: session.inboundType,
     source: session.source,
     destination: session.destination,
+    sniffed: session.sniffed ?? null,
     user: session.user ?? null,
     rule: record.rule,
     adapter: chain.at(-1) ?? null,

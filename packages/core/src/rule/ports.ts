@@ -21,19 +21,20 @@ function portRule(kind: string, what: string, portOf: (session: Session) => numb
     description: `${what}: numbers and ranges, as 80/443/8000-8999`,
     payload: true,
     create(payload) {
-      const ports = new PortSet(kind, payload);
+      const ports = new PortSet(listPayload(kind, payload, '80/443/8000-8999').map((item) => portRange(item, `${kind},`)));
       return { match: (session) => ports.has(portOf(session)) };
     },
   };
 }
 
 /** Ranges in the order written: lists are short. */
-class PortSet {
+export class PortSet {
   /** first, last, first, last … */
   readonly #ends: readonly number[];
 
-  constructor(kind: string, payload: string) {
-    this.#ends = listPayload(kind, payload, '80/443/8000-8999').flatMap((item) => portRange(kind, item));
+  /** `ranges`: first and last port of each. */
+  constructor(ranges: readonly (readonly [number, number])[]) {
+    this.#ends = ranges.flat();
   }
 
   has(port: number): boolean {
@@ -43,13 +44,14 @@ class PortSet {
   }
 }
 
-function portRange(kind: string, item: string): [number, number] {
+/** `80` or `8000-8999`: first and last. Throws a plain Error that shows how it is done, with `before` in front. */
+export function portRange(item: string, before: string, example = '80/443/8000-8999'): [number, number] {
   const [low = '', high, more] = item.split('-').map((end) => end.trim());
   const first = parsePort(low);
   const last = high === undefined ? first : parsePort(high);
   if (first === null || last === null || more !== undefined) {
-    throw new Error(`"${item}" is neither a port (0 to 65535) nor a range of ports, as in ${kind},80/443/8000-8999`);
+    throw new Error(`"${item}" is neither a port (0 to 65535) nor a range of ports, as in ${before}${example}`);
   }
-  if (first > last) throw new Error(`"${item}" is an empty range: write the lower port first, ${kind},${last}-${first}`);
+  if (first > last) throw new Error(`"${item}" is an empty range: write the lower port first, ${before}${last}-${first}`);
   return [first, last];
 }

@@ -147,6 +147,24 @@ export function streamConformance(test: RegisterTest, makePair: () => Promise<St
     assert.equal((await collect(rest)).toString(), ' world');
   });
 
+  on('a read that is stopped takes nothing (streams that can)', async ({ a, b }) => {
+    if (b.stopReading === undefined) return;
+    b.stopReading(); // nothing is pending
+    const read = b.read();
+    b.stopReading();
+    assert.deepEqual(await read, []);
+    await a.write([Buffer.from('later')]);
+    assert.equal(Buffer.concat((await b.read()) ?? []).toString(), 'later');
+    const second = b.read();
+    b.stopReading();
+    assert.deepEqual(await second, []);
+    await a.write([Buffer.from('and ')]);
+    await a.write([Buffer.from('the end')]);
+    await a.closeWrite();
+    if (b.native === undefined) assert.equal((await collect(b)).toString(), 'and the end');
+    else assert.equal((await drain(await b.native.detach([]))).toString(), 'and the end');
+  });
+
   for (const unread of [0, 1, 64 * 1024]) {
     on(`detach with ${unread} bytes unread loses none (streams with a native end)`, async ({ a, b }) => {
       if (b.native === undefined) return; // bytes pass through JavaScript: there is nothing to detach

@@ -46,6 +46,23 @@ const EXACT: readonly [text: string, ...problems: string[]][] = [
   ['mixed-prot: 1\n', 'c.yaml:1:1 warning: "mixed-prot" is no key that we know, and has no effect. Did you mean "mixed-port"?'],
   ['quite-another: 1\n', 'c.yaml:1:1 warning: "quite-another" is no key that we know, and has no effect.'],
   ['dns:\n  enable: true\n', 'c.yaml:1:1 warning: "dns" has no effect: it comes with a plugin: npm install @nekit/stack-dns, and add "dns" to plugins'],
+  [
+    'sniffer: { enable: true, sniff: { TSL: {} } }\n',
+    'c.yaml:1:40 error: "TSL" is no protocol that shows a name: there are TLS, HTTP, QUIC. Did you mean "TLS"?',
+  ],
+  ['sniffer: { enable: true }\n', 'c.yaml:1:1 warning: nothing is looked at: name it under sniff, as { TLS: { ports: [443] }, HTTP: { ports: [80] } }'],
+  [
+    'sniffer: { sniff: { TLS: { ports: [443, 90-80, ssl] } } }\n',
+    'c.yaml:1:41 error: "90-80" is an empty range: write the lower port first, ports: 80-90\n    90-80',
+    'c.yaml:1:48 error: "ssl" is neither a port (0 to 65535) nor a range of ports, as in ports: [443, 8443-8450]\n    ssl',
+  ],
+  [
+    'sniffer:\n  force-domain: ["a b"]\n  skip-dst-address: [10.0.0.0/33, "rule-set:x"]\n  skip-src-adress: []\n',
+    'c.yaml:2:18 error: "a b" is not a domain name: one name stands on each line\n    "a b"',
+    'c.yaml:3:22 error: "10.0.0.0/33" has a prefix of 33 bits: an IPv4 network has 0 to 32, as in 10.0.0.0/32\n    10.0.0.0/33',
+    'c.yaml:3:35 error: there is no rule-provider "x": name it under rule-providers\n    "rule-set:x"',
+    'c.yaml:4:3 warning: "skip-src-adress" is no key of sniffer. Did you mean "skip-src-address"?',
+  ],
   ['port: 70000\n', 'c.yaml:1:7 error: "port" must be at most 65535\n    port: 70000'],
   ['allow-lan: perhaps\n', 'c.yaml:1:12 error: "allow-lan" must be true or false\n    allow-lan: perhaps'],
   ['log-level: warn\n', 'c.yaml:1:12 error: "log-level" must be one of "silent", "error", "warning", "info", "debug"\n    log-level: warn'],
@@ -91,7 +108,7 @@ const EXACT: readonly [text: string, ...problems: string[]][] = [
   ],
   [
     'listeners: [{ name: a, type: shadowsocks, port: 1 }]\n',
-    'c.yaml:1:30 error: there is no listener type "shadowsocks": it comes with a plugin: npm install @nekit/adapter-shadowsocks, and add "ss" to plugins Known types: mixed, http, socks, pipe\n    type: shadowsocks',
+    'c.yaml:1:30 error: there is no listener type "shadowsocks": it comes with a plugin: npm install @nekit/adapter-shadowsocks, and add "ss" to plugins. Known types: mixed, http, socks, pipe\n    type: shadowsocks',
   ],
   ['listeners: [{ type: http }]\n', 'c.yaml:1:13 error: "name" is missing', 'c.yaml:1:13 error: "port" is missing'],
   ['listeners: [{ name: a, type: http, port: 1, lisen: 1 }]\n', 'c.yaml:1:45 warning: "lisen" is no key of a listener. Did you mean "listen"?'],
@@ -256,12 +273,74 @@ t.test('an empty file is a config with all defaults, and nothing listens', (t) =
       subRules: new Map(),
       ruleProviders: new Map(),
       geodata: { country: null, asn: null, geosite: null },
+      sniffer: null,
       sections: new Map(),
       hosts: new Map(),
       maxConnections: 10_000,
       timeouts: DEFAULT_TIMEOUTS,
     });
   }
+  t.end();
+});
+
+t.test("Clash's sniffer, as it is written and in its older form", (t) => {
+  const { sniffer } = good(`
+sniffer:
+  enable: true
+  force-dns-mapping: true
+  parse-pure-ip: true
+  override-destination: false
+  sniff:
+    HTTP: { ports: [80, 8080-8880], override-destination: true }
+    tls: { ports: ["443", 8443] }
+    QUIC:
+  force-domain: ["+.v2ex.com"]
+  skip-domain: ["+.push.apple.com"]
+  skip-src-address: [192.168.0.3/32]
+  skip-dst-address: [192.168.0.3/32, "2001:db8::/32"]
+`);
+  t.same(sniffer, {
+    protocols: [
+      {
+        protocol: 'HTTP',
+        ports: [
+          [80, 80],
+          [8080, 8880],
+        ],
+        overrideDestination: true,
+      },
+      {
+        protocol: 'TLS',
+        ports: [
+          [443, 443],
+          [8443, 8443],
+        ],
+        overrideDestination: false,
+      },
+      { protocol: 'QUIC', ports: [[443, 443]], overrideDestination: false },
+    ],
+    forceDomain: ['+.v2ex.com'],
+    skipDomain: ['+.push.apple.com'],
+    skipSource: ['192.168.0.3/32'],
+    skipDestination: ['192.168.0.3/32', '2001:db8::/32'],
+    parsePureIp: true,
+    forceDnsMapping: true,
+  });
+  const older = good(
+    'sniffer: { enable: true, sniffing: [tls, http], port-whitelist: ["80", 443, 8000-9999], override-destination: true, parse-pure-ip: no }',
+  ).sniffer;
+  const ports = [
+    [80, 80],
+    [443, 443],
+    [8000, 9999],
+  ];
+  t.same(older?.protocols, [
+    { protocol: 'TLS', ports, overrideDestination: true },
+    { protocol: 'HTTP', ports, overrideDestination: true },
+  ]);
+  t.equal(older?.parsePureIp, false);
+  t.equal(good('sniffer: { sniff: { TLS: {} } }').sniffer, null, 'off unless it is on');
+  t.equal(good('sniffer:\n').sniffer, null);
   t.end();
 });
 
@@ -318,6 +397,7 @@ t.test('the other keys of core', (t) => {
     'connect',
     'handshake',
     'resolve',
+    'sniff',
     'first-byte',
     'idle',
     'half-close',

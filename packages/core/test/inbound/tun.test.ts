@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import t from 'tap';
 import type { StackContext } from '../../dist/inbound/stack-context.js';
 import { FragmentStack } from '../../dist/inbound/tun/fragment-stack.js';
+import { GuardedStack } from '../../dist/inbound/tun/guarded-stack.js';
 import { LeftoverStack } from '../../dist/inbound/tun/leftover-stack.js';
 import { TunInbound } from '../../dist/inbound/tun/tun-inbound.js';
 import { writeFragments } from '../../dist/ip/fragment.js';
@@ -319,4 +320,30 @@ void t.test('the inbound: the device goes away, which is told once', async () =>
   await wire.turn();
   assert.deepEqual(told.slice(1), ['listener.failed the other end of the pipe was closed']);
   await inbound.stop();
+});
+
+void t.test('a stack that throws loses its packet, and is told of once', async () => {
+  const wire = new Wire();
+  const driver = new StackDriver({ device: wire.near, clock: wire.clock, defer: wire.defer });
+  const told: unknown[] = [];
+  const fail = (where: string) => (): never => {
+    throw new Error(where);
+  };
+  const broken: IpStack = { input: fail('input'), flush: fail('flush'), nextDeadline: fail('nextDeadline'), close: fail('close') };
+  const guarded = new GuardedStack(broken, (error) => told.push(error instanceof Error ? error.message : error));
+  const taken: number[] = [];
+  const behind: IpStack = {
+    input: (_batch, index) => taken.push(index) > 0,
+    flush: () => undefined,
+    nextDeadline: () => Number.POSITIVE_INFINITY,
+    close: () => undefined,
+  };
+  driver.start([guarded, behind]);
+  wire.send(udp('198.18.0.1', '203.0.113.7'));
+  await wire.turn();
+  driver.close();
+  assert.deepEqual([taken, told], [[], ['flush']]);
+  assert.ok(guarded.failures >= 5);
+  const none = new GuardedStack({ ...broken, nextDeadline: () => Number.NaN }, () => assert.fail());
+  assert.equal(none.nextDeadline(), Number.POSITIVE_INFINITY);
 });

@@ -1,11 +1,14 @@
 // Devices in memory, the faults of a path, captures, and what drives stacks.
 import t from 'tap';
 import {
+  BatchParser,
   buildPacket,
+  type DeviceHandlers,
   FaultInjector,
   faultyPipe,
   type IpStack,
   type Packet,
+  type PacketDevice,
   type PipeEnd,
   packetAt,
   parsePacket,
@@ -230,6 +233,39 @@ t.test('StackDriver: the first stack that takes a packet has it; one flush per b
   driver.output.wake();
   await settle();
   t.strictSame(log, []);
+});
+
+t.test('StackDriver: batches of which another follows are flushed with the last, even if there is none', (t) => {
+  const [ours, theirs] = pipeDevice();
+  const log: string[] = [];
+  const stack: IpStack = {
+    input: () => log.push('input') > 0,
+    flush: () => void log.push('flush'),
+    nextDeadline: () => Number.POSITIVE_INFINITY,
+    close: () => {},
+  };
+  const parser = new BatchParser(ping(1), 1, Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8));
+  parser.add(0, parser.bytes.length, 0, false);
+  let packets: DeviceHandlers['packets'] = () => t.fail('it was not started');
+  const device: PacketDevice = {
+    name: 'given',
+    sink: ours.sink,
+    arena: ours.arena,
+    start: (handlers) => {
+      packets = (batch, more) => handlers.packets(batch, more);
+    },
+    flush: () => void log.push('sent'),
+    close: () => {},
+  };
+  new StackDriver({ device, clock: new FakeClock(0) }).start([stack]);
+  log.length = 0;
+  packets(parser, true);
+  packets(parser, true);
+  parser.clear();
+  packets(parser, false);
+  t.strictSame(log, ['input', 'input', 'flush', 'sent']);
+  theirs.close();
+  t.end();
 });
 
 t.test('SeededRandom', (t) => {

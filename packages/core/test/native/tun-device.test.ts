@@ -96,22 +96,25 @@ void t.test('an address that is there already is no error', { skip }, async () =
   assert.throws(() => addAddress(() => acknowledged(), 1, { address: 'nowhere', prefix: 8 }), TypeError);
 });
 
+/** Numbers of one record: start, end, segment size; where more payload lies, and how much. */
+const RECORD = 5;
+
 /** What an addon was asked for. */
 interface Fake {
   readonly addon: TunAddon;
   readonly written: { readonly records: number[]; readonly bytes: Uint8Array }[];
   readonly calls: string[];
-  deliver(count: number): void;
+  deliver(count: number, more?: boolean): void;
 }
 
 function fake(answer: { readonly open?: number; readonly adopt?: number; netlink?(request: Uint8Array): Uint8Array | number } = {}): Fake {
   const written: { records: number[]; bytes: Uint8Array }[] = [];
   const calls: string[] = [];
-  let deliver = (_count: number): void => {};
+  let deliver = (_count: number, _more: boolean): void => {};
   class FakeTun implements Tun {
     readonly name = 'tun7';
     readonly offload = 3;
-    constructor(batch: { bytes: Uint8Array; start: Uint32Array }, drops: Float64Array, onPackets: (count: number) => void) {
+    constructor(batch: { bytes: Uint8Array; start: Uint32Array }, drops: Float64Array, onPackets: (count: number, more: boolean) => void) {
       assert.ok(batch.bytes.length >= TUN_SLAB && batch.start.length === TUN_PACKETS && drops.length === 10);
       deliver = onPackets;
     }
@@ -124,14 +127,19 @@ function fake(answer: { readonly open?: number; readonly adopt?: number; netlink
       return -(answer.adopt ?? 0);
     }
     write(bytes: Uint8Array, records: Uint32Array, count: number): number {
-      written.push({ records: [...records.subarray(0, 3 * count)], bytes });
+      written.push({ records: [...records.subarray(0, RECORD * count)], bytes });
       return count;
     }
     close(): void {
       calls.push('close');
     }
   }
-  return { addon: { Tun: FakeTun, netlink: answer.netlink ?? (() => linkAnswer(7, 1500, 10_000)) }, written, calls, deliver: (count) => deliver(count) };
+  return {
+    addon: { Tun: FakeTun, netlink: answer.netlink ?? (() => linkAnswer(7, 1500, 10_000)) },
+    written,
+    calls,
+    deliver: (count, more = false) => deliver(count, more),
+  };
 }
 
 const options = (over: Partial<TunOptions> = {}): TunOptions => ({
@@ -224,23 +232,26 @@ void t.test('packets: written in one call, at once when there is no room, and no
   assert.equal(sink.reserve(65_536, 1000), -1);
   const first = sink.reserve(100, 0);
   const second = sink.reserve(65_535, 1400);
-  assert.ok(first >= TUN_SLAB && second >= first + 100);
+  assert.equal(sink.lend?.(100, 0, 65_436, 1400), -1);
+  const third = sink.lend?.(100, 4_096, 65_000, 1400) ?? -1;
+  assert.ok(first >= TUN_SLAB && second >= first + 100 && third >= second + 65_535);
   device.flush();
   device.flush();
   assert.deepEqual(
     written.map(({ records }) => records),
-    [[first, first + 100, 0, second, second + 65_535, 1400]],
+    [[first, first + 100, 0, 0, 0, second, second + 65_535, 1400, 0, 0, third, third + 100, 1400, 4_096, 65_000]],
   );
   written.length = 0;
   const ends = new Set<number>();
   for (let i = 0; i < 3000; i++) ends.add(sink.reserve(1500, 0));
   device.flush();
   assert.deepEqual(
-    written.reduce((sum, { records }) => sum + records.length / 3, 0),
+    written.reduce((sum, { records }) => sum + records.length / RECORD, 0),
     3000,
   );
   assert.ok(!ends.has(-1) && Math.max(...ends) + 1500 <= sink.bytes.length);
-  for (const { records } of written) for (let i = 3; i < records.length; i += 3) assert.ok((records[i] ?? 0) >= (records[i - 2] ?? 0), 'they do not overlap');
+  for (const { records } of written)
+    for (let i = RECORD; i < records.length; i += RECORD) assert.ok((records[i] ?? 0) >= (records[i - RECORD + 1] ?? 0), 'they do not overlap');
 });
 
 void t.test('what the addon tells: batches, and once that the device is gone', { skip }, async () => {
@@ -248,14 +259,21 @@ void t.test('what the addon tells: batches, and once that the device is gone', {
   const device = new TunDevice(addon, options());
   const heard: string[] = [];
   deliver(3); // nobody listens yet
-  device.start({ packets: (batch) => heard.push(`${batch.length} packets`), failed: ({ code, message }) => heard.push(`${code}: ${message}`) });
+  device.start({
+    packets: (batch, more) => heard.push(`${batch.length} packets${more === true ? ', and more' : ''}`),
+    failed: ({ code, message }) => heard.push(`${code}: ${message}`),
+  });
   deliver(3);
+  deliver(4, true);
+  deliver(0);
   deliver(-77);
   deliver(-14);
   device.close();
   deliver(1);
   assert.deepEqual(heard, [
     '3 packets',
+    '4 packets, and more',
+    '0 packets',
     'DEVICE_GONE: the TUN device tun7 is gone: it was removed',
     'DEVICE_GONE: the TUN device tun7 is gone: its memory was transferred to another thread',
   ]);

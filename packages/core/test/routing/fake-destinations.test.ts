@@ -119,7 +119,7 @@ function scene(claims: readonly Claim[] = [], addresses: readonly string[] = [])
   const router = new Router({ routes, claims, adapters: () => adapter, mode: 'rule', events, resolver, timeouts, timers });
   const ended: (string | null)[] = [];
   events.on('session.closed', ({ destination, error }) => ended.push(`${destination.host} ${error?.code ?? 'well'}`));
-  return { routing: { router, generation: 1, fakes, sessions, events, timers, timeouts }, fakes, sessions, dialled, conns, ended };
+  return { routing: { router, generation: 1, fakes, sniffer: null, sessions, events, timers, timeouts }, fakes, sessions, dialled, conns, ended };
 }
 
 void t.test('a stream to a fake address goes to its name; to an unknown one it is refused, and never dialled', async (t) => {

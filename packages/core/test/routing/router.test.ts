@@ -353,6 +353,8 @@ void t.test('explain', async () => {
   });
   assert.deepEqual(await explain({ destination: { host: 'a.test', port: 443 }, network: 'udp' }, router), {
     destination: 'a.test:443',
+    sniffed: null,
+    sniffer: [],
     adapter: 'proxy',
     chain: ['outer', 'group'],
     rule: 'IP-CIDR,192.0.2.0/24,outer',

@@ -1,5 +1,5 @@
 /** `fake-ip-filter`: which names get their real addresses. */
-import { holds, type MakeRule, type NameTest, nameTest } from '../names.js';
+import { holds, type MakeRule, type NameTest, nameTest } from '@nekit/core';
 
 export type FilterMode = 'blacklist' | 'whitelist' | 'rule';
 

@@ -4,9 +4,8 @@
  *
  * In this order: errors, ANY, localhost, hosts, names of fake addresses (PTR), fake addresses, servers.
  */
-import { addressFamily, type Hosts, lookUpHosts, NetError, never, parseAddress } from '@nekit/core';
+import { addressFamily, type Hosts, lookUpHosts, type NameTest, NetError, never, parseAddress } from '@nekit/core';
 import type { FakeIpPool } from '../fake-ip/fake-ip-pool.js';
-import type { NameTest } from '../names.js';
 import { type Aged, type DnsClient, STALE_TTL } from '../upstream/dns-client.js';
 import { type Answer, addressesOf, ageTtls, readAnswer } from '../wire/answer.js';
 import { CLASS_IN, EDNS_UDP, HEADER, MAX_MESSAGE, PLAIN_UDP, RCODE, TYPE } from '../wire/message.js';

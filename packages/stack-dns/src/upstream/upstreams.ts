@@ -4,8 +4,12 @@ import {
   type Cancel,
   type Clock,
   type Hosts,
+  holdsForAddress,
+  type MakeRule,
   type NameServer,
+  type NameTest,
   NetError,
+  nameTest,
   type Resolver,
   type Rule,
   type Stream,
@@ -13,7 +17,6 @@ import {
   TlsLayer,
 } from '@nekit/core';
 import type { DnsConfig, Policy } from '../config.js';
-import { holdsForAddress, type MakeRule, type NameTest, nameTest } from '../names.js';
 import { addressTest, LOCAL_NETWORKS } from '../networks.js';
 import { type Answer, addressesOf } from '../wire/answer.js';
 import { TYPE } from '../wire/message.js';

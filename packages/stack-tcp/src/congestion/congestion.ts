@@ -4,8 +4,11 @@ export interface Congestion {
   window: number;
   /** Slow start below it, in bytes. */
   threshold: number;
-  /** Something new was acknowledged while the window was what held us back. `now` and `rtt` in ms. */
-  acknowledged(bytes: number, now: number, rtt: number): void;
+  /**
+   * Something new was acknowledged while the window was what held us back. `now`, `rtt` (smoothed) and `latest` (of this ACK) in ms; `isNewRound`: what was in flight when the round
+   * began has arrived.
+   */
+  acknowledged(bytes: number, now: number, rtt: number, latest: number, isNewRound: boolean): void;
   /** Loss was found: once per window of data. */
   lost(inFlight: number, now: number): void;
   /** The timer ran out: back to one segment (the loss window of RFC 5681). `again`: for the same data. */

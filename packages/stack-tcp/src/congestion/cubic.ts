@@ -1,4 +1,5 @@
 import { type Congestion, initialWindow, MOST_WINDOW, SLOW_START_SEGMENTS } from './congestion.js';
+import { HyStart } from './hystart.js';
 
 /** RFC 9438 section 4.6: multiplicative decrease. */
 const BETA = 0.7;
@@ -12,6 +13,7 @@ export class Cubic implements Congestion {
   window: number;
   threshold = MOST_WINDOW;
   #mss: number;
+  #hystart: HyStart | null = null;
   /** Where the last loss was, the plateau of the curve. */
   #plateau = 0;
   /** Where it came from, for the fast convergence. */
@@ -28,9 +30,9 @@ export class Cubic implements Congestion {
     this.window = initialWindow(mss);
   }
 
-  acknowledged(bytes: number, now: number, rtt: number): void {
+  acknowledged(bytes: number, now: number, rtt: number, latest: number, isNewRound: boolean): void {
     if (this.window < this.threshold) {
-      this.window = Math.min(MOST_WINDOW, this.window + Math.min(bytes, SLOW_START_SEGMENTS * this.#mss));
+      this.#slowStart(bytes, latest, isNewRound);
       return;
     }
     const current = this.window / this.#mss;
@@ -61,6 +63,18 @@ export class Cubic implements Congestion {
 
   resize(mss: number): void {
     this.#mss = mss;
+  }
+
+  /** The first one ends by the delay (RFC 9406), the others where the last loss was. */
+  #slowStart(bytes: number, latest: number, isNewRound: boolean): void {
+    if (this.threshold !== MOST_WINDOW) {
+      this.#hystart = null;
+      this.window = Math.min(MOST_WINDOW, this.window + Math.min(bytes, SLOW_START_SEGMENTS * this.#mss));
+      return;
+    }
+    this.#hystart ??= new HyStart();
+    this.window = Math.min(MOST_WINDOW, this.window + this.#hystart.grow(bytes, this.#mss, latest, isNewRound));
+    if (this.#hystart.isOver) this.threshold = this.window;
   }
 
   #begin(current: number, now: number): void {

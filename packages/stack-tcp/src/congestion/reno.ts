@@ -1,10 +1,12 @@
 import { type Congestion, initialWindow, MOST_WINDOW, SLOW_START_SEGMENTS } from './congestion.js';
+import { HyStart } from './hystart.js';
 
 /** Read first: RFC 5681. */
 export class Reno implements Congestion {
   window: number;
   threshold = MOST_WINDOW;
   #mss: number;
+  #hystart: HyStart | null = null;
   /** Bytes acknowledged since the window last grew (RFC 3465). */
   #counted = 0;
 
@@ -13,9 +15,9 @@ export class Reno implements Congestion {
     this.window = initialWindow(mss);
   }
 
-  acknowledged(bytes: number): void {
+  acknowledged(bytes: number, _now: number, _rtt: number, latest: number, isNewRound: boolean): void {
     if (this.window < this.threshold) {
-      this.window = Math.min(MOST_WINDOW, this.window + Math.min(bytes, SLOW_START_SEGMENTS * this.#mss));
+      this.#slowStart(bytes, latest, isNewRound);
       return;
     }
     this.#counted += bytes;
@@ -40,6 +42,18 @@ export class Reno implements Congestion {
 
   resize(mss: number): void {
     this.#mss = mss;
+  }
+
+  /** The first one ends by the delay (RFC 9406), the others where the last loss was. */
+  #slowStart(bytes: number, latest: number, isNewRound: boolean): void {
+    if (this.threshold !== MOST_WINDOW) {
+      this.#hystart = null;
+      this.window = Math.min(MOST_WINDOW, this.window + Math.min(bytes, SLOW_START_SEGMENTS * this.#mss));
+      return;
+    }
+    this.#hystart ??= new HyStart();
+    this.window = Math.min(MOST_WINDOW, this.window + this.#hystart.grow(bytes, this.#mss, latest, isNewRound));
+    if (this.#hystart.isOver) this.threshold = this.window;
   }
 
   #halve(inFlight: number): void {

@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto';
-import { isNetError, NetError, type Stream, type StreamRequest } from '@nekit/core';
+import { NetError, type StreamRequest } from '@nekit/core';
 import { type FaultyEnd, faultyPipe, packetAt, SeededRandom } from '@nekit/core/ip';
 import { ModelPeer } from '../support/model-peer.js';
 import { SimClock } from '../support/sim-clock.js';
 import { stackOn } from '../support/stack-on.js';
+import { Application, digestOf, pattern } from './application.js';
 
 /** What came of one run. */
 export interface Outcome {
@@ -111,14 +111,21 @@ export async function simulate(scenario: Scenario): Promise<Outcome> {
     back: { ...faults, seed: seed * 2 + 2 },
   });
   const problems: string[] = [];
-  const server = new Server(scenario, clock, problems);
+  const server = new Application({
+    clock,
+    problems,
+    bytes: pattern(scenario.down, seed + 1),
+    seed: seed ^ 0x55aa,
+    pauseMs: scenario.serverPauseMs,
+    waitsForEnd: scenario.waitsForEnd,
+  });
   const { congestion, acceptFirst, initialWindow } = scenario;
   const { stack, driver } = stackOn({
     device: ours,
     clock,
     seed,
     settings: { congestion, acceptFirst, initialWindow, windowBudget: 4 << 20, timeWaitMs: 1_000, giveUpMs: 7_200_000 },
-    handleStream: (request) => server.handle(request),
+    handleStream: (request) => handle(request, scenario, server),
   });
   const peer = new ModelPeer({
     clock,
@@ -163,9 +170,9 @@ export async function simulate(scenario: Scenario): Promise<Outcome> {
       );
     else {
       if (server.error !== null) problems.push(`the server failed: ${server.error.code} ${server.error.message}`);
-      if (digest(peer.received) !== digest([pattern(scenario.down, seed + 1)]))
+      if (digestOf(peer.received) !== digestOf([pattern(scenario.down, seed + 1)]))
         problems.push(`the client has read ${peer.receivedLength} bytes of ${scenario.down}, and not the right ones`);
-      if (server.digest() !== digest([pattern(scenario.up, seed)]))
+      if (server.digest() !== digestOf([pattern(scenario.up, seed)]))
         problems.push(`the server has read ${server.received} bytes of ${scenario.up}, and not the right ones`);
     }
   }
@@ -198,91 +205,15 @@ function listen(end: FaultyEnd, peer: ModelPeer): void {
   });
 }
 
-/** Our application: reads, writes, ends. */
-class Server {
-  received = 0;
-  isDone = false;
-  error: NetError | null = null;
-  readonly #scenario: Scenario;
-  readonly #clock: SimClock;
-  readonly #problems: string[];
-  readonly #hash = createHash('sha256');
-  #stream: Stream | null = null;
-  #isAborted = false;
-
-  constructor(scenario: Scenario, clock: SimClock, problems: string[]) {
-    this.#scenario = scenario;
-    this.#clock = clock;
-    this.#problems = problems;
+/** What our side does with the request: dials, or what passes for it, and lets the application have the stream. */
+async function handle(request: StreamRequest, scenario: Scenario, server: Application): Promise<void> {
+  const { dialMs, aborter, seed } = scenario;
+  if (server.isDone) return request.reject(new NetError('refused', 'a SYN that came late')); // a duplicate of the first, after all was over
+  if (dialMs > 0) await server.pause(dialMs);
+  if (aborter === 'dial') {
+    request.reject(new NetError(seed % 2 === 0 ? 'refused' : 'unreachable', 'nobody is there'));
+    server.isDone = true;
+    return;
   }
-
-  digest(): string {
-    return this.#hash.copy().digest('hex');
-  }
-
-  abort(): void {
-    this.#isAborted = true;
-    this.#stream?.abort(new NetError('aborted', 'the test cuts it off'));
-  }
-
-  async handle(request: StreamRequest): Promise<void> {
-    const { dialMs, aborter, waitsForEnd } = this.#scenario;
-    if (this.isDone) return request.reject(new NetError('refused', 'a SYN that came late')); // a duplicate of the first, after all was over
-    try {
-      if (dialMs > 0) await this.#pause(dialMs);
-      if (aborter === 'dial') {
-        request.reject(new NetError(this.#scenario.seed % 2 === 0 ? 'refused' : 'unreachable', 'nobody is there'));
-        this.isDone = true;
-        return;
-      }
-      const stream = await request.accept();
-      this.#stream = stream;
-      if (this.#isAborted) stream.abort(new NetError('aborted', 'the test cuts it off'));
-      if (waitsForEnd) {
-        await this.#readAll(stream);
-        await this.#writeAll(stream);
-      } else await Promise.all([this.#readAll(stream), this.#writeAll(stream)]);
-    } catch (error) {
-      if (isNetError(error)) this.error = error;
-      else this.#problems.push(`not a NetError: ${String(error)}`);
-    }
-    this.isDone = true;
-  }
-
-  async #readAll(stream: Stream): Promise<void> {
-    const { serverPauseMs } = this.#scenario;
-    for (let chunks = await stream.read(); chunks !== null; chunks = await stream.read()) {
-      for (const chunk of chunks) {
-        this.received += chunk.length;
-        this.#hash.update(chunk);
-      }
-      if (serverPauseMs > 0) await this.#pause(serverPauseMs);
-    }
-  }
-
-  async #writeAll(stream: Stream): Promise<void> {
-    const { down, seed } = this.#scenario;
-    const bytes = pattern(down, seed + 1);
-    const random = new SeededRandom(seed ^ 0x55aa);
-    for (let at = 0; at < bytes.length; ) {
-      const length = 1 + random.below(random.chance(0.2) ? 40_000 : 3_000);
-      await stream.write([bytes.slice(at, at + length)]);
-      at += length;
-    }
-    await stream.closeWrite();
-  }
-
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => this.#clock.after(ms, resolve));
-  }
-}
-
-function pattern(length: number, seed: number): Uint8Array {
-  return new SeededRandom(seed ^ 0x1234_5678).bytes(length);
-}
-
-function digest(chunks: readonly Uint8Array[]): string {
-  const hash = createHash('sha256');
-  for (const chunk of chunks) hash.update(chunk);
-  return hash.digest('hex');
+  await server.run(request.accept());
 }

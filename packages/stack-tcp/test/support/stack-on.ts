@@ -3,6 +3,7 @@ import { type CancelSource, type HandleStream, NetError, type StackContext } fro
 import { type PacketDevice, SeededRandom, StackDriver } from '@nekit/core/ip';
 import { DEFAULT_SETTINGS, type TcpSettings } from '../../dist/settings.js';
 import { TcpStack } from '../../dist/stack.js';
+import { lending } from './lending.js';
 
 export interface StackUnderTest {
   readonly stack: TcpStack;
@@ -21,7 +22,8 @@ export interface StackTestOptions {
 
 /** A stack on a device, in a simulation: everything happens on its clock. */
 export function stackOn(options: StackTestOptions): StackUnderTest {
-  const { device, clock, handleStream, seed = 1, isReal = false } = options;
+  const { clock, handleStream, seed = 1, isReal = false } = options;
+  const device = seed % 2 === 0 ? lending(options.device) : options.device; // half of them copy no payloads
   const random = new SeededRandom(seed);
   const soon = (run: () => void): void => void clock.after(0, run);
   const driver = new StackDriver(isReal ? { device, clock } : { device, clock, defer: soon, later: soon });

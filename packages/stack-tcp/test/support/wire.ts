@@ -17,6 +17,7 @@ import {
 } from '@nekit/core/ip';
 import { DEFAULT_SETTINGS, type TcpSettings } from '../../dist/settings.js';
 import { TcpStack } from '../../dist/stack.js';
+import { LendingSink } from './lending.js';
 
 const SLAB = 1 << 20;
 
@@ -25,6 +26,8 @@ export interface WireOptions {
   readonly mtu?: number;
   /** The longest super-packet; 0: none. */
   readonly largest?: number;
+  /** The sink takes payloads from where they lie. */
+  readonly lends?: boolean;
   readonly arenaBytes?: number;
   readonly isIPv6?: boolean;
   /** Whether a session is given. */
@@ -44,6 +47,7 @@ export type SegmentFields = Partial<
 export class Wire {
   readonly stack: TcpStack;
   readonly arena: Arena;
+  readonly lending: LendingSink;
   readonly requests: StreamRequest[] = [];
   time = 1_000;
   wakes = 0;
@@ -57,13 +61,14 @@ export class Wire {
     this.#isIPv6 = options.isIPv6 ?? false;
     this.#bytes = new Uint8Array(SLAB * 2 + arenaBytes);
     this.#slab = new PacketSlab(this.#bytes, 0, SLAB, 512, mtu, largest);
+    this.lending = new LendingSink(this.#slab);
     this.arena = new Arena(this.#bytes, SLAB * 2);
     this.#parser = new BatchParser(this.#bytes, 64, Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8));
     const random = new SeededRandom(7);
     let ids = 0;
     const context: StackContext = {
       output: {
-        sink: this.#slab,
+        sink: options.lends === true ? this.lending : this.#slab,
         arena: this.arena,
         wake: () => {
           this.wakes++;
