@@ -10,7 +10,7 @@ import type { Answers } from './comparison/rig.js';
 const RIG = fileURLToPath(new URL('comparison/rig.js', import.meta.url));
 
 /** Scenarios are led by the clock: one that differs is asked again, by itself, before it is believed. */
-const TRIES = 3;
+const TRIES = 5;
 
 const withoutFamily = (name: string): string => name.slice('IPv4 '.length);
 

@@ -35,7 +35,9 @@ const stackOf = (type, input, others = {}) => definePlugin({ name: 'stack-' + ty
 
 /** Runs a script in the namespace: exit code and what it printed. */
 async function runs(t: Test, place: Namespace, text: string, expected: { readonly code?: number | string; readonly stdout: string | RegExp }): Promise<void> {
-  const { code, stdout, stderr } = await place.run(process.execPath, ['--expose-gc', '--input-type=module', '-e', PRELUDE + text], { ms: 60_000 });
+  const { code, stdout, stderr } = await place.run(process.execPath, ['--expose-gc', '--input-type=module', '-e', PRELUDE + text], {
+    ms: full ? 240_000 : 60_000,
+  });
   t.equal(code, expected.code ?? 0, stderr);
   if (typeof expected.stdout === 'string') t.equal(stdout.toString().trim(), expected.stdout);
   else t.match(stdout.toString().trim(), expected.stdout);
@@ -43,9 +45,9 @@ async function runs(t: Test, place: Namespace, text: string, expected: { readonl
 
 const full = process.env.NEKIT_FULL === '1';
 
-t.setTimeout(300_000);
+t.setTimeout(600_000);
 
-t.test('what a TUN runs in comes to an end', { skip: unlessNamespaces('ping'), timeout: 300_000 }, async (t) => {
+t.test('what a TUN runs in comes to an end', { skip: unlessNamespaces('ping'), timeout: 600_000 }, async (t) => {
   const place = await Namespace.make();
   t.teardown(() => place.close());
 
