@@ -2,7 +2,17 @@
  * A client's connection and a kernel socket, joined: bytes go from the packet, or the ring, to the socket by `send`, and from the socket to the ring by `receive`. No promise and
  * no copy in between; a full socket closes the client's window, a full ring leaves the rest in the socket.
  */
-import { type Cancel, type CancelListener, type Chunks, type NativeConn, type NativeConnListener, NetError, type RelayOptions, type Totals, toNetError } from '@nekit/core';
+import {
+  type Cancel,
+  type CancelListener,
+  type Chunks,
+  type NativeConn,
+  type NativeConnListener,
+  NetError,
+  type RelayOptions,
+  type Totals,
+  toNetError,
+} from '@nekit/core';
 import { type Connection, FAILURE, type Owner, STATE } from './connection.js';
 import { errorOf } from './errors.js';
 import type { ConnectionHost } from './host.js';

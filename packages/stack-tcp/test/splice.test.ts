@@ -1,7 +1,19 @@
 // A client's connection joined with a kernel socket: with one in memory that takes and gives as the test will, and with real ones on loopback.
 import { createHash } from 'node:crypto';
 import { createServer, type Socket } from 'node:net';
-import { CancelSource, type NativeConn, type NativeConnListener, NetError, type RelayOptions, relay, SOCKETS, type Stream, systemClock, TimerWheel, type Totals } from '@nekit/core';
+import {
+  CancelSource,
+  type NativeConn,
+  type NativeConnListener,
+  NetError,
+  type RelayOptions,
+  relay,
+  SOCKETS,
+  type Stream,
+  systemClock,
+  TimerWheel,
+  type Totals,
+} from '@nekit/core';
 import { FLAG, packetAt, pipeDevice, SeededRandom } from '@nekit/core/ip';
 import { eventually, testContext, within } from '@nekit/core/testing';
 import t from 'tap';

@@ -195,7 +195,8 @@ async function drain(conn: NativeConn): Promise<Buffer> {
     const count = conn.receive(slab, 0, slab.length);
     if (count < 0) return Buffer.concat(all);
     if (count > 0) all.push(Buffer.from(slab.subarray(0, count)));
-    else await new Promise<void>((resolve) => {
+    else
+      await new Promise<void>((resolve) => {
         conn.listener = { readable: resolve, writable: () => undefined, closed: () => resolve() };
       });
   }

@@ -305,7 +305,7 @@ if (skip === false && ciphers !== null) {
     while (length < HEADER.length + 5) {
       const count = conn.receive(got, length, got.length);
       if (count > 0) length += count;
-      else 
+      else
         await within(
           new Promise<void>((resolve) => {
             conn.listener = { readable: resolve, writable: () => undefined, closed: () => resolve() };
