@@ -28,7 +28,7 @@ t.test('ACKs: delayed by 40 ms, at once for the second full segment, one per bat
 });
 
 for (const lends of [true, false])
-  t.test(`${lends ? 'much is acknowledged in the middle of a batch' : 'one ACK per batch, where nothing can leave earlier'}`, async (t) => {
+  t.test(lends ? 'much is acknowledged in the middle of a batch' : 'one ACK per batch, where nothing can leave earlier', async (t) => {
     const wire = new Wire({ lends });
     const client = await new Client(wire).connect({ mss: 1_460, windowScale: 8 });
     client.text(new Uint8Array(3_000)); // the ACK of it opens the whole window
