@@ -89,9 +89,7 @@ class MemoryConn {
   given = 0;
   isSource = false;
   pending = 0;
-  onReadable = null;
-  onWritable = null;
-  onClose = null;
+  listener = null;
   send(_bytes, start, end) {
     this.taken += end - start;
     return end - start;
@@ -309,14 +307,12 @@ function joined() {
     ends.push({
       index,
       pending: 0,
-      onReadable: null,
-      onWritable: null,
-      onClose: null,
+      listener: null,
       put(source, start, end) {
         const count = Math.min(end - start, ring.length - (tail - head), ring.length - (tail & (ring.length - 1)));
         ring.set(source.subarray(start, start + count), tail & (ring.length - 1));
         tail += count;
-        this.onReadable?.();
+        this.listener?.readable();
         return count;
       },
       send(source, start, end) {
@@ -328,7 +324,7 @@ function joined() {
         const from = head & (ring.length - 1);
         target.set(ring.subarray(from, from + count), start);
         head += count;
-        ends[1 - index].onWritable?.();
+        ends[1 - index].listener?.writable();
         return count;
       },
       closeWrite() {},

@@ -1,4 +1,4 @@
-import { type Chunks, type Codec, type NativeConn, type NetError, sealedError, sealedTruncated } from '@nekit/core';
+import { type Chunks, type Codec, type NativeConn, type NativeConnListener, type NetError, sealedError, sealedTruncated } from '@nekit/core';
 import { baseError } from './seal-error.js';
 import { PROLOGUE_DELAY, type SealOptions } from './seal-options.js';
 
@@ -12,12 +12,10 @@ const SEAL = 16 * 1024;
  * A conn that could not take the codec into itself (it belongs to another engine, or holds bytes already), sealed in JavaScript. Nobody's `relay` knows it, so
  * relays pump its bytes.
  */
-export class SealedConn implements NativeConn {
-  onReadable: (() => void) | null = null;
-  onWritable: (() => void) | null = null;
+export class SealedConn implements NativeConn, NativeConnListener {
   readonly #conn: NativeConn;
   readonly #codec: Codec;
-  #onClose: ((error: NetError | null) => void) | null = null;
+  #listener: NativeConnListener | null = null;
   /** Opened, for `receive`. */
   #plain: Uint8Array;
   /** Sealed, for the conn. */
@@ -35,9 +33,7 @@ export class SealedConn implements NativeConn {
     this.#codec = codec;
     this.#plain = opened.length === 0 ? NOTHING : Buffer.concat(opened);
     this.#opened = options.peer === 'client' || opened.length > 0;
-    conn.onReadable = () => this.onReadable?.();
-    conn.onWritable = () => this.#flush();
-    conn.onClose = (error) => this.#closed(error);
+    conn.listener = this;
     if (codec.prologuePending) this.#stopWaiting = options.clock.after(PROLOGUE_DELAY, () => this.#sendPrologue());
   }
 
@@ -45,15 +41,35 @@ export class SealedConn implements NativeConn {
     return this.#sealed.length + this.#conn.pending;
   }
 
-  get onClose(): ((error: NetError | null) => void) | null {
-    return this.#onClose;
+  get listener(): NativeConnListener | null {
+    return this.#listener;
   }
 
   /** It may have failed before anybody listened: then it is told now. */
-  set onClose(run: ((error: NetError | null) => void) | null) {
-    this.#onClose = run;
+  set listener(listener: NativeConnListener | null) {
+    this.#listener = listener;
     const error = this.#error;
-    if (run !== null && error !== null) queueMicrotask(() => run(error));
+    if (listener !== null && error !== null) queueMicrotask(() => listener.closed(error));
+  }
+
+  /** What the conn tells: there is something to open. */
+  readable(): void {
+    this.#listener?.readable();
+  }
+
+  /** The conn can take more. */
+  writable(): void {
+    this.#drain();
+    if (this.#sealed.length > 0 || this.#error !== null) return;
+    if (this.#finWanted) this.#conn.closeWrite();
+    else this.#listener?.writable();
+  }
+
+  closed(error: NetError | null): void {
+    if (this.#error !== null) return;
+    this.#stopWaiting?.();
+    this.#error = error === null ? null : baseError(error, this.#opened);
+    this.#listener?.closed(this.#error);
   }
 
   relay(): null {
@@ -133,14 +149,6 @@ export class SealedConn implements NativeConn {
     return true;
   }
 
-  /** The conn can take more. */
-  #flush(): void {
-    this.#drain();
-    if (this.#sealed.length > 0 || this.#error !== null) return;
-    if (this.#finWanted) this.#conn.closeWrite();
-    else this.onWritable?.();
-  }
-
   #drain(): void {
     while (this.#sealed.length > 0) {
       const taken = this.#conn.send(this.#sealed, 0, this.#sealed.length);
@@ -153,14 +161,7 @@ export class SealedConn implements NativeConn {
   #fail(error: NetError): void {
     if (this.#error !== null) return;
     this.#conn.abort(error);
-    this.#closed(error);
-  }
-
-  #closed(error: NetError | null): void {
-    if (this.#error !== null) return;
-    this.#stopWaiting?.();
-    this.#error = error === null ? null : baseError(error, this.#opened);
-    this.#onClose?.(this.#error);
+    this.closed(error);
   }
 }
 

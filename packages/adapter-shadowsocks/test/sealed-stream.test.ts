@@ -5,6 +5,7 @@ import {
   type Codec,
   isNetError,
   type NativeConn,
+  type NativeConnListener,
   NetError,
   type Sockets,
   type Stream,
@@ -383,9 +384,7 @@ function pieces(length: number, cuts: readonly number[]): [number, number][] {
 
 /** A conn of nobody's engine, on a stream: takes no codec, and 10,000 bytes at a time. */
 class ForeignConn implements NativeConn {
-  onReadable: (() => void) | null = null;
-  onWritable: (() => void) | null = null;
-  onClose: ((error: NetError | null) => void) | null = null;
+  listener: NativeConnListener | null = null;
   readonly pending = 0;
   readonly #stream: Stream;
   #incoming: Buffer = Buffer.alloc(0);
@@ -394,7 +393,7 @@ class ForeignConn implements NativeConn {
 
   constructor(stream: Stream) {
     this.#stream = stream;
-    this.#fill().catch((error: unknown) => this.onClose?.(isNetError(error) ? error : null));
+    this.#fill().catch((error: unknown) => this.listener?.closed(isNetError(error) ? error : null));
   }
 
   relay(): null {
@@ -408,7 +407,7 @@ class ForeignConn implements NativeConn {
     this.#stream.write([part]).then(
       () => {
         this.#busy = false;
-        this.onWritable?.();
+        this.listener?.writable();
       },
       () => undefined,
     );
@@ -434,10 +433,10 @@ class ForeignConn implements NativeConn {
   async #fill(): Promise<void> {
     for (let chunks = await this.#stream.read(); chunks !== null; chunks = await this.#stream.read()) {
       this.#incoming = Buffer.concat([this.#incoming, ...chunks]);
-      this.onReadable?.();
+      this.listener?.readable();
     }
     this.#ended = true;
-    this.onReadable?.();
+    this.listener?.readable();
   }
 }
 

@@ -10,7 +10,7 @@
  * answered yet are more than half of what may be, there is a crowd. Then those that are silent for too long make room, a new SYN is dropped, and let in when it comes again: a
  * flood with false sources does not. So nobody who was let in is thrown out for one who was not, and a client that comes in the middle of it waits for one retransmission.
  */
-import { FAILURES, type HandleStream, type NetError, type Session, type Stream, toNetError } from '@nekit/core';
+import { type CancelSource, FAILURES, type HandleStream, type NetError, type Session, type Stream, type StreamRequest, toNetError } from '@nekit/core';
 import { FLAG, type PacketBatch } from '@nekit/core/ip';
 import { remoteEndpoint } from './addresses.js';
 import { isRefused } from './admission.js';
@@ -255,23 +255,33 @@ export class Listener implements PendingHost {
   }
 
   #handle(pending: Pending): void {
-    this.#run(pending, pending);
+    this.#run(pending, pending.signal);
   }
 
   #handleAccepted(pending: Pending, stream: Stream): void {
-    this.#run(pending, {
+    const request = {
       session: pending.session,
       accept: () => Promise.resolve(stream),
-      reject: (error) => stream.abort(error),
-    });
+      reject: (error: NetError) => stream.abort(error),
+    };
+    this.#run(request, pending.signal);
   }
 
-  /** Handlers do not throw; one that does is answered for. */
-  #run(pending: Pending, request: Parameters<HandleStream>[0]): void {
-    this.#parts.handleStream(request).catch((thrown: unknown) => {
-      request.reject(toNetError(thrown));
-      pending.signal.cancel(toNetError(thrown));
-    });
+  /** Keeps nothing but the signal for as long as the session lasts. */
+  #run(request: StreamRequest, signal: CancelSource): void {
+    this.#parts.handleStream(request).catch((thrown: unknown) => this.#failed(signal, toNetError(thrown)));
+  }
+
+  /** Handlers do not throw; one that does is answered for, whatever it takes to find its flow. */
+  #failed(signal: CancelSource, error: NetError): void {
+    for (const flow of this.#parts.table) {
+      if (flow instanceof Pending && flow.signal === signal) this.refuse(flow, error);
+      else if (flow instanceof Connection && flow.signal === signal) {
+        flow.abort(FAILURE.aborted);
+        this.#parts.host.wake(flow);
+      }
+    }
+    signal.cancel(error);
   }
 
   #drop(pending: Pending, message: string, code: string): void {

@@ -2,20 +2,33 @@
  * A client's connection and a kernel socket, joined: bytes go from the packet, or the ring, to the socket by `send`, and from the socket to the ring by `receive`. No promise and
  * no copy in between; a full socket closes the client's window, a full ring leaves the rest in the socket.
  */
-import { type CancelListener, type Chunks, type NativeConn, NetError, type RelayOptions, type Totals, toNetError } from '@nekit/core';
+import {
+  type Cancel,
+  type CancelListener,
+  type Chunks,
+  type NativeConn,
+  type NativeConnListener,
+  NetError,
+  type RelayOptions,
+  type Totals,
+  toNetError,
+} from '@nekit/core';
 import { type Connection, FAILURE, type Owner, STATE } from './connection.js';
 import { errorOf } from './errors.js';
 import type { ConnectionHost } from './host.js';
 import { distance } from './sequence.js';
 import type { Timed } from './timers.js';
 
-export class Splice implements Owner, CancelListener, Timed {
+export class Splice implements Owner, CancelListener, NativeConnListener, Timed {
   timerAt = 0;
   timerSlot = -1;
   readonly #stack: ConnectionHost;
   readonly #connection: Connection;
   readonly #remote: NativeConn;
-  readonly #options: RelayOptions;
+  readonly #signal: Cancel;
+  readonly #counters: Float64Array;
+  readonly #slot: number;
+  readonly #halfCloseMs: number;
   readonly #resolve: (totals: Totals) => void;
   /** Goes to the remote first. */
   #unread: Chunks | null;
@@ -40,7 +53,10 @@ export class Splice implements Owner, CancelListener, Timed {
     this.#stack = stack;
     this.#connection = connection;
     this.#remote = remote;
-    this.#options = options;
+    this.#signal = options.signal;
+    this.#counters = options.counters;
+    this.#slot = options.slot;
+    this.#halfCloseMs = options.halfCloseMs;
     this.#unread = unread;
     this.#resolve = resolve;
     this.#silenceMs = options.idleMs;
@@ -52,20 +68,17 @@ export class Splice implements Owner, CancelListener, Timed {
   }
 
   begin(): void {
-    const { signal } = this.#options;
     this.#connection.owner = this;
     this.#stack.timers.set(this, (this.#movedAt + this.#silenceMs) | 0);
-    this.#remote.onReadable = this.#onReadable;
-    this.#remote.onWritable = this.#onWritable;
-    this.#remote.onClose = this.#onClose;
-    signal.add(this);
+    this.#remote.listener = this;
+    this.#signal.add(this);
     this.#stack.wake(this.#connection);
   }
 
   take(bytes: Uint8Array, start: number, end: number): number {
     const taken = this.#remote.send(bytes, start, end);
     if (taken < end - start) this.#isFull = true;
-    if (taken > 0) this.#moved(this.#options.slot, taken, this.#stack.now);
+    if (taken > 0) this.#moved(this.#slot, taken, this.#stack.now);
     return taken;
   }
 
@@ -96,19 +109,19 @@ export class Splice implements Owner, CancelListener, Timed {
     this.#end(new NetError('timeout', `no byte for ${this.#silenceMs / 1_000} s`, { code: 'IDLE_TIMEOUT' }));
   }
 
-  readonly #onReadable = (): void => {
+  readable(): void {
     this.#isReadable = true;
     this.#stack.wake(this.#connection);
-  };
+  }
 
-  readonly #onWritable = (): void => {
+  writable(): void {
     this.#isFull = false;
     this.#stack.wake(this.#connection);
-  };
+  }
 
-  readonly #onClose = (error: NetError | null): void => {
+  closed(error: NetError | null): void {
     if (error !== null) this.#end(error);
-  };
+  }
 
   /** A call, because a call of the socket may have ended it. */
   #hasEnded(): boolean {
@@ -125,7 +138,7 @@ export class Splice implements Owner, CancelListener, Timed {
       if (this.#hasEnded()) return;
       if (taken > 0) {
         c.consumed(taken, now);
-        this.#moved(this.#options.slot, taken, now);
+        this.#moved(this.#slot, taken, now);
       }
     }
     if (c.isFinReceived && receive.readable === 0 && !this.#isUpDone) {
@@ -144,7 +157,7 @@ export class Splice implements Owner, CancelListener, Timed {
       }
       const taken = this.#remote.send(first, 0, first.length);
       if (this.#hasEnded()) return false;
-      this.#moved(this.#options.slot, taken, now);
+      this.#moved(this.#slot, taken, now);
       if (taken < first.length) this.#isFull = true;
       this.#unread = taken < first.length ? [first.subarray(taken), ...rest] : rest;
     }
@@ -170,7 +183,7 @@ export class Splice implements Owner, CancelListener, Timed {
       if (this.#hasEnded()) return;
       if (got > 0) {
         send.commit(got);
-        this.#moved(this.#options.slot + 1, got, now);
+        this.#moved(this.#slot + 1, got, now);
         this.#stack.flushRoom -= got;
       } else {
         this.#isReadable = false;
@@ -185,13 +198,12 @@ export class Splice implements Owner, CancelListener, Timed {
   }
 
   #moved(slot: number, bytes: number, now: number): void {
-    const { counters } = this.#options;
-    counters[slot] = (counters[slot] ?? 0) + bytes;
+    this.#counters[slot] = (this.#counters[slot] ?? 0) + bytes;
     this.#movedAt = now;
   }
 
   #halfClosed(now: number): void {
-    this.#silenceMs = this.#options.halfCloseMs;
+    this.#silenceMs = this.#halfCloseMs;
     this.#movedAt = now;
     this.#stack.timers.delete(this);
     this.#stack.timers.set(this, (now + this.#silenceMs) | 0);
@@ -201,19 +213,16 @@ export class Splice implements Owner, CancelListener, Timed {
   #end(error: NetError | null): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    const { signal, counters, slot } = this.#options;
     const c = this.#connection;
     this.#stack.timers.delete(this);
-    signal.remove(this);
-    this.#remote.onReadable = null;
-    this.#remote.onWritable = null;
-    this.#remote.onClose = null;
+    this.#signal.remove(this);
+    this.#remote.listener = null;
     if (c.owner === this) c.owner = null;
     if (error !== null) {
       this.#remote.abort(error);
       if (c.state !== STATE.closed) c.abort(FAILURE.aborted);
       this.#stack.wake(c);
     }
-    this.#resolve({ up: counters[slot] ?? 0, down: counters[slot + 1] ?? 0, error });
+    this.#resolve({ up: this.#counters[this.#slot] ?? 0, down: this.#counters[this.#slot + 1] ?? 0, error });
   }
 }

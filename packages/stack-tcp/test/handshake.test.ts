@@ -416,6 +416,25 @@ t.test('a handler that throws is answered for', async (t) => {
   t.match(wire.stack.info, { pending: 0 });
 });
 
+for (const acceptFirst of [false, true])
+  t.test(`so is one that throws later: its connection is reset (accept-first: ${acceptFirst})`, async (t) => {
+    const wire = new Wire({
+      settings: { acceptFirst },
+      handleStream: async (request) => {
+        await request.accept();
+        throw new Error('a bug');
+      },
+    });
+    const client = new Client(wire);
+    const [synAck] = tcp(client.syn());
+    client.seq += 1;
+    client.ack = ((synAck?.sequence ?? 0) + 1) >>> 0;
+    client.send();
+    await new Promise(setImmediate);
+    t.match(tcp(wire.flush()), [{ flags: FLAG.rst | FLAG.ack }]);
+    t.match(wire.stack.info, { connections: 0, pending: 0 });
+  });
+
 t.test('packets with a wrong checksum are not there, whatever they say', async (t) => {
   const wire = new Wire();
   const client = await new Client(wire).connect();

@@ -1,7 +1,19 @@
 // A client's connection joined with a kernel socket: with one in memory that takes and gives as the test will, and with real ones on loopback.
 import { createHash } from 'node:crypto';
 import { createServer, type Socket } from 'node:net';
-import { CancelSource, type NativeConn, NetError, type RelayOptions, relay, SOCKETS, type Stream, systemClock, TimerWheel, type Totals } from '@nekit/core';
+import {
+  CancelSource,
+  type NativeConn,
+  type NativeConnListener,
+  NetError,
+  type RelayOptions,
+  relay,
+  SOCKETS,
+  type Stream,
+  systemClock,
+  TimerWheel,
+  type Totals,
+} from '@nekit/core';
 import { FLAG, packetAt, pipeDevice, SeededRandom } from '@nekit/core/ip';
 import { eventually, testContext, within } from '@nekit/core/testing';
 import t from 'tap';
@@ -17,23 +29,21 @@ class MemoryConn implements NativeConn {
   isFinSent = false;
   aborted: Error | null = null;
   pending = 0;
-  onReadable: (() => void) | null = null;
-  onWritable: (() => void) | null = null;
-  onClose: ((error: NetError | null) => void) | null = null;
+  listener: NativeConnListener | null = null;
   #given: Uint8Array = new Uint8Array(0);
   #isEnded = false;
 
   give(bytes: Uint8Array): void {
     this.#given = Buffer.concat([this.#given, bytes]);
-    this.onReadable?.();
+    this.listener?.readable();
   }
   end(): void {
     this.#isEnded = true;
-    this.onReadable?.();
+    this.listener?.readable();
   }
   drain(): void {
     this.room = Number.POSITIVE_INFINITY;
-    this.onWritable?.();
+    this.listener?.writable();
   }
   get text(): string {
     return Buffer.concat(this.taken).toString();
@@ -155,7 +165,7 @@ t.test('a client that resets, a socket that fails, the signal, silence: both end
   });
   t.test('socket', async (t) => {
     const { wire, client, conn, done } = await spliced();
-    conn.onClose?.(new NetError('aborted', 'reset by peer', { code: 'ECONNRESET' }));
+    conn.listener?.closed(new NetError('aborted', 'reset by peer', { code: 'ECONNRESET' }));
     t.match(await done, { error: { message: 'reset by peer' } });
     t.match(tcp(wire.flush()), [{ flags: FLAG.rst | FLAG.ack, sequence: client.ack }], 'a RST: a truncated download must not look complete');
     t.match(wire.stack.info, { connections: 0, memory: 0, timers: 0 });

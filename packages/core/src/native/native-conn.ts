@@ -2,7 +2,7 @@ import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { CancelListener } from '../net/cancel.js';
 import { NetError, toNetError } from '../net/errors.js';
-import type { Chunks, NativeConn, RelayOptions, Totals } from '../net/stream.js';
+import type { Chunks, NativeConn, NativeConnListener, RelayOptions, Totals } from '../net/stream.js';
 import { EVENT, RELAY_END } from './addon.js';
 import type { EngineLoop, Listening } from './engine-loop.js';
 import { EAGAIN, streamError } from './errno.js';
@@ -21,11 +21,9 @@ const NOTHING = (): void => {};
 /** A socket of the engine that was given away: for a relay, or for who moves its bytes himself. */
 export class EngineConn implements NativeConn, Listening {
   readonly id: number;
-  onWritable: (() => void) | null = null;
   readonly #loop: EngineLoop;
   readonly #onClosed: () => void;
-  #onReadable: (() => void) | null = null;
-  #onClose: ((error: NetError | null) => void) | null = null;
+  #listener: NativeConnListener | null = null;
   /** What it has failed with. */
   #error: NetError | null = null;
   #unread: Uint8Array;
@@ -51,24 +49,17 @@ export class EngineConn implements NativeConn, Listening {
     return this.#sealed && !this.#closed ? Math.max(0, this.#loop.engine.pending(this.id)) : 0;
   }
 
-  get onReadable(): (() => void) | null {
-    return this.#onReadable;
-  }
-
-  set onReadable(run: (() => void) | null) {
-    this.#onReadable = run;
-    if (run !== null) this.#listen();
-  }
-
-  get onClose(): ((error: NetError | null) => void) | null {
-    return this.#onClose;
+  get listener(): NativeConnListener | null {
+    return this.#listener;
   }
 
   /** It may have failed before anybody listened: then it is told now. */
-  set onClose(run: ((error: NetError | null) => void) | null) {
-    this.#onClose = run;
+  set listener(listener: NativeConnListener | null) {
+    this.#listener = listener;
+    if (listener === null) return;
+    this.#listen();
     const error = this.#error;
-    if (run !== null && error !== null) queueMicrotask(() => run(error));
+    if (error !== null) queueMicrotask(() => listener.closed(error));
   }
 
   relay(other: NativeConn, options: RelayOptions): Promise<Totals> | null {
@@ -160,8 +151,8 @@ export class EngineConn implements NativeConn, Listening {
 
   heard(kind: number, a: number, b: number): void {
     if (kind === EVENT.data) this.#ahead(a, b);
-    else if (kind === EVENT.readable) this.#onReadable?.();
-    else if (kind === EVENT.writable) this.onWritable?.();
+    else if (kind === EVENT.readable) this.#listener?.readable();
+    else if (kind === EVENT.writable) this.#listener?.writable();
     else if (kind === EVENT.failed) this.#fail(a);
   }
 
@@ -171,7 +162,7 @@ export class EngineConn implements NativeConn, Listening {
       this.#finSeen = true;
       this.#endIfDone();
     } else this.#unread = Buffer.concat([this.#unread, this.#loop.copy(this.#loop.slab, start, length)]);
-    this.#onReadable?.();
+    this.#listener?.readable();
   }
 
   #listen(): void {
@@ -183,7 +174,7 @@ export class EngineConn implements NativeConn, Listening {
   #endIfDone(): void {
     if (!this.#finSeen || !this.#finSent || this.#closed) return;
     this.#close(false);
-    this.#onClose?.(null);
+    this.#listener?.closed(null);
   }
 
   #fail(errno: number): void {
@@ -192,7 +183,7 @@ export class EngineConn implements NativeConn, Listening {
     const error = why === '' ? streamError(errno) : parseSealedError(why);
     this.#error = error;
     this.#close(true);
-    this.#onClose?.(error);
+    this.#listener?.closed(error);
   }
 
   #close(reset: boolean): void {

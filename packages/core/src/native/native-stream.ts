@@ -146,14 +146,22 @@ export class NativeStream implements Stream, NativeEnd, Listening {
     return this.#written().then(() => {
       if (this.#error !== null) throw this.#error;
       if (this.#ended && this.#finSent) throw OVER;
-      const front = this.#unread === null ? unread : [...unread, ...this.#unread];
-      const conn = new EngineConn(this.#loop, this.id, { unread: front, ended: this.#ended, finSent: this.#finSent, onClose: this.#onClose });
-      this.#error = SPENT;
-      this.#taker = conn;
-      this.#onClose = NOTHING;
-      this.#onAbort = NOTHING;
-      return conn;
+      return this.#give(unread);
     });
+  }
+
+  detachNow(unread: Chunks): NativeConn | null {
+    return this.#error !== null || this.#writer !== null || (this.#ended && this.#finSent) ? null : this.#give(unread);
+  }
+
+  #give(unread: Chunks): NativeConn {
+    const front = this.#unread === null ? unread : [...unread, ...this.#unread];
+    const conn = new EngineConn(this.#loop, this.id, { unread: front, ended: this.#ended, finSent: this.#finSent, onClose: this.#onClose });
+    this.#error = SPENT;
+    this.#taker = conn;
+    this.#onClose = NOTHING;
+    this.#onAbort = NOTHING;
+    return conn;
   }
 
   heard(kind: number, a: number, b: number): void {

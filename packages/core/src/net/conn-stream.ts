@@ -1,5 +1,5 @@
 import { type NetError, toNetError } from './errors.js';
-import type { Chunks, NativeConn, Stream } from './stream.js';
+import type { Chunks, NativeConn, NativeConnListener, Stream } from './stream.js';
 
 /** What one read may give, in bytes. */
 const READ = 64 * 1024;
@@ -11,8 +11,8 @@ export function streamFromConn(conn: NativeConn): Stream {
   return new ConnStream(conn);
 }
 
-/** A call of the conn may fail it, and `onClose` runs inside the call then: look at the error before waiting. */
-class ConnStream implements Stream {
+/** A call of the conn may fail it, and `closed` runs inside the call then: look at the error before waiting. */
+class ConnStream implements Stream, NativeConnListener {
   readonly #conn: NativeConn;
   #error: NetError | null = null;
   #ended = false;
@@ -21,13 +21,21 @@ class ConnStream implements Stream {
 
   constructor(conn: NativeConn) {
     this.#conn = conn;
-    conn.onReadable = () => this.#wake('read');
-    conn.onWritable = () => this.#wake('write');
-    conn.onClose = (error) => {
-      this.#error = error;
-      this.#wake('read');
-      this.#wake('write');
-    };
+    conn.listener = this;
+  }
+
+  readable(): void {
+    this.#wake('read');
+  }
+
+  writable(): void {
+    this.#wake('write');
+  }
+
+  closed(error: NetError | null): void {
+    this.#error = error;
+    this.#wake('read');
+    this.#wake('write');
   }
 
   async read(): Promise<Chunks | null> {

@@ -23,6 +23,12 @@ function relaySpliced(a: Stream, b: Stream, endB: NativeEnd, options: RelayOptio
     b.abort(error);
     return { up: 0, down: 0, error };
   };
+  try {
+    const conn = endB.detachNow?.([]) ?? null;
+    if (conn !== null && a.splice !== undefined) return a.splice(conn, options);
+  } catch (thrown) {
+    return Promise.resolve(stop(thrown));
+  }
   const forget = options.signal.onCancel(stop);
   return endB.detach([]).then(
     (conn) => {

@@ -41,6 +41,8 @@ export interface NativeEnd {
    * Settles when what was written is in the kernel or in the conn.
    */
   detach(unread: Chunks): Promise<NativeConn>;
+  /** The same at once. null: something is still on its way into the kernel, or it has failed, and `detach` says so. Absent where it may take time. */
+  detachNow?(unread: Chunks): NativeConn | null;
 }
 
 /** The addon's non-blocking socket with its cipher codec inside. All calls are synchronous and allocate nothing. */
@@ -49,9 +51,9 @@ export interface NativeConn {
    * Moves bytes both ways on a relay thread. null: `other` is not of this addon copy or environment; both stay usable, take the next way.
    */
   relay(other: NativeConn, options: RelayOptions): Promise<Totals> | null;
-  /** How many bytes were taken; fewer than offered: wait for onWritable. */
+  /** How many bytes were taken; fewer than offered: wait for `writable`. */
   send(bytes: Uint8Array, start: number, end: number): number;
-  /** How many bytes were filled in; 0: wait for onReadable; -1: FIN. Always call until 0 or -1: an edge comes once. */
+  /** How many bytes were filled in; 0: wait for `readable`; -1: FIN. Always call until 0 or -1: an edge comes once. */
   receive(bytes: Uint8Array, start: number, end: number): number;
   closeWrite(): void;
   abort(reason: Error): void;
@@ -65,9 +67,16 @@ export interface NativeConn {
   toSocket?(): Socket;
   /** Bytes taken and not yet in the kernel (a sealed record is all or nothing). */
   readonly pending: number;
-  onReadable: (() => void) | null;
-  onWritable: (() => void) | null;
-  onClose: ((error: NetError | null) => void) | null;
+  /** Who moves the bytes. An object, because it lives as long as the conn, where three functions would cost more than all else that is kept for it. */
+  listener: NativeConnListener | null;
+}
+
+/** What a conn tells; each may be called inside of a call of the conn's. */
+export interface NativeConnListener {
+  readable(): void;
+  writable(): void;
+  /** It is of no more use. null: both directions have ended. One that had failed before anybody listened says so in a microtask. */
+  closed(error: NetError | null): void;
 }
 
 export interface RelayOptions {

@@ -2,7 +2,7 @@ import type { NetError } from '../net/errors.js';
 import { toNetError } from '../net/errors.js';
 import { relay } from '../net/relay.js';
 import type { Session } from '../net/session.js';
-import type { Stream, Totals } from '../net/stream.js';
+import type { Stream } from '../net/stream.js';
 import type { Candidates, Sniffer } from '../sniff/sniffer.js';
 import { openRecord } from './enter.js';
 import { candidatesOf, dialWith, findWay, learn, notCarried, type Routing, type Way } from './routing.js';
@@ -28,34 +28,36 @@ async function dialFirst(request: StreamRequest, record: SessionRecord, routing:
     record.close(error);
     return;
   }
+  let client: Stream;
   try {
-    const client = await request.accept();
+    client = await request.accept();
     reportAccepted(record, routing);
-    const { error } = await relayBoth(client, remote, record, routing);
-    record.close(error);
   } catch (thrown) {
     const error = toNetError(thrown, 'the client left before the relay began');
     remote.abort(error);
     record.close(error);
+    return;
   }
+  return relayBoth(client, remote, record, routing);
 }
 
 /** The client's first bytes decide: it is told yes before there is anything to dial, and what fails then is a reset. */
 async function acceptFirst(request: StreamRequest, record: SessionRecord, routing: Routing, sniffer: Sniffer, candidates: Candidates): Promise<void> {
   let client: Stream | null = null;
+  let remote: Stream;
   try {
     client = await request.accept();
     client = await lookAtClient(client, record, routing, sniffer, candidates);
-    const remote = await findAndDial(record, routing);
+    remote = await findAndDial(record, routing);
     reportAccepted(record, routing);
-    const { error } = await relayBoth(client, remote, record, routing);
-    record.close(error);
   } catch (thrown) {
     const error = toNetError(thrown);
     reportRejected(record, error, routing);
     client?.abort(error);
     record.close(error);
+    return;
   }
+  return relayBoth(client, remote, record, routing);
 }
 
 async function lookAtClient(client: Stream, record: SessionRecord, routing: Routing, sniffer: Sniffer, candidates: Candidates): Promise<Stream> {
@@ -70,9 +72,14 @@ async function lookAtClient(client: Stream, record: SessionRecord, routing: Rout
   }
 }
 
-function relayBoth(client: Stream, remote: Stream, record: SessionRecord, { timers, timeouts }: Routing): Promise<Totals> {
+/** To the session's end. Callers return the promise and do not await it: what they needed (the request, streams that were given away) is forgotten while the relay runs. */
+function relayBoth(client: Stream, remote: Stream, record: SessionRecord, { timers, timeouts }: Routing): Promise<void> {
   const { cancel: signal, counters, slot } = record;
-  return relay(client, remote, { signal, idleMs: timeouts.idle, halfCloseMs: timeouts.halfClose, counters, slot }, timers);
+  const totals = relay(client, remote, { signal, idleMs: timeouts.idle, halfCloseMs: timeouts.halfClose, counters, slot }, timers);
+  return totals.then(
+    ({ error }) => record.close(error),
+    (thrown: unknown) => record.close(toNetError(thrown)), // a stream of somebody else's
+  );
 }
 
 /** A function of its own, so that what it needed is forgotten while the relay runs. */

@@ -13,21 +13,25 @@ const BLOCK = 512;
 
 /** Byte counters in flat arrays, two per session (up, down), so that a relay in any language writes them without a call. */
 class CounterPool {
-  readonly #free: { counters: Float64Array; slot: number }[] = [];
+  /** What is free: arrays, and at the same index the slot in each. */
+  readonly #arrays: Float64Array[] = [];
+  readonly #slots: number[] = [];
 
   take(): { counters: Float64Array; slot: number } {
-    if (this.#free.length === 0) {
-      const counters = new Float64Array(BLOCK * 2);
-      for (let slot = BLOCK * 2 - 2; slot >= 0; slot -= 2) this.#free.push({ counters, slot });
+    if (this.#slots.length === 0) {
+      const block = new Float64Array(BLOCK * 2);
+      for (let slot = BLOCK * 2 - 2; slot >= 0; slot -= 2) this.give(block, slot);
     }
-    const taken = this.#free.pop() ?? { counters: new Float64Array(2), slot: 0 };
-    taken.counters[taken.slot] = 0;
-    taken.counters[taken.slot + 1] = 0;
-    return taken;
+    const counters = this.#arrays.pop() ?? new Float64Array(2);
+    const slot = this.#slots.pop() ?? 0;
+    counters[slot] = 0;
+    counters[slot + 1] = 0;
+    return { counters, slot };
   }
 
-  give(back: { counters: Float64Array; slot: number }): void {
-    this.#free.push(back);
+  give(counters: Float64Array, slot: number): void {
+    this.#arrays.push(counters);
+    this.#slots.push(slot);
   }
 }
 
@@ -53,18 +57,16 @@ export class SessionRecord {
   /** Runs when it ends. */
   onClose: (() => void) | null = null;
   readonly #table: SessionTable;
-  readonly #pooled: { counters: Float64Array; slot: number };
   readonly #begin: number;
   #chosen: Map<string, string> | null = null;
   #closed = false;
 
-  constructor(session: Session, table: SessionTable, pooled: { counters: Float64Array; slot: number }, begin: number) {
+  constructor(session: Session, table: SessionTable, { counters, slot }: { counters: Float64Array; slot: number }, begin: number) {
     this.session = session;
     this.cancel = new CancelSource(session.signal);
     this.#table = table;
-    this.#pooled = pooled;
-    this.counters = pooled.counters;
-    this.slot = pooled.slot;
+    this.counters = counters;
+    this.slot = slot;
     this.#begin = begin;
   }
 
@@ -97,7 +99,7 @@ export class SessionRecord {
     this.cancel.release();
     this.onClose?.();
     this.#table.closed(this, error);
-    this.#table.counters.give(this.#pooled);
+    this.#table.counters.give(this.counters, this.slot);
   }
 }
 

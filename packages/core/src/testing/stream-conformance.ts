@@ -165,6 +165,16 @@ export function streamConformance(test: RegisterTest, makePair: () => Promise<St
     else assert.equal((await drain(await b.native.detach([]))).toString(), 'and the end');
   });
 
+  on('detachNow gives the socket away as detach does (streams with a native end)', async ({ a, b }) => {
+    if (b.native?.detachNow === undefined) return;
+    const conn = b.native.detachNow([Buffer.from('unread, ')]) ?? assert.fail('nothing is under way');
+    assert.equal(b.native.detachNow([]), null); // once
+    await a.write([Buffer.from('and the rest')]);
+    await a.closeWrite();
+    assert.equal((await drain(conn)).toString(), 'unread, and the rest');
+    conn.abort(new NetError('aborted', 'the test is over'));
+  });
+
   for (const unread of [0, 1, 64 * 1024]) {
     on(`detach with ${unread} bytes unread loses none (streams with a native end)`, async ({ a, b }) => {
       if (b.native === undefined) return; // bytes pass through JavaScript: there is nothing to detach
@@ -195,7 +205,10 @@ async function drain(conn: NativeConn): Promise<Buffer> {
     const count = conn.receive(slab, 0, slab.length);
     if (count < 0) return Buffer.concat(all);
     if (count > 0) all.push(Buffer.from(slab.subarray(0, count)));
-    else await new Promise<void>((resolve) => (conn.onReadable = resolve));
+    else
+      await new Promise<void>((resolve) => {
+        conn.listener = { readable: resolve, writable: () => undefined, closed: () => resolve() };
+      });
   }
 }
 

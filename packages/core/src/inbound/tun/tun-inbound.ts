@@ -67,7 +67,6 @@ export class TunInbound implements Inbound {
     const inbound = this.#context;
     const { name } = inbound;
     const events = inbound.get(EVENTS);
-    const identity = { inbound: name, inboundType: 'TUN', inboundPort: 0 };
     this.#device = device;
     const driver = new StackDriver({
       device,
@@ -81,7 +80,17 @@ export class TunInbound implements Inbound {
       handlePackets: (request) => inbound.handlePackets(request),
       networks: this.#options.networks,
       openSession: (network, source, requested, signal) =>
-        inbound.enter({ id: inbound.nextId(), network, ...identity, source, requested, destination: requested, signal }),
+        inbound.enter({
+          id: inbound.nextId(),
+          network,
+          inbound: name,
+          inboundType: 'TUN',
+          inboundPort: 0,
+          source,
+          requested,
+          destination: requested,
+          signal,
+        }),
       random: (length) => randomBytes(length),
       get: (token) => inbound.get(token),
     };
