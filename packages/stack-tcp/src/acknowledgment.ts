@@ -30,15 +30,17 @@ export function acknowledge(c: Connection, s: Segment, now: number): boolean {
   }
   const isDuplicate = advance === 0 && s.length === 0 && log.count > 0 && window === c.sndWnd;
   let sawDuplicateSack = false;
+  const echo = c.hasTimestamps && s.hasTimestamps ? (s.echo - c.timestampOffset) | 0 : -1;
+  const isStale = echo !== -1 && c.hasTimedOut && before(echo, c.timedOutAt);
   log.begin();
-  if (advance > 0) advanceTo(c, ack);
+  if (advance > 0) advanceTo(c, ack, isStale);
   if (s.sackCount > 0 && c.hasSack) sawDuplicateSack = applySack(c, s);
   if (isDuplicate) c.dupAcks++;
   updateWindow(c, s, window, advance > 0);
   answered(c);
   if (sawDuplicateSack && c.isReordering) c.reorderSteps = Math.min(16, c.reorderSteps + 1);
   const { delivered } = log;
-  if (delivered > 0) measure(c, s, advance, sawDuplicateSack, now);
+  if (delivered > 0) measure(c, echo, advance > 0 && !isStale, sawDuplicateSack, now);
   settleTailProbe(c, sawDuplicateSack, now);
   recover(c, advance > 0, now);
   if (advance > 0 && delivered > 0 && c.mode !== MODE.recovery && isLimited(c, inFlight)) {
@@ -49,13 +51,14 @@ export function acknowledge(c: Connection, s: Segment, now: number): boolean {
   return true;
 }
 
-function advanceTo(c: Connection, ack: number): void {
+/** `isStale`: see `measure`. */
+function advanceTo(c: Connection, ack: number, isStale: boolean): void {
   c.sndUna = ack;
   c.sndNxt = later(c.sndNxt, ack); // a window probe got through
   c.log.acknowledge(ack);
   c.send.acknowledge(ack);
   c.dupAcks = 0;
-  c.rtt.progress();
+  if (!isStale) c.rtt.progress();
   c.isRearmDue = true;
   c.isStalled = false;
 }
@@ -114,14 +117,14 @@ function applySack(c: Connection, s: Segment): boolean {
 
 /**
  * Round trip (RFC 6298 section 3: not of what was sent twice, unless timestamps tell which copy it was), and RACK's note. Where ACKs are lost, an ACK may tell of something that
- * arrived long ago: if it answers a duplicate, or if what it tells of for the first time was sent before the last timeout. That says how long the timer was, not the path.
+ * arrived long ago: if it answers a duplicate, or if what it tells of for the first time was sent before the last timeout, or if its echo is older than that. That says how long the
+ * timer was, not the path; and if it is the path after all, the next timeout must stay as long as it is (RFC 6298 section 5: Karn) until something is measured.
  */
-function measure(c: Connection, s: Segment, advance: number, sawDuplicate: boolean, now: number): void {
+function measure(c: Connection, echo: number, isEchoed: boolean, sawDuplicate: boolean, now: number): void {
   const { log } = c;
-  const echo = c.hasTimestamps && s.hasTimestamps ? (s.echo - c.timestampOffset) | 0 : -1;
   const isTimely = !sawDuplicate && !(c.hasTimedOut && before(log.newestSentAt, c.timedOutAt));
   if (!log.newestIsRetransmitted && isTimely) c.rtt.sample(distance(log.newestSentAt, now));
-  else if (echo !== -1 && advance > 0 && !sawDuplicate) {
+  else if (echo !== -1 && isEchoed && !sawDuplicate) {
     const rtt = distance(echo, now);
     if (rtt >= 0 && rtt < 120_000) c.rtt.sample(rtt);
   }

@@ -103,6 +103,7 @@ export function enterLoss(c: Connection, now: number): void {
 export function leaveRecovery(c: Connection): void {
   if (c.mode === MODE.open || before(c.sndUna, c.recoveryPoint)) return;
   c.mode = MODE.open;
+  c.hasTimedOut = false;
   c.dupAcks = 0;
   c.reorderSteps = 1;
   endReduction(c);
