@@ -1,5 +1,4 @@
 /** The ACK field of a segment. Read first: RFC 9293 section 3.10.7.4 (fifth), RFC 5961 section 5, RFC 2018, RFC 7323 section 4. */
-import { reduce } from './congestion/proportional-rate.js';
 import { type Connection, MODE, RTX, STATE } from './connection.js';
 import { COUNT } from './counters.js';
 import { detectLoss, detectLossByCount, enterRecovery, leaveRecovery, noteDelivered } from './recovery.js';
@@ -140,7 +139,6 @@ function settleTailProbe(c: Connection, sawDuplicate: boolean, now: number): voi
 
 function recover(c: Connection, hasAdvanced: boolean, now: number): void {
   leaveRecovery(c);
-  const { lost } = c.log;
   if (c.hasSack) {
     if (c.log.sacked > 0 || c.mode !== MODE.open) {
       const wait = detectLoss(c, now);
@@ -151,8 +149,7 @@ function recover(c: Connection, hasAdvanced: boolean, now: number): void {
       } else if (c.rtxKind === RTX.reordering) c.isRearmDue = true;
     }
   } else detectLossByCount(c, hasAdvanced);
-  if (c.mode === MODE.recovery) reduce(c, c.log.delivered, hasAdvanced && c.log.lost <= lost);
-  else enterRecovery(c, now, c.log.delivered);
+  enterRecovery(c, now);
 }
 
 /** Whether the congestion window is what holds us back: one that is not used must not grow (RFC 9438 section 5.8). */

@@ -137,6 +137,7 @@ class Side {
       const packet = parsePacket(bytes);
       if (packet?.kind === 'tcp' && (packet.flags & FLAG.syn) !== 0) synAck = packet;
     };
+    // With the scale of the ACK below that is more than the smallest of the windows: as if both had taken theirs back, what is sent at first may lie outside of it.
     const segment = { kind: 'tcp', ...addresses, window: 300, payload: new Uint8Array(0) } as const;
     this.take(buildPacket({ ...segment, sequence: first, acknowledgment: 0, flags: FLAG.syn, options }));
     await this.#clock.runUntil(() => synAck !== null, 10_000);
