@@ -58,7 +58,7 @@ function isAcceptable(c: Connection, s: Segment): boolean {
   const window = distance(c.rcvNxt, c.rcvEdge);
   const length = s.length + (s.has(FLAG.fin) ? 1 : 0);
   if (length === 0) return offset <= window && offset >= distance(c.rcvNxt, c.lastAckSent);
-  return offset === 0 || (offset < window && (offset + length > 0 || offset >= -c.rcvLimit));
+  return offset === 0 || (offset < window && (offset + length > 0 || offset >= -Math.max(c.rcvLimit, 0xffff)));
 }
 
 /** An ACK, so that a peer that is out of step finds back; where nothing is in it, not more often than twice a second. */

@@ -235,7 +235,7 @@ export class Departure {
       return false;
     }
     const { bytes } = sink;
-    let body = writeHeaders(bytes, at, c, length, options, acceptableSequence(c), c.rcvNxt, FLAG.ack, announce(c));
+    let body = writeHeaders(bytes, at, c, length, options, c.sndNxt, c.rcvNxt, FLAG.ack, announce(c));
     if (c.hasTimestamps) {
       writeTimestamps(bytes, body, (now + c.timestampOffset) | 0, c.tsRecent);
       body += TIMESTAMP_BYTES;
@@ -258,12 +258,6 @@ export class Departure {
     c.env.count(COUNT.segmentsOut);
     return true;
   }
-}
-
-/** Of an ACK by itself: a peer that has taken its window back drops one that lies behind it. What only the shift has cut off is no retreat, nor is the window of a SYN. */
-function acceptableSequence(c: Connection): number {
-  const edge = (c.sndUna + c.sndWnd) | 0;
-  return c.isSynchronized && distance(edge, c.sndNxt) >= 1 << c.sndScale ? edge : c.sndNxt;
 }
 
 /** Without SACK each duplicate ACK stands for a segment that has left the path (RFC 6582). */

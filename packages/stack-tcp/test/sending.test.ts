@@ -373,17 +373,6 @@ t.test('the peer takes its window back: what is in flight is kept, nothing new g
   t.equal(got, 20_000);
 });
 
-t.test('an ACK lies at the edge of a window that was taken back, or the peer would drop it', async (t) => {
-  const { client, sent } = await sending(8_000, {}, SACK, 80); // 80 * 128
-  t.equal(total(sent), 8_000);
-  const duplicate = (window: number): TcpPacket[] => client.send({ window, sequence: client.seq - 1, payload: Buffer.from('x') });
-  client.text('x', { window: 63 });
-  t.match(duplicate(63), [{ sequence: client.ack + 8_000 }]);
-  t.match(duplicate(62), [{ sequence: client.ack + 8_000 }], '62.5 is what there is: the shift has cut it off');
-  t.match(duplicate(61), [{ sequence: client.ack + 61 * 128 }]);
-  t.match(duplicate(0), [{ sequence: client.ack }]);
-});
-
 t.test('silly windows: a small window gets no small segments while anything is in flight, and something after a while', async (t) => {
   const { client, sent, wire } = await sending(10_000, {}, { mss: 1_000 }, 4_000);
   client.take(sent.slice(0, 3));

@@ -137,7 +137,6 @@ class Side {
       const packet = parsePacket(bytes);
       if (packet?.kind === 'tcp' && (packet.flags & FLAG.syn) !== 0) synAck = packet;
     };
-    // With the scale of the ACK below that is more than the smallest of the windows: as if both had taken theirs back, what is sent at first may lie outside of it.
     const segment = { kind: 'tcp', ...addresses, window: 300, payload: new Uint8Array(0) } as const;
     this.take(buildPacket({ ...segment, sequence: first, acknowledgment: 0, flags: FLAG.syn, options }));
     await this.#clock.runUntil(() => synAck !== null, 10_000);
@@ -146,7 +145,9 @@ class Side {
     const ownTimestamp = answer.options?.timestamps?.value ?? 0;
     this.#end = { client, clientPort: addresses.sourcePort, target, targetPort: 443, isn: first, timestamp, iss: answer.sequence, ownTimestamp };
     const stamped = hasTimestamps ? { timestamps: { value: timestamp, echo: ownTimestamp } } : {};
-    this.take(buildPacket({ ...segment, sequence: (first + 1) >>> 0, acknowledgment: (answer.sequence + 1) >>> 0, flags: FLAG.ack, options: stamped }));
+    // No more than the smallest of the windows: two sides that were both told of a larger one would drop each other's ACKs as lying behind theirs.
+    const window = windowScale === null ? 300 : 300 >> 5;
+    this.take(buildPacket({ ...segment, window, sequence: (first + 1) >>> 0, acknowledgment: (answer.sequence + 1) >>> 0, flags: FLAG.ack, options: stamped }));
     await this.#clock.runUntil(() => this.#stream !== null, 10_000);
   }
 
