@@ -29,6 +29,7 @@ export const FLIGHT = 6;
 
 const NAME_SERVER = '198.51.100.53';
 const NAME_SERVER_OF_PROXY = '198.51.100.54';
+const GATEWAY = '192.168.50.1';
 const NOBODY = '203.0.113.66';
 
 const PASSWORD = 'a home is a castle';
@@ -48,6 +49,8 @@ export interface HomeNetwork {
   /** Whether these bytes or this name, plain or as a DNS question, went over the cable to the net outside. */
   leaked(name: string): Promise<boolean>;
   startProxy(): Promise<ChildProcess>;
+  /** A name server on the gateway that asks the home's, as routers have. Settles with its address. */
+  startForwarder(): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -61,11 +64,11 @@ export async function makeHomeNetwork(): Promise<HomeNetwork> {
   await cable(client, gateway, internet);
 
   let asked = '';
-  const nameServer = await startDnsmasq(internet, NAME_SERVER, [`/${PROXY_NAME}/${PROXY}`, `/direct.test/${WEB}`, `/direct.test/${WEB_6}`, `/#/${NOBODY}`]);
+  const nameServer = await startDnsmasq(internet, NAME_SERVER, known({ [PROXY_NAME]: [PROXY], 'direct.test': [WEB, WEB_6], '#': [NOBODY] }));
   nameServer.stderr?.on('data', (part: Buffer) => {
     asked += part.toString();
   });
-  await startDnsmasq(internet, NAME_SERVER_OF_PROXY, [`/far.test/${WEB}`, `/far.test/${WEB_6}`, `/six.test/${WEB_6}`]);
+  await startDnsmasq(internet, NAME_SERVER_OF_PROXY, known({ 'far.test': [WEB, WEB_6], 'six.test': [WEB_6] }));
   const reports: PageReport[] = [];
   await startServers(internet, reports);
   const capture = join(folder.path, 'wan.pcap');
@@ -91,6 +94,10 @@ export async function makeHomeNetwork(): Promise<HomeNetwork> {
       return bytes.includes(name) || bytes.includes(asQuestion);
     },
     startProxy: () => startProxy(internet),
+    async startForwarder() {
+      await startDnsmasq(gateway, GATEWAY, [`--server=${NAME_SERVER}`]);
+      return GATEWAY;
+    },
     async close() {
       for (const namespace of [client, gateway, internet]) await namespace.close();
       folder.remove();
@@ -115,8 +122,13 @@ async function cable(client: Namespace, gateway: Namespace, internet: Namespace)
     await eventually(async () => !(await namespace.sh('ip -6 addr show tentative')).includes('inet6'), 10_000, 'addresses of the cables');
 }
 
+/** Domains and their addresses, as dnsmasq is told them. */
+function known(domains: Readonly<Record<string, readonly string[]>>): string[] {
+  return Object.entries(domains).flatMap(([domain, addresses]) => addresses.map((address) => `--address=/${domain}/${address}`));
+}
+
 /** Settles when it answers. */
-async function startDnsmasq(namespace: Namespace, address: string, known: readonly string[]): Promise<ChildProcess> {
+async function startDnsmasq(namespace: Namespace, address: string, more: readonly string[]): Promise<ChildProcess> {
   const options = [
     '--keep-in-foreground',
     '--conf-file=/dev/null',
@@ -127,7 +139,7 @@ async function startDnsmasq(namespace: Namespace, address: string, known: readon
     '--log-queries',
     '--log-facility=-',
   ];
-  const server = namespace.spawn('dnsmasq', [...options, '--bind-interfaces', `--listen-address=${address}`, ...known.map((entry) => `--address=${entry}`)]);
+  const server = namespace.spawn('dnsmasq', [...options, '--bind-interfaces', `--listen-address=${address}`, ...more]);
   await eventually(async () => (await namespace.run('ss', ['-Hlnu'])).stdout.includes(`${address}:53`), 10_000, 'dnsmasq');
   return server;
 }

@@ -78,11 +78,15 @@ t.test('a gateway, by the quick start', { skip, timeout: 170_000 }, async (t) =>
   const { client, gateway, folder } = home;
   const before = await routesOf(gateway);
   let proxy = await home.startProxy();
+  const forwarder = await home.startForwarder();
   let kernel = await startKernelIn(gateway, folder, QUICK_START);
   const cached = await dig(client, 'www.far.test', 'A');
 
   await t.test('its clients: curl', (t) => everythingByProxy(t, client));
-  await t.test('its clients: dig, ping', (t) => namesAreFake(t, client));
+  await t.test('its clients: dig, ping', async (t) => {
+    await namesAreFake(t, client);
+    t.equal(await dig(client, `@${forwarder}`, 'www.far.test', 'A'), cached, 'by the name server of the router, which asks outside');
+  });
   await t.test('its clients: a fake address that stands for nothing', async (t) => {
     t.equal((await curl(client, 'http://198.18.255.250/')).code, 7, 'is refused');
     t.match(await udpEcho(client, '198.18.255.250', 4, [1]), { error: 'ECONNREFUSED' });

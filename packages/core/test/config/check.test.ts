@@ -535,6 +535,17 @@ t.test('overrides keep the places of the file', (t) => {
   ]);
   t.same(checkConfig(withOverrides(parseConfig('', 'c.yaml'), { set: { 'mixed-port': 5 } }), registry).config?.listeners[0]?.port, 5);
   t.equal(checkConfig(withOverrides(parseConfig('- a', 'c.yaml'), { set: { 'mixed-port': 5 } }), registry).config, null, 'a list stays an error');
+
+  const within = { section: { set: { a: 1 }, defaults: { a: 0, b: 2, c: 3 } } };
+  const merged = withOverrides(parseConfig('section:\n  a: 7\n  b: 8\n', 'c.yaml'), { within });
+  t.same(merged.value, { section: { a: 1, b: 8, c: 3 } });
+  t.same(
+    ['a', 'b', 'c'].map((key) => merged.locate(['section', key])?.line ?? null),
+    [null, 3, null],
+    'what was given anew has no place',
+  );
+  t.same(withOverrides(parseConfig('', 'c.yaml'), { within }).value, { section: { a: 1, b: 2, c: 3 } });
+  t.same(withOverrides(parseConfig('section: 5', 'c.yaml'), { within }).value, { section: 5 }, 'what is no section stays as it is, for the check to see');
   t.end();
 });
 
