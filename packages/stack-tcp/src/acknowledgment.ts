@@ -1,5 +1,4 @@
 /** The ACK field of a segment. Read first: RFC 9293 section 3.10.7.4 (fifth), RFC 5961 section 5, RFC 2018, RFC 7323 section 4. */
-import { reduce } from './congestion/proportional-rate.js';
 import { type Connection, MODE, RTX, STATE } from './connection.js';
 import { COUNT } from './counters.js';
 import { detectLoss, detectLossByCount, enterRecovery, leaveRecovery, noteDelivered } from './recovery.js';
@@ -30,15 +29,17 @@ export function acknowledge(c: Connection, s: Segment, now: number): boolean {
   }
   const isDuplicate = advance === 0 && s.length === 0 && log.count > 0 && window === c.sndWnd;
   let sawDuplicateSack = false;
+  const echo = c.hasTimestamps && s.hasTimestamps ? (s.echo - c.timestampOffset) | 0 : -1;
+  const isStale = echo !== -1 && c.hasTimedOut && before(echo, c.timedOutAt);
   log.begin();
-  if (advance > 0) advanceTo(c, ack);
+  if (advance > 0) advanceTo(c, ack, isStale);
   if (s.sackCount > 0 && c.hasSack) sawDuplicateSack = applySack(c, s);
   if (isDuplicate) c.dupAcks++;
   updateWindow(c, s, window, advance > 0);
   answered(c);
   if (sawDuplicateSack && c.isReordering) c.reorderSteps = Math.min(16, c.reorderSteps + 1);
   const { delivered } = log;
-  if (delivered > 0) measure(c, s, advance, sawDuplicateSack, now);
+  if (delivered > 0) measure(c, echo, advance > 0 && !isStale, sawDuplicateSack, now);
   settleTailProbe(c, sawDuplicateSack, now);
   recover(c, advance > 0, now);
   if (advance > 0 && delivered > 0 && c.mode !== MODE.recovery && isLimited(c, inFlight)) {
@@ -49,13 +50,14 @@ export function acknowledge(c: Connection, s: Segment, now: number): boolean {
   return true;
 }
 
-function advanceTo(c: Connection, ack: number): void {
+/** `isStale`: see `measure`. */
+function advanceTo(c: Connection, ack: number, isStale: boolean): void {
   c.sndUna = ack;
   c.sndNxt = later(c.sndNxt, ack); // a window probe got through
   c.log.acknowledge(ack);
   c.send.acknowledge(ack);
   c.dupAcks = 0;
-  c.rtt.progress();
+  if (!isStale) c.rtt.progress();
   c.isRearmDue = true;
   c.isStalled = false;
 }
@@ -114,14 +116,14 @@ function applySack(c: Connection, s: Segment): boolean {
 
 /**
  * Round trip (RFC 6298 section 3: not of what was sent twice, unless timestamps tell which copy it was), and RACK's note. Where ACKs are lost, an ACK may tell of something that
- * arrived long ago: if it answers a duplicate, or if what it tells of for the first time was sent before the last timeout. That says how long the timer was, not the path.
+ * arrived long ago: if it answers a duplicate, or if what it tells of for the first time was sent before the last timeout, or if its echo is older than that. That says how long the
+ * timer was, not the path; and if it is the path after all, the next timeout must stay as long as it is (RFC 6298 section 5: Karn) until something is measured.
  */
-function measure(c: Connection, s: Segment, advance: number, sawDuplicate: boolean, now: number): void {
+function measure(c: Connection, echo: number, isEchoed: boolean, sawDuplicate: boolean, now: number): void {
   const { log } = c;
-  const echo = c.hasTimestamps && s.hasTimestamps ? (s.echo - c.timestampOffset) | 0 : -1;
   const isTimely = !sawDuplicate && !(c.hasTimedOut && before(log.newestSentAt, c.timedOutAt));
   if (!log.newestIsRetransmitted && isTimely) c.rtt.sample(distance(log.newestSentAt, now));
-  else if (echo !== -1 && advance > 0 && !sawDuplicate) {
+  else if (echo !== -1 && isEchoed && !sawDuplicate) {
     const rtt = distance(echo, now);
     if (rtt >= 0 && rtt < 120_000) c.rtt.sample(rtt);
   }
@@ -137,7 +139,6 @@ function settleTailProbe(c: Connection, sawDuplicate: boolean, now: number): voi
 
 function recover(c: Connection, hasAdvanced: boolean, now: number): void {
   leaveRecovery(c);
-  const { lost } = c.log;
   if (c.hasSack) {
     if (c.log.sacked > 0 || c.mode !== MODE.open) {
       const wait = detectLoss(c, now);
@@ -148,8 +149,7 @@ function recover(c: Connection, hasAdvanced: boolean, now: number): void {
       } else if (c.rtxKind === RTX.reordering) c.isRearmDue = true;
     }
   } else detectLossByCount(c, hasAdvanced);
-  if (c.mode === MODE.recovery) reduce(c, c.log.delivered, hasAdvanced && c.log.lost <= lost);
-  else enterRecovery(c, now, c.log.delivered);
+  enterRecovery(c, now);
 }
 
 /** Whether the congestion window is what holds us back: one that is not used must not grow (RFC 9438 section 5.8). */

@@ -49,14 +49,16 @@ export function arrive(c: Connection, s: Segment, now: number): void {
 
 /**
  * RFC 9293 table 6, with three differences that Linux has, too: a segment without text may lie at the right edge of the window (the peer has filled it, and its ACK counts), and as
- * far back as the last ACK we sent (it overtook text); and what overlaps the window at both ends is in it. A probe of a closed window is let through for its ACK.
+ * far back as the last ACK we sent (it overtook text); and what overlaps the window at both ends is in it. A probe of a closed window is let through for its ACK, and so is text that
+ * is sent again and that we have, as BSD does: our ACK of it was lost. Its timestamp must be echoed, or the peer takes the time since the first copy for the round trip; and where the
+ * pure ACKs of a peer lie behind our window, because it was told of a larger one, the ACK it carries is the only one that reaches us.
  */
 function isAcceptable(c: Connection, s: Segment): boolean {
   const offset = distance(c.rcvNxt, s.sequence);
   const window = distance(c.rcvNxt, c.rcvEdge);
   const length = s.length + (s.has(FLAG.fin) ? 1 : 0);
   if (length === 0) return offset <= window && offset >= distance(c.rcvNxt, c.lastAckSent);
-  return offset + length > 0 && (offset < window || offset === 0);
+  return offset === 0 || (offset < window && (offset + length > 0 || offset >= -Math.max(c.rcvLimit, 0xffff)));
 }
 
 /** An ACK, so that a peer that is out of step finds back; where nothing is in it, not more often than twice a second. */

@@ -156,10 +156,6 @@ export class Connection extends Flow implements Timed {
   readonly congestion: Congestion;
   mode: number = MODE.open;
   recoveryPoint = 0;
-  /** Proportional rate reduction: what was in flight when the loss was found (0: it is not at work), and what was delivered and sent since, in bytes. */
-  recoverFlight = 0;
-  recoverDelivered = 0;
-  recoverSent = 0;
   /** When this has arrived, a round trip is over (RFC 9406). */
   roundEnd: number;
   /** Loss was found just now: its first segment goes at once, whatever is in flight (RFC 6675 section 5, 4.3). */

@@ -1,5 +1,4 @@
 /** The timers of a connection. Read first: RFC 6298 section 5, RFC 8985 section 7.2, RFC 9293 sections 3.8.3, 3.8.4 and 3.8.6.1. */
-import { reduce } from './congestion/proportional-rate.js';
 import { type Connection, FAILURE, MODE, RTX, STATE } from './connection.js';
 import { COUNT } from './counters.js';
 import { detectLoss, enterLoss, enterRecovery } from './recovery.js';
@@ -43,8 +42,7 @@ function runRetransmission(c: Connection, now: number): void {
       return;
     case RTX.reordering:
       detectLoss(c, now);
-      if (c.mode === MODE.recovery) reduce(c, 0, false);
-      else enterRecovery(c, now, 0);
+      enterRecovery(c, now);
       c.isRearmDue = true;
       return;
     case RTX.tailProbe:

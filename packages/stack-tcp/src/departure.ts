@@ -214,7 +214,6 @@ export class Departure {
     else if (data > 0) c.send.copyTo(sink.bytes, body + options, sequence, data);
     acknowledged(c);
     c.sentAt = now;
-    c.recoverSent += length;
     c.env.count(COUNT.segmentsOut);
     c.env.counters.addBytes(COUNT.bytesOut, data);
     return true;

@@ -5,7 +5,6 @@
  * RACK: what was sent before something that has arrived, and has not arrived a reordering window later, is lost; also if it was sent again. So a lost retransmission needs no
  * timeout, and the third duplicate ACK is a special case (no window at all).
  */
-import { beginReduction, endReduction } from './congestion/proportional-rate.js';
 import { type Connection, MODE } from './connection.js';
 import { COUNT } from './counters.js';
 import { before, distance } from './sequence.js';
@@ -66,14 +65,16 @@ export function detectLossByCount(c: Connection, hasAdvanced: boolean): void {
   c.isHeadDue = true;
 }
 
-/** Something is lost: one reduction for all that was in flight. `delivered`: by the ACK that has told of it, in bytes. */
-export function enterRecovery(c: Connection, now: number, delivered: number): void {
+/**
+ * Something is lost: one reduction for all that was in flight, and at once. Proportional rate reduction (RFC 9937) was tried and is slower here: below the threshold it sends no more
+ * than arrives, and where much is lost the little that is left in flight shows too few losses before the timer does (158 against 119 kB/s at a loss of 10 %).
+ */
+export function enterRecovery(c: Connection, now: number): void {
   if (c.mode !== MODE.open || c.log.lost === 0) return;
   c.mode = MODE.recovery;
   c.recoveryPoint = c.sndNxt;
   c.isHeadDue = true;
   c.congestion.lost(flightSize(c), now);
-  if (c.hasSack) beginReduction(c, flightSize(c) - c.log.sacked + delivered, delivered);
   c.env.count(COUNT.fastRecoveries);
 }
 
@@ -95,7 +96,6 @@ export function enterLoss(c: Connection, now: number): void {
   c.recoveryPoint = c.sndNxt;
   c.dupAcks = 0;
   c.isTailProbeOut = false;
-  c.recoverFlight = 0;
   c.env.count(COUNT.timeouts);
 }
 
@@ -103,7 +103,7 @@ export function enterLoss(c: Connection, now: number): void {
 export function leaveRecovery(c: Connection): void {
   if (c.mode === MODE.open || before(c.sndUna, c.recoveryPoint)) return;
   c.mode = MODE.open;
+  c.hasTimedOut = false;
   c.dupAcks = 0;
   c.reorderSteps = 1;
-  endReduction(c);
 }

@@ -14,7 +14,9 @@ const TAKE_AT_ONCE = 8_192;
 /** Takes in the text, cut to the window, and the FIN if it is in order. */
 export function receiveText(c: Connection, s: Segment, now: number): void {
   if (c.state !== STATE.established && c.state !== STATE.finWait1 && c.state !== STATE.finWait2) {
-    if (before(s.sequence, c.rcvNxt)) c.isAckDue = true; // sent again; what lies behind its FIN is nobody's
+    if (!before(s.sequence, c.rcvNxt)) return; // what lies behind its FIN is nobody's
+    if (s.length > 0) noteDuplicate(c, s.sequence, (s.sequence + s.length) | 0);
+    c.isAckDue = true;
     return;
   }
   let { sequence, payload: start, end } = s;

@@ -19,7 +19,9 @@ t.test('the acceptability table', async (t) => {
     ['text at RCV.NXT', 0, 100, true],
     ['text inside', 5_000, 100, true],
     ['text across RCV.NXT', -50, 100, true],
-    ['text that ends at RCV.NXT', -100, 100, false],
+    ['text that ends at RCV.NXT, which BSD takes, too: its ACK counts', -100, 100, true],
+    ['text sent again, 64 KiB behind', -65_535, 100, true],
+    ['text further behind', -65_536, 100, false],
     ['text across the edge', window - 50, 100, true],
     ['text at the edge', window, 100, false],
     ['text far away', 1_000_000, 1, false],
@@ -46,6 +48,22 @@ t.test('a closed window: no text is taken, but the ACK of a probe counts, and is
   const chunks = await client.read();
   t.equal(Buffer.concat(chunks ?? []).length, 4_096);
   t.match(wire.flush(), [{ flags: FLAG.ack, window: 4_096 }], 'the window opens, and the peer hears of it');
+});
+
+t.test('text that we have and that comes again: its ACK counts, and its timestamp is echoed', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect(WITH_TIMESTAMPS);
+  client.text('before', { options: { timestamps: { value: 1_000_010, echo: 0 } } });
+  client.text('after', { options: { timestamps: { value: 1_000_020, echo: 0 } } });
+  await client.stream.write([Buffer.from('ours')]);
+  t.match(wire.flush(), [{ acknowledgment: client.seq, options: { timestamps: { echo: 1_000_010 } } }], 'of the first that it acknowledges');
+  // That was lost; 'before' comes again, from a peer whose own ACKs do not get through.
+  const again = { sequence: client.seq - 11, acknowledgment: (client.ack + 4) >>> 0, payload: Buffer.from('before') };
+  t.match(client.send({ ...again, options: { timestamps: { value: 1_009_000, echo: 0 } } }), [
+    { flags: FLAG.ack, acknowledgment: client.seq, options: { timestamps: { echo: 1_009_000 }, sack: [[client.seq - 11, client.seq - 5]] } },
+  ]);
+  t.equal(wire.advance(3_000).length, 0, 'ours was acknowledged: it is not sent again');
+  t.equal(await client.readNow(), 'beforeafter');
 });
 
 t.test('no ACK bit: dropped, in silence', async (t) => {

@@ -31,9 +31,7 @@ export const DIFFERENCES: Readonly<Record<string, string>> = {
   'IPv4 ICMP: too big, of an MTU of 68': 'PSH stands in the last segment only; Linux sets it in each piece that it cuts',
   // Ends.
   'CLOSE-WAIT: an old ACK': 'RFC 9293 section 3.10.7.4, fifth: a duplicate can be ignored; Linux answers in all states behind ESTABLISHED',
-  'CLOSING: old text': 'RFC 9293 table 6: wholly before the window is not acceptable, so it is answered and dropped; Linux takes its ACK',
-  'CLOSING: the last number as FIN': 'the same: table 6 of RFC 9293',
-  'LAST-ACK: old text': 'the same: table 6 of RFC 9293',
-  'LAST-ACK: the last number as FIN': 'the same: table 6 of RFC 9293',
+  'CLOSING: old text': 'RFC 9293 section 3.10.7.4, first: what comes again is answered; both take its ACK, but Linux is in TIME-WAIT then, and says nothing',
+  'CLOSING: the last number as FIN': 'the same',
   'close, and text comes after it': 'there is no close(2) in a relay: either a direction ends (FIN), or the other side is gone, which is RST at once',
 };

@@ -145,7 +145,9 @@ class Side {
     const ownTimestamp = answer.options?.timestamps?.value ?? 0;
     this.#end = { client, clientPort: addresses.sourcePort, target, targetPort: 443, isn: first, timestamp, iss: answer.sequence, ownTimestamp };
     const stamped = hasTimestamps ? { timestamps: { value: timestamp, echo: ownTimestamp } } : {};
-    this.take(buildPacket({ ...segment, sequence: (first + 1) >>> 0, acknowledgment: (answer.sequence + 1) >>> 0, flags: FLAG.ack, options: stamped }));
+    // No more than the smallest of the windows: two sides that were both told of a larger one would drop each other's ACKs as lying behind theirs.
+    const window = windowScale === null ? 300 : 300 >> 5;
+    this.take(buildPacket({ ...segment, window, sequence: (first + 1) >>> 0, acknowledgment: (answer.sequence + 1) >>> 0, flags: FLAG.ack, options: stamped }));
     await this.#clock.runUntil(() => this.#stream !== null, 10_000);
   }
 
