@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -62,7 +63,7 @@ ptrdiff_t send(Conn& conn, const uint8_t* from, size_t length) {
 
 namespace {
 
-// Wire bytes that one call reads, and plain bytes that one call seals.
+// Wire bytes that one call reads, and plain bytes that are sealed at once.
 constexpr size_t kWireSize = 64 * 1024;
 
 constexpr const char* kTruncated = "CIPHER_TRUNCATED: the sealed connection ended in the middle of a record";
@@ -113,11 +114,16 @@ ptrdiff_t flushSealed(Conn& conn) {
 ptrdiff_t sendPlain(Conn& conn, const uint8_t* from, size_t length) {
   if (conn.codec == nullptr) return send(conn, from, length);
   if (const ptrdiff_t left = flushSealed(conn); left != 0) return left;
-  const size_t count = length < kWireSize ? length : kWireSize;
-  conn.codec->seal(from, count, conn.sealed);
-  if (conn.codec->error() != nullptr) return -EPROTO;
-  const ptrdiff_t put = flushSealed(conn);
-  return put < 0 && put != -EAGAIN ? put : static_cast<ptrdiff_t>(count);
+  size_t taken = 0;
+  // To the end, or until the socket is full: who is told that less was taken waits for an edge, and a socket with room gives none.
+  while (taken < length && pendingOf(conn) == 0) {
+    const size_t count = std::min(length - taken, kWireSize);
+    conn.codec->seal(from + taken, count, conn.sealed);
+    if (conn.codec->error() != nullptr) return -EPROTO;
+    if (const ptrdiff_t put = flushSealed(conn); put < 0 && put != -EAGAIN) return put;
+    taken += count;
+  }
+  return static_cast<ptrdiff_t>(taken);
 }
 
 std::string whyFailed(const Conn& conn, int error) {

@@ -1,4 +1,4 @@
-import { type AdapterDefinition, CLOCK, type InboundDefinition, OWN_ENDPOINTS, type Plugin, parseEndpoint } from '@nekit/core';
+import { type AdapterDefinition, CLOCK, type InboundDefinition, OWN_ENDPOINTS, type Plugin, parseEndpoint, TIMERS } from '@nekit/core';
 import { FAKE_IPS } from '@nekit/core/ip';
 import { z } from 'zod';
 import { dnsSection } from './dns-section.js';
@@ -27,7 +27,7 @@ const inbound: InboundDefinition<z.infer<typeof listener>> = {
 const adapter: AdapterDefinition<object> = {
   type: 'dns',
   config: z.object({}),
-  create: (_config, context) => new DnsAdapter(context.tag, context.get(KERNEL_DNS)),
+  create: (_config, context) => new DnsAdapter(context.tag, context.get(KERNEL_DNS), context.get(TIMERS)),
 };
 
 function hostOf(text: string): string | null {

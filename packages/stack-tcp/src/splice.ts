@@ -142,6 +142,10 @@ export class Splice implements Owner, CancelListener, NativeConnListener, Timed 
       }
     }
     if (c.isFinReceived && receive.readable === 0 && !this.#isUpDone) {
+      if (this.#remote.pending > 0) {
+        this.#isFull = true; // a FIN now would go before them
+        return;
+      }
       this.#isUpDone = true;
       this.#remote.closeWrite();
       this.#halfClosed(now);

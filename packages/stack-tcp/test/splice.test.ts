@@ -143,6 +143,20 @@ t.test('a full socket closes the window; when it is writable again the window op
   t.ok((update?.window ?? 0) >= 16_000 >> 1, 'open');
 });
 
+t.test('FIN waits for what the socket has taken and not sent', async (t) => {
+  const { wire, client, conn } = await spliced();
+  client.text('the end');
+  conn.pending = 7;
+  client.text('', { flags: FLAG.fin | FLAG.ack });
+  client.seq++;
+  t.equal(conn.text, 'the end');
+  t.equal(conn.isFinSent, false);
+  conn.pending = 0;
+  conn.drain();
+  wire.flush();
+  t.equal(conn.isFinSent, true);
+});
+
 t.test('a full ring leaves the rest in the socket', async (t) => {
   const { wire, client, conn } = await spliced();
   conn.give(new Uint8Array(3_000_000));

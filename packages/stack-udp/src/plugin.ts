@@ -1,5 +1,6 @@
 import { definePlugin, type StackDefinition, TIMEOUTS } from '@nekit/core';
 import { z } from 'zod';
+import { portsAllowed } from './descriptors.js';
 import { DEFAULT_UDP_LIMITS, UdpStack } from './udp-stack.js';
 
 const config = z.object({
@@ -15,8 +16,10 @@ const config = z.object({
     .int()
     .min(1)
     .max(65_536)
-    .default(DEFAULT_UDP_LIMITS.mappings)
-    .describe('Client ports at a time; then the one that was silent for longest makes room.'),
+    .optional()
+    .describe(
+      `Client ports at a time; then the one that was silent for longest makes room. Default ${DEFAULT_UDP_LIMITS.mappings}, or half of the descriptors if that is less.`,
+    ),
 });
 
 const stack: StackDefinition<z.infer<typeof config>> = {
@@ -24,7 +27,12 @@ const stack: StackDefinition<z.infer<typeof config>> = {
   config,
   create(keys, context) {
     const idle = keys.timeout === undefined ? context.get(TIMEOUTS).udpIdle : keys.timeout * 1_000;
-    const limits = { ...DEFAULT_UDP_LIMITS, mappings: keys.ports, idle, dnsIdle: Math.min(idle, DEFAULT_UDP_LIMITS.dnsIdle) };
+    const limits = {
+      ...DEFAULT_UDP_LIMITS,
+      mappings: keys.ports ?? portsAllowed(DEFAULT_UDP_LIMITS.mappings),
+      idle,
+      dnsIdle: Math.min(idle, DEFAULT_UDP_LIMITS.dnsIdle),
+    };
     const identification = Buffer.from(context.random(4)).readUInt32LE();
     return new UdpStack({ context, identification, limits });
   },

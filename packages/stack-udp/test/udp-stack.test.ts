@@ -3,6 +3,7 @@ import { type Datagram, NetError, type PacketConn, type PacketRequest } from '@n
 import { BatchParser, buildPacket, type Packet, PacketSlab, type PipeEnd, parsePacket, pipeDevice, Reassembly, StackDriver } from '@nekit/core/ip';
 import { FakeClock, settle, testSession } from '@nekit/core/testing';
 import t from 'tap';
+import { portsAllowed } from '../dist/descriptors.js';
 import { DEFAULT_UDP_LIMITS, type UdpLimits, UdpStack } from '../dist/udp-stack.js';
 
 interface Association {
@@ -293,4 +294,12 @@ void t.test('an address that stands for nothing: port unreachable at once, wheth
     );
     assert.deepEqual(bench.out, []);
   }
+});
+
+t.test('ports are bounded by descriptors, of which connections keep half', async (t) => {
+  t.equal(portsAllowed(8_192, 'Limit\nMax open files            1024                 4096                 files\n'), 512);
+  t.equal(portsAllowed(8_192, 'Max open files            1048576              1048576              files\n'), 8_192);
+  t.equal(portsAllowed(8_192, 'Max open files            unlimited            unlimited            files\n'), 8_192);
+  t.equal(portsAllowed(8_192, 'Max open files            10                   10                   files\n'), 8);
+  t.ok(portsAllowed(8_192) >= 8);
 });

@@ -290,6 +290,49 @@ if (skip === false && ciphers !== null) {
     await assert.rejects(within(collect(outside.a)), isNetError);
   });
 
+  void t.test('a conn with a codec takes all that there is room for, and says when there is room again', async (t) => {
+    const sockets = openSockets(addon);
+    t.teardown(() => sockets.close());
+    const key = Buffer.alloc(32, 7);
+    const { a, b } = await connectedPair(sockets);
+    const [conn, reader] = [await detach(a), await detach(b)];
+    assert.equal(conn.useCodec?.(ciphers.createCodec({ kind: 'aead', method: 'aes-256-gcm', key })), true);
+    assert.equal(reader.useCodec?.(ciphers.createCodec({ kind: 'aead', method: 'aes-256-gcm', key })), true);
+    const plain = pattern(20_000_000, 3);
+    const got: Buffer[] = [];
+    const into = Buffer.alloc(256 * 1024);
+    let at = 0;
+    const sent = new Promise<void>((resolve) => {
+      const more = (): void => {
+        // Once each time, as who waits for the edge does.
+        if (at < plain.length) at += conn.send(plain, at, plain.length);
+        if (at === plain.length && conn.pending === 0) {
+          conn.closeWrite();
+          resolve();
+        }
+      };
+      conn.onWritable = more;
+      more();
+      assert.ok(at > 64 * 1024, 'a socket with room is not left waiting');
+    });
+    const ended = new Promise<void>((resolve) => {
+      reader.onReadable = () => {
+        for (;;) {
+          const count = reader.receive(into, 0, into.length);
+          if (count > 0) got.push(Buffer.from(into.subarray(0, count)));
+          else {
+            if (count < 0) resolve();
+            return;
+          }
+        }
+      };
+      reader.onReadable();
+    });
+    await within(Promise.all([sent, ended]), 20_000);
+    assert.equal(digest(Buffer.concat(got)), digest(plain));
+    for (const end of [conn, reader]) end.abort(new NetError('aborted', 'over'));
+  });
+
   void t.test('send and receive of a conn with a codec speak plain bytes', async (t) => {
     const sockets = openSockets(addon);
     t.teardown(() => sockets.close());

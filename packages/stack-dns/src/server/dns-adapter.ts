@@ -1,4 +1,4 @@
-import type { Adapter, PacketDialer, Session, StreamDialer } from '@nekit/core';
+import type { Adapter, PacketDialer, Session, StreamDialer, TimerWheel } from '@nekit/core';
 import type { KernelDns } from '../kernel-dns.js';
 import type { Answerer } from './answerer.js';
 import { DnsPacketConn } from './dns-packet-conn.js';
@@ -11,12 +11,12 @@ export class DnsAdapter implements Adapter {
   readonly stream: StreamDialer;
   readonly packet: PacketDialer;
 
-  constructor(tag: string, server: KernelDns) {
+  constructor(tag: string, server: KernelDns, timers: TimerWheel) {
     this.tag = tag;
     this.stream = {
       dialStream: (_destination, { signal, session }) => {
         if (signal.reason !== null) return Promise.reject(signal.reason);
-        return Promise.resolve(new DnsStream(limited(server, session)));
+        return Promise.resolve(new DnsStream(limited(server, session), timers));
       },
     };
     this.packet = {

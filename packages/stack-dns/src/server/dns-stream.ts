@@ -3,7 +3,7 @@
  *
  * Answers come as they are ready, in any order. Who does not read them is not asked further: `write` settles when there is room again.
  */
-import { type Chunks, NetError, type Stream, toNetError } from '@nekit/core';
+import { type Chunks, type Deadline, NetError, type Stream, type TimerWheel, toNetError } from '@nekit/core';
 import { MAX_MESSAGE, read16, write16 } from '../wire/message.js';
 import type { Answerer } from './answerer.js';
 
@@ -11,6 +11,9 @@ import type { Answerer } from './answerer.js';
 const MAX_PENDING = 64;
 /** Answers that wait to be read, in bytes; one more may come on top. */
 const MAX_UNREAD = 256 * 1024;
+
+/** A client that asks nothing is let go after this long, in ms (RFC 7766 section 6.2.3: some seconds). */
+export const QUESTION_IDLE = 30_000;
 
 interface Waiting<T> {
   resolve(value: T): void;
@@ -29,9 +32,12 @@ export class DnsStream implements Stream {
   #error: NetError | null = null;
   #reader: Waiting<Chunks | null> | null = null;
   #writer: Waiting<void> | null = null;
+  readonly #idle: Deadline | null;
 
-  constructor(server: Answerer) {
+  /** `timers`: ends by itself when nobody has asked for `QUESTION_IDLE`. Without them that is for its user to do. */
+  constructor(server: Answerer, timers: TimerWheel | null = null) {
     this.#server = server;
+    this.#idle = timers?.after(QUESTION_IDLE, () => void this.closeWrite().catch(() => undefined)) ?? null; // it has failed, which its reader knows
   }
 
   read(): Promise<Chunks | null> {
@@ -64,6 +70,7 @@ export class DnsStream implements Stream {
   closeWrite(): Promise<void> {
     if (this.#error !== null) return Promise.reject(this.#error);
     this.#ended = true;
+    this.#idle?.cancel();
     if (this.#isOver) this.#give(null);
     return Promise.resolve();
   }
@@ -71,6 +78,7 @@ export class DnsStream implements Stream {
   abort(reason: Error): void {
     if (this.#error !== null || (this.#isOver && this.#unread === 0)) return;
     this.#error = toNetError(reason);
+    this.#idle?.cancel();
     this.#answers = [];
     this.#partial = EMPTY;
     const { reader, writer } = { reader: this.#reader, writer: this.#writer };
@@ -108,6 +116,7 @@ export class DnsStream implements Stream {
   }
 
   #question(bytes: Uint8Array, start: number, end: number): void {
+    if (!this.#ended) this.#idle?.move(QUESTION_IDLE);
     const length = this.#server.respond(bytes, start, end, 'tcp', this.#out);
     if (typeof length === 'number') {
       if (length > 0) this.#put(this.#out.subarray(0, length));

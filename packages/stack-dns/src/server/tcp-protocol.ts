@@ -1,10 +1,7 @@
 import { type InboundConnection, type InboundProtocol, NetError, type Stream, type TimerWheel, toNetError } from '@nekit/core';
 import type { Answerer } from './answerer.js';
 import type { Clients } from './clients.js';
-import { DnsStream } from './dns-stream.js';
-
-/** A client that asks nothing is let go after this long, in ms (RFC 7766 section 6.2.3: some seconds). */
-const IDLE = 30_000;
+import { DnsStream, QUESTION_IDLE } from './dns-stream.js';
 
 export interface TcpProtocolOptions {
   readonly server: Answerer;
@@ -28,14 +25,14 @@ export function dnsOverTcp({ server, clients, timers }: TcpProtocolOptions): Inb
         refuse: (...given) => server.refuse(...given),
       };
       const answers = new DnsStream(counted);
-      const idle = timers.after(IDLE, () => stream.abort(new NetError('timeout', `no question for ${IDLE} ms`)));
+      const idle = timers.after(QUESTION_IDLE, () => stream.abort(new NetError('timeout', `no question for ${QUESTION_IDLE} ms`)));
       const forget = signal.onCancel((reason) => answers.abort(reason));
       // No more questions; those under way are answered.
       const forgetRetired = retired.onCancel(() => {
         void answers.closeWrite().catch(() => undefined); // it has failed, which the pumps tell
       });
       const moved = (): void => {
-        idle.at = timers.now() + IDLE;
+        idle.at = timers.now() + QUESTION_IDLE;
       };
       try {
         await Promise.all([pump(stream, answers, moved), pump(answers, stream, moved)]);

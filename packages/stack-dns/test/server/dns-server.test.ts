@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { NameHook } from '@nekit/core';
+import { type NameHook, TimerWheel } from '@nekit/core';
 import { FakeClock } from '@nekit/core/testing';
 import type { Answer as DnsRecord } from 'dns-packet';
 import fc from 'fast-check';
@@ -271,6 +271,27 @@ void t.test('a reader that does not read is not asked further', async (t) => {
   const read = gone.read();
   gone.abort(new Error('gone'));
   await t.rejects(read, { code: 'NET_ABORTED' });
+});
+
+void t.test('as a stream that nobody asks: it ends; whoever has asked is waited for anew', async (t) => {
+  const clock = new FakeClock();
+  const timers = new TimerWheel(clock);
+  const stream = new DnsStream(serverWith({ fakes: fakePool() }), timers);
+  const message = queryBytes('a.example', 'A');
+  const framed = Buffer.concat([Uint8Array.of(0, message.length), message]);
+  await clock.advance(20_000);
+  await stream.write([framed]);
+  t.equal((await stream.read())?.length, 1);
+  await clock.advance(20_000);
+  await stream.write([framed.subarray(0, 5)]); // a part is no question
+  const read = stream.read();
+  await clock.advance(12_000);
+  t.equal(await read, null);
+  await t.rejects(stream.write([framed]), { code: 'WRITE_AFTER_END' });
+  const aborted = new DnsStream(serverWith({ fakes: fakePool() }), timers);
+  aborted.abort(new Error('gone'));
+  await clock.advance(120_000);
+  await t.rejects(aborted.read(), { code: 'NET_ABORTED' });
 });
 
 void t.test('as a packet conn: the answer comes from who was asked', async (t) => {
