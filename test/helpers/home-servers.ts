@@ -1,4 +1,6 @@
 /** A process: what the net outside has to offer, on the addresses that are its arguments. Tells "ready", and each report of the page as a line of JSON. */
+
+import { createHash } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import http from 'node:http';
 import https from 'node:https';
@@ -13,8 +15,16 @@ const handler = pageHandler(
   (report) => process.stdout.write(`${JSON.stringify(report)}\n`),
 );
 
+/** Of what was uploaded. */
+function digest(request: http.IncomingMessage, response: http.ServerResponse): void {
+  const hash = createHash('sha256');
+  request.on('data', (bytes: Buffer) => hash.update(bytes));
+  request.on('end', () => response.end(hash.digest('hex')));
+}
+
 const answer: http.RequestListener = (request, response) => {
   if (request.url === '/who') response.end(`${request.headers.host} from ${request.socket.remoteAddress}`);
+  else if (request.url === '/digest') digest(request, response);
   else if (!handler(request, response)) originHandler(request, response);
 };
 

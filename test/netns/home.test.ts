@@ -10,6 +10,7 @@ import { type HomeNetwork, makeHomeNetwork, PAGE_MEGABYTES, PROXY, PROXY_NAME, P
 import { type Namespace, unlessNamespaces } from '../helpers/namespace.js';
 import { bigHash } from '../helpers/origin.js';
 import { hasProgram } from '../helpers/programs.js';
+import { bytesOf, sha256 } from '../helpers/targets.js';
 
 const skip = unlessNamespaces('curl', 'dig', 'ping', 'dnsmasq', 'tcpdump', 'ss-server', 'sysctl', 'mount');
 const QUICK_START = ['--plugins', 'ss,tcp,udp,dns', '--proxy', PROXY_URI, '--tun'];
@@ -29,6 +30,9 @@ async function everythingByProxy(t: Test, namespace: Namespace): Promise<void> {
   t.equal(await who(namespace, `http://${WEB}`), `${WEB} from ${WEB}`, 'by address');
   t.equal(await who(namespace, `http://[${WEB_6}]`), `[${WEB_6}] from ${WEB_6}`);
   t.equal((await curl(namespace, 'http://www.far.test/big/20')).stdout.length, 20_000_000);
+  const stdin = bytesOf(20_000_000, 7);
+  const upload = await namespace.run('curl', ['-sS', '--max-time', '20', '-T', '-', 'http://www.far.test/digest'], { stdin, ms: 30_000 });
+  t.equal(upload.stdout.toString(), sha256(stdin), `20 MB up: ${upload.stderr}`);
 }
 
 async function namesAreFake(t: Test, namespace: Namespace): Promise<void> {

@@ -152,7 +152,8 @@ class ListenerChecker {
         if (at.length === path.length + 1 && LATER_LISTENER_KEYS.has(key)) {
           // What is switched off is as it is.
           if (entry[key] === false) return;
-          this.#problems.warning('UNSUPPORTED_KEY', `"${key}" is not supported in ${section ?? 'this listener'} and has no effect`, at, 'key');
+          const advice = key === 'dns-hijack' ? ': it comes with the plugin "dns" (npm install @nekit/stack-dns, and add "dns" to plugins)' : '';
+          this.#problems.warning('UNSUPPORTED_KEY', `"${key}" is not supported in ${section ?? 'this listener'} and has no effect${advice}`, at, 'key');
         } else
           this.#problems.warning(
             'UNKNOWN_KEY',

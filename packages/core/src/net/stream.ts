@@ -55,7 +55,7 @@ export interface NativeConn {
   send(bytes: Uint8Array, start: number, end: number): number;
   /** How many bytes were filled in; 0: wait for `readable`; -1: FIN. Always call until 0 or -1: an edge comes once. */
   receive(bytes: Uint8Array, start: number, end: number): number;
-  /** FIN, at once: what is `pending` would be lost, so wait for onWritable first. */
+  /** FIN, at once: what is `pending` would be lost, so wait until `writable` first. */
   closeWrite(): void;
   abort(reason: Error): void;
   /**

@@ -1,4 +1,5 @@
 /** The rules and routes of one TUN while it runs. Synchronous: the kernel answers within each call, so that nothing of ours is dialled between two of them. */
+import { closeSync, openSync } from 'node:fs';
 import type { Addon } from '../../../native/addon.js';
 import { isWithoutIpv6, type LinkAddress, linkInfo, NET_ADMIN } from '../../../native/link-config.js';
 import type { NetlinkCall } from '../../../native/netlink.js';
@@ -52,12 +53,15 @@ export class AutoRoute implements RoutesInForce {
   /** That have rules. */
   readonly #families = new Set<4 | 6>();
   readonly #forget: () => void;
+  /** A descriptor that is let go for taking things back, which needs one at a time: the process may have no other left by then. */
+  #spare: number | null = null;
 
   constructor(call: NetlinkCall, options: AutoRouteOptions, exemptions: Exemptions) {
     const { settings, device, warn } = options;
     this.#call = call;
     this.#options = options;
     try {
+      this.#spare = openSync('/dev/null', 'r');
       const found = findRoutes(call);
       if (found.leftovers.length > 0) {
         removeLeftovers(call, found.leftovers);
@@ -68,7 +72,7 @@ export class AutoRoute implements RoutesInForce {
       this.#setFamily(4, index);
       this.#setSix(index);
     } catch (error) {
-      this.#takeBack(0);
+      this.#takeAllBack();
       throw failureOf(error);
     }
     this.#forget = exemptions.follow({ added: (exemption) => this.#exempt(exemption, addRule), removed: (exemption) => this.#exempt(exemption, deleteRule) });
@@ -76,6 +80,12 @@ export class AutoRoute implements RoutesInForce {
 
   close(): void {
     this.#forget();
+    this.#takeAllBack();
+  }
+
+  #takeAllBack(): void {
+    if (this.#spare !== null) closeSync(this.#spare);
+    this.#spare = null;
     this.#takeBack(0);
   }
 
