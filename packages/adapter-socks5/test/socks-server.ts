@@ -77,6 +77,10 @@ export async function startSocksServer(behaviour: Behaviour = {}): Promise<Socks
     open.add(raw);
     raw.on('error', () => raw.destroy()); // tests reset on purpose
     raw.on('close', () => open.delete(raw));
+    // A client that was cancelled between our accept and its own 'connect' leaves with FIN, without a word.
+    raw.once('end', () => {
+      if (raw.bytesRead === 0) raw.destroy();
+    });
     if (behaviour.tls === undefined) serve(raw, raw);
     else secured(raw, behaviour.tls, state.sni, (socket) => serve(socket, raw));
   });
@@ -99,7 +103,7 @@ export async function startSocksServer(behaviour: Behaviour = {}): Promise<Socks
 function secured(raw: net.Socket, certificate: Certificate, sni: (string | false)[], serve: (socket: net.Socket) => void): void {
   const socket = new tls.TLSSocket(duplexFromStream(streamFromSocket(raw)), { isServer: true, key: certificate.key, cert: certificate.cert });
   socket.on('error', () => socket.destroy());
-  // A client that was cancelled between our accept and its own 'connect' leaves with FIN, without a word.
+  // The same as above, with a TLS in between that has read nothing.
   const left = (): void => {
     raw.destroy();
   };
