@@ -234,7 +234,11 @@ class Conversation {
   /** false: this was the last thing to say. */
   async #say(step: Step, right: Buffer): Promise<boolean> {
     const { hangAt, closeAt, resetAt, wrong, bytewise, behindReply } = this.#behaviour;
-    if (step === hangAt) return false;
+    if (step === hangAt) {
+      // A client that resets right behind its last bytes looks as if it had ended: libuv sees bytes and RST as bytes and FIN.
+      this.#socket.once('end', () => this.#raw.destroy()).resume();
+      return false;
+    }
     if (step === closeAt) this.#socket.end();
     if (step === resetAt) this.#raw.resetAndDestroy();
     if (step === closeAt || step === resetAt) return false;
