@@ -20,7 +20,7 @@ export type { ListenerInfo } from './kernel/listener-set.js';
 export * from './kernel/tun-plan.js';
 export * from './kernel.js';
 export * from './native/cipher.js';
-export { type AddonSearch, describeAddon, findAddon } from './native/load.js';
+export { type AddonSearch, addonWarning, describeAddon, findAddon } from './native/load.js';
 export { OPEN_TUN, type OpenTun } from './native/open-tun.js';
 export { type SealedCode, sealedError, sealedNoReply, sealedTruncated } from './native/sealed-error.js';
 export type { TunOptions } from './native/tun-device.js';

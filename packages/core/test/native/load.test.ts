@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import t from 'tap';
-import { ADDON_ABI } from '../../dist/native/addon.js';
-import { type AddonSearch, describeAddon, findAddon } from '../../dist/native/load.js';
+import { ADDON_ABI, type Addon } from '../../dist/native/addon.js';
+import { type AddonSearch, addonWarning, describeAddon, findAddon } from '../../dist/native/load.js';
 
 const require = createRequire(import.meta.url);
 const folder = await realpath(await mkdtemp(join(tmpdir(), 'nekit-load-')));
@@ -91,6 +91,21 @@ t.test('what is there and broken says more than what is not there', async (t) =>
   t.equal(describeAddon(search), 'native: none, TypeScript fallback: /b/nekit.node: abi 0');
   t.equal(describeAddon({ ...search, tried: search.tried.toSpliced(1, 1) }), 'native: none, TypeScript fallback: @nekit/native-linux-x64: not installed');
   t.equal(describeAddon({ ...search, tried: [] }), 'native: none, TypeScript fallback');
+});
+
+t.test('the warning lists all that was tried, where the fallback was not asked for', (t) => {
+  const search: AddonSearch = {
+    addon: null,
+    from: null,
+    tried: [
+      { path: '/a/nekit.node', why: 'abi 0' },
+      { path: '@nekit/native-linux-x64', why: 'not installed' },
+    ],
+  };
+  t.match(addonWarning(search), 'Tried: /a/nekit.node (abi 0), @nekit/native-linux-x64 (not installed). NEKIT_NATIVE=off');
+  t.equal(addonWarning(findAddon({ NEKIT_NATIVE: 'off' })), null);
+  t.equal(addonWarning({ addon: { abi: ADDON_ABI } as unknown as Addon, from: '/b/nekit.node', tried: search.tried }), null);
+  t.end();
 });
 
 t.test('a core without @nekit/native, and with a broken one', async (t) => {
