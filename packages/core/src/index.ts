@@ -14,6 +14,7 @@ export * from './config/report.js';
 export { type ConfigSource, configFromObject, type Overrides, withOverrides } from './config/source.js';
 export type { KernelConfig } from './config/types.js';
 export * from './inbound/inbound.js';
+export { lacksIpv6, listenError } from './inbound/listen-error.js';
 export * from './inbound/stack-context.js';
 export * from './kernel/api.js';
 export type { ListenerInfo } from './kernel/listener-set.js';
