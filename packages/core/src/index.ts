@@ -30,6 +30,7 @@ export * from './net/cancel.js';
 export * from './net/clock.js';
 export * from './net/closest.js';
 export * from './net/conn-stream.js';
+export { descriptorLimit } from './net/descriptor-limit.js';
 export * from './net/dialer.js';
 export * from './net/duplex.js';
 export * from './net/endpoint.js';
