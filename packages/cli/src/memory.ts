@@ -29,7 +29,9 @@ export class MemoryKeeper {
     const load = performance.eventLoopUtilization();
     const { utilization } = performance.eventLoopUtilization(load, this.#load);
     this.#load = load;
-    if (this.#crowd.look(this.#kernel.connections, utilization)) void giveBack(this.#logger);
+    // A connection that keeps its listener waiting is no session yet, and one of a TUN is none of a listener's.
+    const count = Math.max(this.#kernel.connections, this.#kernel.sessionCount);
+    if (this.#crowd.look(count, utilization)) void giveBack(this.#logger);
   }
 }
 /**
@@ -38,6 +40,7 @@ export class MemoryKeeper {
  */
 async function giveBack(logger: Logger): Promise<void> {
   const session = new Session();
+  const began = performance.now();
   try {
     session.connect();
     await session.post('HeapProfiler.collectGarbage');
@@ -49,4 +52,5 @@ async function giveBack(logger: Logger): Promise<void> {
     session.disconnect();
   }
   findAddon().addon?.trim();
+  logger.debug({ ms: Math.round(performance.now() - began) }, 'memory was given back');
 }
