@@ -98,7 +98,6 @@ async function splice(stream: Stream, conn: FickleConn, random: SeededRandom): P
 const REACHED = [
   'outOfOrder',
   'retransmitted',
-  'fastRecoveries',
   'timeouts',
   'windowProbes',
   'challengeAcks',
@@ -109,6 +108,8 @@ const REACHED = [
   'dropPaws',
   'dropAckOfUnsent',
   'dropStray',
+  // In one of ten seeds 20,000 packets do not get that far.
+  ...(full ? ['fastRecoveries'] : []),
 ];
 
 t.test('segments that nobody would send', async (t) => {

@@ -1,12 +1,12 @@
 /** What TUNs would set in the system, and what of it is set: for `check --tun` and `--dry-run`. */
 import type { KernelConfig } from '../config/types.js';
-import { describeLeftover, findRoutes } from '../inbound/tun/auto-route/found-routes.js';
+import { findRoutes, listedRule } from '../inbound/tun/auto-route/found-routes.js';
 import { planRoutes } from '../inbound/tun/auto-route/plan.js';
 import { OWNER } from '../inbound/tun/auto-route/settings.js';
 import { type LinkAddress, linkAddresses, linkInfo } from '../native/link-config.js';
 import { findAddon } from '../native/load.js';
 import type { NetlinkCall } from '../native/netlink.js';
-import { describeFound, describeRule } from '../native/route-rule.js';
+import { describeFound, describeRule } from '../native/rule-text.js';
 import { describeRoute, listRoutes } from '../native/table-route.js';
 import { tunAddon } from '../native/tun-addon.js';
 import { addressFamily } from '../net/address.js';
@@ -64,7 +64,7 @@ export function tunState(config: KernelConfig): TunState {
     for (const command of foundOn(call, device, autoRoute?.table ?? null)) present.add(command);
     return planOf(name, options, device);
   });
-  return { lines: lines.map((line) => ({ ...line, isSet: present.has(line.command) })), leftovers: leftovers.map(describeLeftover) };
+  return { lines: lines.map((line) => ({ ...line, isSet: present.has(line.command) })), leftovers: leftovers.map(listedRule) };
 }
 
 function planOf(listener: string, { keys, addresses, autoRoute }: TunConfig, device: string): TunPlanLine[] {

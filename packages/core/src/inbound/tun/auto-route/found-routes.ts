@@ -1,7 +1,8 @@
 /** Whose rules are set: those of kernels that run, and what kernels that were killed have left. */
 import { linkInfo } from '../../../native/link-config.js';
 import type { NetlinkCall } from '../../../native/netlink.js';
-import { deleteFoundRule, describeFound, type FoundRule, listRules } from '../../../native/route-rule.js';
+import { deleteFoundRule, type FoundRule, listRules } from '../../../native/route-rule.js';
+import { describeFound } from '../../../native/rule-text.js';
 import { listRoutes, MAIN_TABLE } from '../../../native/table-route.js';
 import { errorCode, NekitError } from '../../../net/errors.js';
 import { PRIORITIES } from './plan.js';
@@ -34,8 +35,8 @@ export function findRoutes(call: NetlinkCall): FoundRoutes {
   return { rules, living, leftovers: ours.filter((rule) => !living.some((one) => isWithin(rule, one.priority))) };
 }
 
-/** How a rule that was left reads, as ip(8) writes it. */
-export function describeLeftover(rule: FoundRule): string {
+/** How a rule that was found reads, as ip(8) writes it. */
+export function listedRule(rule: FoundRule): string {
   return `ip${rule.family === 6 ? ' -6' : ''} rule ${describeFound(rule)}`;
 }
 
@@ -55,7 +56,7 @@ export function checkFree(call: NetlinkCall, { priority, table }: AutoRouteSetti
   const taken = rules.find((rule) => isWithin(rule, priority) && !leftovers.includes(rule));
   if (taken !== undefined) {
     const whose = living.find((one) => isWithin(taken, one.priority))?.device;
-    const who = whose === undefined ? `"${describeLeftover(taken)}"` : `the kernel of ${whose}`;
+    const who = whose === undefined ? `"${listedRule(taken)}"` : `the kernel of ${whose}`;
     throw new NekitError(
       'AUTO_ROUTE_CONFLICT',
       `of the priorities ${priority} to ${priority + PRIORITIES - 1} some are taken by ${who}: choose others with "iproute2-rule-index", and a table with "iproute2-table-index"`,
