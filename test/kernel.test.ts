@@ -86,6 +86,7 @@ void t.test('start and stop', async (t) => {
         assert.equal(rep, 0);
         assert.equal(await ask(socket, 'ping'), 'ping');
         const [session] = kernel.sessions();
+        t.equal(kernel.sessionCount, 1);
         assert.equal(session?.adapter, 'DIRECT');
         assert.deepEqual([session?.up, session?.down], [4, 4]);
         socket.end();

@@ -12,6 +12,8 @@ const AT_A_TIME = 64;
 const DATAGRAM = 1400;
 const FLOWS = 16;
 const IDLE = 15_000;
+const IDLE_SOON_MS = 4_000;
+const IDLE_LATER_MS = 30_000;
 /** As many packets are to leave nothing on the heap. */
 const PACKETS = 10_000_000;
 const LOOPBACK_ADDRESS = '127.0.0.1';
@@ -196,7 +198,7 @@ function cpuFigures(figures, before, after) {
   return { ...common, cores: cpuMs / (1000 * figures.seconds), cpuUsEach: (cpuMs * 1000) / count };
 }
 
-/** A fresh process: memory of idle connections, each of which has carried a ping. */
+/** A fresh process: memory of idle connections, each of which has carried a ping; soon after the last has come, and when all have been idle for a while. */
 async function idle({ proxy, place, servers, load }) {
   const entrant = await proxy.start(place);
   try {
@@ -210,13 +212,15 @@ async function idle({ proxy, place, servers, load }) {
     const warm = await costs(entrant.pid);
     const holder = start(alone(command(IDLE)), { env });
     await lineOf(holder, /^ready$/, WAIT_MS);
-    await pause(4000);
+    await pause(IDLE_SOON_MS);
     const held = await costs(entrant.pid);
+    await pause(IDLE_LATER_MS - IDLE_SOON_MS);
+    const later = await costs(entrant.pid);
     const done = lineOf(holder, /^\{/, 60_000);
     holder.child.stdin.end('go\n');
     await done; // every connection still carries a ping
     const each = (one) => (held.rss - one.rss) / IDLE;
-    return { count: IDLE, begin, held, rssAboveStart: each(begin), rssAboveWarm: each(warm) };
+    return { count: IDLE, begin, held, later, rssAboveStart: each(begin), rssAboveWarm: each(warm), rssLater: (later.rss - begin.rss) / IDLE };
   } finally {
     await stop(entrant.process);
   }

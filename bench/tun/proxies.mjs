@@ -55,7 +55,7 @@ function nekit(name, gso) {
         'log-level': 'error',
         'max-connections': 20_000,
         'interface-name': CABLE,
-        tun: { enable: true, device, mtu: MTU, gso, 'inet4-address': [`172.19.${number}.1/30`], 'inet6-address': [] },
+        tun: { enable: true, 'auto-route': false, device, mtu: MTU, gso, 'inet4-address': [`172.19.${number}.1/30`], 'inet6-address': [] },
         ...(socks ? { proxies: [{ name: 'up', type: 'socks5', server: OUTSIDE, port: SOCKS_PORT, udp: false }] } : {}),
         rules: [socks ? 'MATCH,up' : 'MATCH,DIRECT'],
       };

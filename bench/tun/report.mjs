@@ -109,16 +109,18 @@ function idleTable(idle) {
   const rows = Object.entries(idle);
   if (rows.length === 0) return [];
   return [
-    'Memory of idle connections, KiB each (RSS above the start, above warm-up); RSS in MiB',
+    'Memory of idle connections, KiB each (RSS above the start, above warm-up) 4 s after the last came, and 30 s; RSS in MiB',
     table(
-      ['', 'open', 'above start', 'above warm', 'start MiB', 'held MiB'],
-      rows.map(([name, { count, rssAboveStart, rssAboveWarm, begin, held }]) => [
+      ['', 'open', 'above start', 'above warm', 'above start, 30 s', 'start MiB', 'held MiB', '30 s MiB'],
+      rows.map(([name, { count, rssAboveStart, rssAboveWarm, rssLater, begin, held, later }]) => [
         name,
         count,
         digits(rssAboveStart),
         digits(rssAboveWarm),
+        digits(rssLater),
         digits(begin.rss / 1024, 0),
         digits(held.rss / 1024, 0),
+        digits(later.rss / 1024, 0),
       ]),
     ),
   ];

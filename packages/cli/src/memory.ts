@@ -1,24 +1,19 @@
-/** Gives memory back when a crowd has gone: V8 keeps what a crowd needed for a long time, and malloc for ever. */
+/** Gives memory back when a crowd has come and rests, and when it has gone: V8 keeps what a crowd needed for a long time, and malloc for ever. */
 import { Session } from 'node:inspector/promises';
+import { performance } from 'node:perf_hooks';
 import { findAddon, type Kernel } from '@nekit/core';
 import type { Logger } from 'pino';
+import { Crowd } from './crowd.js';
 
 /** How often it looks, in ms. */
-const LOOK_MS = 2_000;
-
-/** Fewer connections than this are no crowd. */
-const CROWD = 500;
-
-/** The crowd has gone when no more than this part of it is left. */
-const LEFT = 0.05;
+const LOOK_MS = 1_000;
 
 export class MemoryKeeper {
   readonly #kernel: Kernel;
   readonly #logger: Logger;
   readonly #timer: NodeJS.Timeout;
-  /** Most connections since memory was given back. */
-  #peak = 0;
-  #before = 0;
+  readonly #crowd = new Crowd();
+  #load = performance.eventLoopUtilization();
 
   constructor(kernel: Kernel, logger: Logger) {
     this.#kernel = kernel;
@@ -31,22 +26,21 @@ export class MemoryKeeper {
   }
 
   #look(): void {
-    const now = this.#kernel.connections;
-    const coming = now > this.#before;
-    this.#before = now;
-    this.#peak = Math.max(this.#peak, now);
-    if (coming || this.#peak < CROWD || now > this.#peak * LEFT) return;
-    this.#peak = now;
-    void giveBack(this.#logger);
+    const load = performance.eventLoopUtilization();
+    const { utilization } = performance.eventLoopUtilization(load, this.#load);
+    this.#load = load;
+    // A connection that keeps its listener waiting is no session yet, and one of a TUN is none of a listener's.
+    const count = Math.max(this.#kernel.connections, this.#kernel.sessionCount);
+    if (this.#crowd.look(count, utilization)) void giveBack(this.#logger);
   }
 }
-
 /**
  * What V8 does when the system says that memory is low: it collects everything, shrinks its young generation and gives the pages back (some 100 ms, and
  * only the inspector's protocol can ask for it). Then malloc's turn. Never rejects.
  */
 async function giveBack(logger: Logger): Promise<void> {
   const session = new Session();
+  const began = performance.now();
   try {
     session.connect();
     await session.post('HeapProfiler.collectGarbage');
@@ -58,4 +52,5 @@ async function giveBack(logger: Logger): Promise<void> {
     session.disconnect();
   }
   findAddon().addon?.trim();
+  logger.debug({ ms: Math.round(performance.now() - began) }, 'memory was given back');
 }

@@ -250,6 +250,10 @@ class RunningKernel implements Kernel {
     return this.#sessions.list();
   }
 
+  get sessionCount(): number {
+    return this.#sessions.size;
+  }
+
   get connections(): number {
     return this.#limit.open;
   }

@@ -49,7 +49,9 @@ export interface Kernel extends EventSource {
   /** Which way a connection would take, and why. Works before `start`. */
   explain(input: ExplainInput): Promise<Explanation>;
   sessions(): readonly SessionInfo[];
-  /** Client connections that are open. */
+  /** How many there are, without a list: those of a TUN count, too. */
+  readonly sessionCount: number;
+  /** Client connections of listeners that are open. */
   readonly connections: number;
   listeners(): readonly ListenerInfo[];
   adapters(): readonly Adapter[];

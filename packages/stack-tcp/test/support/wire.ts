@@ -55,9 +55,12 @@ export class Wire {
   readonly #slab: PacketSlab;
   readonly #parser: BatchParser;
   readonly #isIPv6: boolean;
+  /** For one piece of a super-packet. */
+  readonly #room: Uint8Array;
 
   constructor(options: WireOptions = {}) {
     const { mtu = 1_500, largest = 0, arenaBytes = 8 << 20, admits = () => true } = options;
+    this.#room = new Uint8Array(largest === 0 ? 0 : 65_535);
     this.#isIPv6 = options.isIPv6 ?? false;
     this.#bytes = new Uint8Array(SLAB * 2 + arenaBytes);
     this.#slab = new PacketSlab(this.#bytes, 0, SLAB, 512, mtu, largest);
@@ -141,7 +144,6 @@ export class Wire {
   drain(): Packet[] {
     const slab = this.#slab;
     const all: Packet[] = [];
-    const room = new Uint8Array(65_535);
     const take = (bytes: Uint8Array): void => {
       const packet = parsePacket(bytes.slice());
       if (packet === null) throw new Error('the stack sent a packet that is not well-formed');
@@ -151,7 +153,7 @@ export class Wire {
       const start = slab.start[i] ?? 0;
       const end = slab.end[i] ?? 0;
       const size = slab.segmentSize[i] ?? 0;
-      if (size > 0) cutPacket(slab.bytes, start, end, size, room, take);
+      if (size > 0) cutPacket(slab.bytes, start, end, size, this.#room, take);
       else {
         finishPacket(slab.bytes, start, end);
         take(slab.bytes.subarray(start, end));
