@@ -1,5 +1,5 @@
 // client -> rules and table of auto-route -> TUN -> direct, marked -> server, all of it real, in namespaces
-import { chmodSync, readFileSync } from 'node:fs';
+import { chmodSync, readdirSync, readFileSync } from 'node:fs';
 import { eventually } from '@nekit/core/testing';
 import t, { type Test } from 'tap';
 import { type AutoRouteHome, makeAutoRouteHome, type RunningKernel, SERVER, SERVER_6, TUN } from '../helpers/auto-route-home.js';
@@ -221,6 +221,33 @@ t.test('SIGKILL leaves rules; the next start removes them, whatever it is called
   await next.end('SIGTERM');
   t.same(await rules(), others);
   t.match(await home.sh('ip route show table 77'), '198.51.100.0/24');
+});
+
+t.test('no descriptor is left: rules and routes are taken back all the same', { skip: unlessNamespaces('prlimit'), timeout: 60_000 }, async (t) => {
+  const { home, start } = await prepare(t);
+  const everything = async (): Promise<string[]> => {
+    const text = await home.sh('ip rule; ip -6 rule; ip route show table all; ip -6 route show table all');
+    return text.split('\n').filter((line) => !line.includes('fe80:')); // which come when a cable is found free of rivals
+  };
+  const before = await everything();
+  const kernel = await start(config());
+  const folder = `/proc/${kernel.process.pid}/fd`;
+  const limit = Math.max(...readdirSync(folder).map(Number)) + 1; // one above what it has
+  await home.sh(`prlimit --pid ${kernel.process.pid} --nofile=${limit}:${limit}`);
+  // Connections that say nothing take what is left below it.
+  home.spawn(process.execPath, [
+    '-e',
+    `for (let count = 0; count < ${limit}; count++) require('node:net').connect(7890, '127.0.0.1').on('error', () => {});
+     setInterval(() => {}, 1000);`,
+  ]);
+  await eventually(() => readdirSync(folder).length === limit, 20_000, 'the last descriptor');
+  t.equal(await kernel.end('SIGTERM'), 0);
+  t.same(await everything(), before, 'nothing is left');
+  const unexpected = kernel
+    .log()
+    .split('\n')
+    .filter((line) => /"level":"error"|taken back/.test(line) && !line.includes('accept: EMFILE'));
+  t.same(unexpected, []);
 });
 
 t.test('somebody removes the device: the network works as without us, and nothing stays behind', { skip, timeout: 60_000 }, async (t) => {
