@@ -32,6 +32,7 @@ const FRA_FWMARK = 10;
 const FRA_SUPPRESS_PREFIXLEN = 14;
 const FRA_TABLE = 15;
 const FRA_FWMASK = 16;
+const FRA_OIFNAME = 17;
 const FRA_PROTOCOL = 21;
 const FRA_IP_PROTO = 22;
 const FRA_DPORT_RANGE = 24;
@@ -62,6 +63,8 @@ export interface RuleSelector {
   readonly mark?: number;
   /** Interface that it came in by; `lo`: made by this machine. */
   readonly iif?: string;
+  /** Interface that the socket is bound to (SO_BINDTODEVICE, IP_PKTINFO …). */
+  readonly oif?: string;
   readonly from?: LinkAddress;
   readonly to?: LinkAddress;
   readonly protocol?: 'tcp' | 'udp';
@@ -148,6 +151,7 @@ export function describeFound({ family, body }: FoundRule): string {
     to: network(FRA_DST, body[1] ?? 0),
     mark: has(FRA_FWMARK) ? uint32At(attributes.get(FRA_FWMARK)) : undefined,
     iif: has(FRA_IIFNAME) ? textOf(attributes.get(FRA_IIFNAME)) : undefined,
+    oif: has(FRA_OIFNAME) ? textOf(attributes.get(FRA_OIFNAME)) : undefined,
     protocol: attributes.get(FRA_IP_PROTO)?.[0],
     port: has(FRA_DPORT_RANGE) ? uint16At(attributes.get(FRA_DPORT_RANGE)) : undefined,
     action: body[7] ?? 0,
@@ -167,6 +171,7 @@ export function describeRule(rule: RouteRule): string {
     to: network(rule.to),
     mark: rule.mark,
     iif: rule.iif,
+    oif: rule.oif,
     protocol: rule.protocol && IP_PROTOCOLS[rule.protocol],
     port: rule.destinationPort,
     action: ACTIONS[rule.action],
@@ -183,6 +188,7 @@ interface RuleWords {
   readonly to: string | undefined;
   readonly mark: number | undefined;
   readonly iif: string | undefined;
+  readonly oif: string | undefined;
   readonly protocol: number | undefined;
   readonly port: number | undefined;
   readonly action: number;
@@ -203,6 +209,7 @@ function ruleText(words: RuleWords): string {
   add('to', words.to);
   add('fwmark', words.mark === undefined ? undefined : `0x${words.mark.toString(16)}`);
   add('iif', words.iif);
+  add('oif', words.oif);
   add('ipproto', words.protocol === IP_PROTOCOLS.tcp ? 'tcp' : words.protocol === IP_PROTOCOLS.udp ? 'udp' : words.protocol);
   add('dport', words.port);
   if (words.action === ACTIONS.lookup) {
@@ -225,6 +232,7 @@ export function ruleMessage(type: number, flags: number, rule: RouteRule, owner:
   if (rule.to !== undefined) message.attribute(FRA_DST, addressBytes(rule.to));
   if (rule.from !== undefined) message.attribute(FRA_SRC, addressBytes(rule.from));
   if (rule.iif !== undefined) message.text(FRA_IIFNAME, rule.iif);
+  if (rule.oif !== undefined) message.text(FRA_OIFNAME, rule.oif);
   if (rule.mark !== undefined) message.uint32(FRA_FWMARK, rule.mark).uint32(FRA_FWMASK, 0xffff_ffff);
   if (rule.protocol !== undefined) message.uint8(FRA_IP_PROTO, IP_PROTOCOLS[rule.protocol]);
   if (rule.destinationPort !== undefined) message.attribute(FRA_DPORT_RANGE, uint16Bytes(rule.destinationPort, rule.destinationPort));
