@@ -260,7 +260,7 @@ t.test('strict-route: whatever fails, nothing stays; and what a killed kernel ha
     const { fake, set, clock } = running();
     let count = 0;
     fake.refuse = (type) => ((type === 24 || type === 32) && ++count === last ? 105 : 0);
-    if (last <= 21) t.throws(() => set({ strict: true }), { code: 'AUTO_ROUTE_FAILED' }, `at the ${last}th`);
+    if (last <= 23) t.throws(() => set({ strict: true }), { code: 'AUTO_ROUTE_FAILED' }, `at the ${last}th`);
     else set({ strict: true }).close();
     t.same([fake.rules.length, fake.routes.length, clock.pending], [0, 0, 0], `at the ${last}th`);
   }

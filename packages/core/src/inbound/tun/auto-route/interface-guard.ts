@@ -68,7 +68,7 @@ export class InterfaceGuard {
   #look(): void {
     const { settings, device } = this.#options;
     const all = guardedLinks(listLinks(this.#call), device);
-    if (all.length > MAX_LINKS) this.#tell(`of ${all.length} interfaces ${MAX_LINKS} are guarded`, null);
+    if (all.length > MAX_LINKS) this.#tell(`of ${all.length} interfaces ${MAX_LINKS} are guarded`);
     const links = all.slice(0, MAX_LINKS);
     for (const name of this.#guarded.keys()) if (!links.some((link) => link.name === name)) this.#release(name);
     // Routes go when their interface goes down, or loses its last address.
@@ -115,8 +115,8 @@ export class InterfaceGuard {
     }
   }
 
-  #tell(what: string, error: unknown): void {
-    const message = error === null ? what : `${what}: ${error instanceof Error ? error.message : String(error)}`;
+  #tell(what: string, error?: unknown): void {
+    const message = error instanceof Error ? `${what}: ${error.message}` : what;
     if (this.#told !== message) this.#options.warn(message);
     this.#told = message;
   }
