@@ -7,6 +7,7 @@
 import { parseArgs } from 'node:util';
 import { CancelSource } from '../../packages/core/dist/index.js';
 import { Arena, BatchParser, buildPacket, FLAG, PacketSlab, read32 } from '../../packages/core/dist/ip.js';
+import { testStackContext } from '../../packages/core/dist/testing.js';
 import { DEFAULT_SETTINGS } from '../../packages/stack-tcp/dist/settings.js';
 import { TcpStack } from '../../packages/stack-tcp/dist/stack.js';
 
@@ -27,27 +28,13 @@ class Stage {
     this.requests = [];
     this.remotes = [];
     const output = { sink: this.sink, arena: this.arena, wake: () => {}, now: () => this.time };
-    let ids = 0;
-    const context = {
+    const context = testStackContext({
       output,
       handleStream: async (request) => {
         this.requests.push(request);
       },
-      handlePackets: async () => {},
-      openSession: (network, source, requested, signal) => ({
-        id: ++ids,
-        network,
-        inbound: 'tun',
-        inboundType: 'TUN',
-        inboundPort: 0,
-        source,
-        requested,
-        destination: requested,
-        signal,
-      }),
       random: (length) => new Uint8Array(length).fill(7),
-      get: () => undefined,
-    };
+    });
     this.stack = new TcpStack({ ...DEFAULT_SETTINGS, maxWindow: 1 << 20, initialWindow: 1 << 20 }, context);
   }
 

@@ -31,6 +31,14 @@ async function startSniffing(
   return kernel;
 }
 
+const CURL = ['-q', '-sS', '--max-time', '30'];
+
+interface CurlOptions {
+  readonly address?: string;
+  readonly more?: readonly string[];
+  readonly stdin?: Buffer;
+}
+
 async function startWeb(t: Test, tls: boolean): Promise<Origin> {
   const origin = await startOrigin(tls ? { tls: certificate } : {});
   t.teardown(() => origin.close());
@@ -42,22 +50,11 @@ void t.test('curl', { skip: unlessInstalled('curl') }, async (t) => {
   t.teardown(() => folder.remove());
   const ca = join(folder.path, 'ca.pem');
   writeFileSync(ca, certificate.cert);
-  /** `socks5` (and not `socks5h`): curl looks the name up itself, and the proxy gets an address. */
-  const curl = (kernel: TestKernel, port: number, url: string, ...more: readonly string[]) =>
-    run('curl', [
-      '-q',
-      '-sS',
-      '--max-time',
-      '30',
-      '--cacert',
-      ca,
-      '--resolve',
-      `${NAME}:${port}:127.0.0.1`,
-      '--proxy',
-      `socks5://127.0.0.1:${kernel.port}`,
-      ...more,
-      url,
-    ]);
+  /** `socks5` (and not `socks5h`): curl looks the name up itself, and the proxy gets an address. `address`: where the name is, for curl. */
+  const curl = (kernel: TestKernel, port: number, url: string, { address = '127.0.0.1', more = [], stdin }: CurlOptions = {}) =>
+    run('curl', [...CURL, '--cacert', ca, '--resolve', `${NAME}:${port}:${address}`, '--proxy', `socks5://127.0.0.1:${kernel.port}`, ...more, url], {
+      ...(stdin === undefined ? {} : { stdin }),
+    });
 
   await t.test('TLS: the name decides, the address is dialled, and the bytes are the same', async (t) => {
     const origin = await startWeb(t, true);
@@ -79,42 +76,15 @@ void t.test('curl', { skip: unlessInstalled('curl') }, async (t) => {
     t.equal(hello.stdout.toString(), `hello from ${NAME}:${origin.port}`, hello.stderr);
     t.match(await kernel.last(), { sniffed: NAME, destination: { host: '127.0.0.1' } });
     const upload = Buffer.alloc(3_000_000, 'upload');
-    const sent = await run(
-      'curl',
-      [
-        '-q',
-        '-sS',
-        '--max-time',
-        '30',
-        '--proxy',
-        `socks5://127.0.0.1:${kernel.port}`,
-        '--resolve',
-        `${NAME}:${origin.port}:127.0.0.1`,
-        '--data-binary',
-        '@-',
-        `http://${NAME}:${origin.port}/upload`,
-      ],
-      { stdin: upload },
-    );
+    const sent = await curl(kernel, origin.port, `http://${NAME}:${origin.port}/upload`, { more: ['--data-binary', '@-'], stdin: upload });
     t.match(sent.stdout.toString(), sha256(upload));
   });
 
   await t.test('by HTTP CONNECT too', async (t) => {
     const origin = await startWeb(t, true);
     const kernel = await startSniffing(t, { tls: origin.port });
-    const args = [
-      '-q',
-      '-sS',
-      '--max-time',
-      '30',
-      '--cacert',
-      ca,
-      '--connect-to',
-      `${NAME}:${origin.port}:127.0.0.1:${origin.port}`,
-      '--proxy',
-      `http://127.0.0.1:${kernel.port}`,
-    ];
-    const hello = await run('curl', [...args, `https://${NAME}:${origin.port}/hello`]);
+    const way = ['--connect-to', `${NAME}:${origin.port}:127.0.0.1:${origin.port}`, '--proxy', `http://127.0.0.1:${kernel.port}`];
+    const hello = await run('curl', [...CURL, '--cacert', ca, ...way, `https://${NAME}:${origin.port}/hello`]);
     t.equal(hello.stdout.toString(), `hello from ${NAME}:${origin.port}`, hello.stderr);
     t.match(await kernel.last(), { sniffed: NAME, inboundType: 'HTTPS' });
   });
@@ -123,20 +93,8 @@ void t.test('curl', { skip: unlessInstalled('curl') }, async (t) => {
     const origin = await startWeb(t, true);
     const sniffer = { enable: true, sniff: { TLS: { ports: [origin.port], 'override-destination': true } } };
     const kernel = await startSniffing(t, {}, { sniffer, hosts: { [NAME]: '127.0.0.1' } });
-    // Where the client meant to go there is nobody.
-    const args = [
-      '-q',
-      '-sS',
-      '--max-time',
-      '30',
-      '--cacert',
-      ca,
-      '--resolve',
-      `${NAME}:${origin.port}:127.9.9.9`,
-      '--proxy',
-      `socks5://127.0.0.1:${kernel.port}`,
-    ];
-    const hello = await run('curl', [...args, `https://${NAME}:${origin.port}/hello`]);
+    // Where the client means to go there is nobody.
+    const hello = await curl(kernel, origin.port, `https://${NAME}:${origin.port}/hello`, { address: '127.9.9.9' });
     t.equal(hello.stdout.toString(), `hello from ${NAME}:${origin.port}`, hello.stderr);
     t.match(await kernel.last(), { destination: { host: NAME, port: origin.port }, sniffed: NAME });
   });

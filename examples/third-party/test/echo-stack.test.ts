@@ -1,25 +1,12 @@
-import { NetError, type StackContext } from '@nekit/core';
 import { buildPacket, FLAG, type Packet, packetAt, pipeDevice, StackDriver } from '@nekit/core/ip';
-import { FakeClock, settle } from '@nekit/core/testing';
+import { FakeClock, settle, testStackContext } from '@nekit/core/testing';
 import t from 'tap';
 import { EchoStack } from '../dist/echo-stack.js';
 
 t.test('answers ping, and leaves the rest to others', async (t) => {
   const [ours, theirs] = pipeDevice();
   const driver = new StackDriver({ device: ours, clock: new FakeClock() });
-  const refuse = (): Promise<never> => Promise.reject(new NetError('denied', 'not in this test'));
-  const context: StackContext = {
-    output: driver.output,
-    handleStream: refuse,
-    handlePackets: refuse,
-    networks: [],
-    openSession: () => null,
-    random: (length) => new Uint8Array(length),
-    get: () => {
-      throw new Error('not in this test');
-    },
-  };
-  driver.start([new EchoStack(context)]);
+  driver.start([new EchoStack(testStackContext({ output: driver.output }))]);
   const got: Packet[] = [];
   theirs.start({
     packets: (batch) => {

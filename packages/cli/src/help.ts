@@ -22,9 +22,10 @@ Exit code: 0; 1 if it could not run (a port in use); 2 if the command line or th
   },
   check: {
     line: 'report every problem of a config',
-    usage: 'nekit-kernel check -c FILE [--plugins A,B] [--strict] [--tun]',
-    text: `  -c, --config FILE    the config to check
+    usage: 'nekit-kernel check -c FILE [--plugins A,B] [--strict] [--tun]\n       nekit-kernel check --tun',
+    text: `  -c, --config FILE    the config to check; without one, that of "nekit-kernel --tun"
       --plugins A,B    load these plugins too
+      --proxy URI      as for run
       --strict         warnings are errors
       --tun            list what a TUN would set in the system (device, addresses, routes, rules),
                        what of it is set now, and what a killed kernel has left; changes nothing

@@ -1,4 +1,4 @@
-import { type ConfigSource, createKernel, formatProblem, isConfigError, type Kernel, type Problem } from '@nekit/core';
+import { addonWarning, type ConfigSource, createKernel, findAddon, formatProblem, isConfigError, type Kernel, type Problem } from '@nekit/core';
 import { banner } from './banner.js';
 import { failureLines } from './failure.js';
 import { EventLog, type Log, openLog } from './log.js';
@@ -57,6 +57,8 @@ class KernelProcess {
       await Promise.race([this.#kernel.start(), stopped]).catch((error: unknown) => {
         throw startFailure(error);
       });
+      const warning = addonWarning(findAddon());
+      if (warning !== null) this.#log.logger.warn({ code: 'NATIVE_ABSENT' }, warning);
       if (!this.#stopAsked && levelOf(this.#setup.source) !== 'silent') process.stderr.write(`${banner(this.#kernel, what)}\n`);
       await stopped;
       await this.#reloads;

@@ -3,13 +3,15 @@ import { realpathSync } from 'node:fs';
 import { describeAddon, findAddon } from '@nekit/core';
 
 const OURS: ReadonlySet<unknown> = new Set(['TUN_UNAVAILABLE', 'AUTO_ROUTE_FAILED']);
+/** Causes may go round in a circle. */
+const MAX_CAUSES = 10;
 const NOT_PERMITTED: ReadonlySet<unknown> = new Set(['EPERM', 'EACCES']);
 
 /** The error as it is to be told. `argv` is that of the process. */
 export function startFailure(error: unknown, argv: readonly string[] = process.argv): unknown {
-  const chain = chainOf(error);
-  if (!chain.some(({ code }) => OURS.has(code))) return error;
-  if (chain.some(({ code }) => NOT_PERMITTED.has(code)))
+  const codes = codesOf(error);
+  if (!codes.some((code) => OURS.has(code))) return error;
+  if (codes.some((code) => NOT_PERMITTED.has(code)))
     return new Error(`a TUN needs rights: ${sudo(argv)}, or once for all: sudo setcap cap_net_admin+ep ${quoted(realpathSync(process.execPath))}`, {
       cause: error,
     });
@@ -22,17 +24,12 @@ export function startFailure(error: unknown, argv: readonly string[] = process.a
   return error;
 }
 
-interface Link {
-  readonly code: unknown;
+/** Of the error, what caused it, what caused that. */
+function codesOf(error: unknown): unknown[] {
+  const codes: unknown[] = [];
+  for (let at = error; at instanceof Error && codes.length < MAX_CAUSES; at = at.cause) codes.push('code' in at ? at.code : null);
+  return codes;
 }
-
-function chainOf(error: unknown): Link[] {
-  const chain: Link[] = [];
-  for (let at = error; at instanceof Error && chain.length < MAX_CHAIN; at = at.cause) chain.push({ code: 'code' in at ? at.code : null });
-  return chain;
-}
-
-const MAX_CHAIN = 10;
 
 /** The same command line as root: sudo has another PATH, so programs are named by their files. What a proxy's URI holds is left out: it may be a password. */
 function sudo(argv: readonly string[]): string {

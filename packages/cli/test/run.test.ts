@@ -130,6 +130,26 @@ tap.test('without a config: HTTP and SOCKS, a log line per session, a clean end'
   );
 });
 
+tap.test('an addon that is not there is told of once, with what was tried; the fallback that was asked for is not', { timeout: TIMEOUT_MS }, async (t) => {
+  const config = await configFile(t, 'listeners: [{ name: in, type: mixed, port: 0 }]\n');
+  for (const [env, expected] of [
+    [{ NEKIT_NATIVE: 'on', NEKIT_NATIVE_PATH: '/nowhere/nekit.node' }, ['warn']],
+    [{ NEKIT_NATIVE: 'off' }, []],
+  ] as const) {
+    const command = start(t, ['-c', config], { env });
+    await command.port('in');
+    await command.until(/nekit-kernel runs/);
+    command.kill('SIGTERM');
+    t.equal((await command.ended).code, 0);
+    const told = command.lines((line) => line.code === 'NATIVE_ABSENT');
+    t.same(
+      told.map(({ level }) => level),
+      expected,
+    );
+    for (const { msg } of told) t.match(msg, 'Tried: /nowhere/nekit.node (not there).');
+  }
+});
+
 tap.test('a second signal ends it at once, and what it cuts off does not look complete', { timeout: TIMEOUT_MS }, async (t) => {
   for (const native of ['on', 'off']) {
     const web = await webServer(t);

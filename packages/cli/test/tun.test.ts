@@ -66,6 +66,21 @@ tap.test('the quick start is a config like any other', { timeout: TIMEOUT_MS }, 
   t.equal(again.stdout, stdout, 'what it prints is the same config');
 });
 
+tap.test('check --tun without a config lists what the quick start would set', { timeout: TIMEOUT_MS }, async (t) => {
+  const [bare, same, missing] = await Promise.all([
+    run(['check', '--tun']),
+    run(['check', ...QUICK_START]),
+    run(['check', '--tun', '--plugins', 'no-such-plugin-here']),
+  ]);
+  t.equal(bare.stdout, same.stdout, 'whatever the proxy');
+  t.same({ code: bare.code, stderr: bare.stderr }, { code: 0, stderr: '' });
+  const lines = bare.stdout.split('\n');
+  t.equal(lines[0], 'no config, a TUN: 0 errors, 0 warnings');
+  t.ok(lines.includes('not set  ip address add 198.18.0.1/30 dev tun0'), bare.stdout);
+  t.notMatch(same.stdout, 'hunter2');
+  t.match(missing, { code: 2, stderr: /no-such-plugin-here/ });
+});
+
 tap.test('without a proxy, and with odd names', { timeout: TIMEOUT_MS }, async (t) => {
   const [direct, odd, proxyOnly] = await Promise.all([
     run(['--plugins', 'tcp,dns', '--tun', '--dry-run']),

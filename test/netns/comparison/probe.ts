@@ -82,7 +82,7 @@ export class Probe {
 
   send(fields: Fields = {}): void {
     const { wire, local, remote, port } = this.#parts;
-    const { flags = FLAG.ack, sequence = this.seq, acknowledgment = this.ack, window = this.window, urgent = 0, options = this.#stamped() } = fields;
+    const { flags = FLAG.ack, sequence = this.seq, acknowledgment = this.ack, window = this.window, urgent = 0, options = this.options } = fields;
     const packet = {
       source: local,
       destination: remote,
@@ -135,10 +135,6 @@ export class Probe {
       if (tries === 20) throw new Error(`port ${this.port} was not accepted: ${JSON.stringify(this.record)}`);
       await pause(50);
     }
-  }
-
-  #stamped(): TcpOptions {
-    return this.options;
   }
 
   #receive(packet: TcpPacket): void {

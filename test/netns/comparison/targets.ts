@@ -1,7 +1,8 @@
 /** The two that are compared: Linux's own TCP, and ours, each with an application that a scenario leads by hand. */
 import net from 'node:net';
-import { NetError, type StackContext, type Stream, systemClock } from '@nekit/core';
+import { NetError, type Stream, systemClock } from '@nekit/core';
 import { type PacketDevice, SeededRandom, StackDriver } from '@nekit/core/ip';
+import { testStackContext } from '@nekit/core/testing';
 import { DEFAULT_SETTINGS, TcpStack } from '@nekit/stack-tcp';
 
 export type Side = 'linux' | 'ours';
@@ -69,33 +70,16 @@ export function listenOnOurs(device: PacketDevice): { apps: Apps; stack: TcpStac
   const apps = new Apps();
   const random = new SeededRandom(1);
   const driver = new StackDriver({ device, clock: systemClock });
-  let ids = 0;
-  const context: StackContext = {
+  const context = testStackContext({
     output: driver.output,
-    networks: [],
     handleStream: async (request) => {
       const { requested, source } = request.session;
       if (requested.port !== LISTENED) return request.reject(new NetError('refused', 'nobody listens there'));
       const stream = await request.accept().catch(() => null); // what happened is seen on the wire
       if (stream !== null) apps.add(source?.port ?? 0, appOn(stream));
     },
-    handlePackets: () => Promise.reject(new NetError('denied', 'there is no UDP here')),
-    openSession: (network, source, requested, signal) => ({
-      id: ++ids,
-      network,
-      inbound: 'tun',
-      inboundType: 'TUN',
-      inboundPort: 0,
-      source,
-      requested,
-      destination: requested,
-      signal,
-    }),
     random: (length) => random.bytes(length),
-    get: () => {
-      throw new Error('there is no other service here');
-    },
-  };
+  });
   const stack = new TcpStack(DEFAULT_SETTINGS, context);
   driver.start([stack]);
   return { apps, stack, close: () => driver.close() };

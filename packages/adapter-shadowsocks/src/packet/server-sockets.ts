@@ -3,10 +3,9 @@ import {
   type Deadline,
   type Endpoint,
   EVENTS,
-  errorCode,
-  formatEndpoint,
   type InboundContext,
-  NekitError,
+  lacksIpv6,
+  listenError,
   type NetError,
   SOCKETS,
   TIMERS,
@@ -55,7 +54,7 @@ export class ServerSockets {
       this.#port = this.#bind(port);
     } catch (error) {
       this.#closeAll();
-      throw listenError(this.#context.name, { host: this.#endpoint.host, port }, error);
+      throw listenError(this.#context.name, { host: this.#endpoint.host, port }, error, ' for UDP');
     }
   }
 
@@ -76,7 +75,7 @@ export class ServerSockets {
       this.#openSocket(4, '0.0.0.0', bound);
       return bound;
     } catch (error) {
-      if (this.#sockets[6] !== null || !NO_IPV6.has(errorCode(error))) throw error;
+      if (this.#sockets[6] !== null || !lacksIpv6(error)) throw error;
       return this.#openSocket(4, '0.0.0.0', port).port;
     }
   }
@@ -116,19 +115,4 @@ export class ServerSockets {
       }
     });
   }
-}
-
-const NO_IPV6: ReadonlySet<string> = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EINVAL']);
-
-function listenError(name: string, endpoint: Endpoint, error: unknown): NekitError {
-  const code = errorCode(error);
-  const why =
-    code === 'EADDRINUSE'
-      ? 'the port is in use'
-      : code === 'EACCES'
-        ? 'not permitted (ports below 1024 need root)'
-        : code === 'EADDRNOTAVAIL'
-          ? 'this machine has no such address'
-          : toNetError(error).message;
-  return new NekitError('LISTEN_FAILED', `listener ${name} cannot listen on ${formatEndpoint(endpoint)} for UDP: ${why}`, { cause: error });
 }

@@ -1,6 +1,6 @@
 import { type Cancel, type CancelListener, CancelSource, timeoutError } from '../net/cancel.js';
-import { type Endpoint, formatEndpoint } from '../net/endpoint.js';
-import { errorCode, NekitError, NetError, toNetError } from '../net/errors.js';
+import type { Endpoint } from '../net/endpoint.js';
+import { NetError, toNetError } from '../net/errors.js';
 import type { BoundListener, Incoming, ListenHandlers, Sockets } from '../net/sockets.js';
 import type { Stream } from '../net/stream.js';
 import { putBack } from '../net/stream-reader.js';
@@ -10,6 +10,7 @@ import { type AccessList, AddressList } from './access.js';
 import { chooseProtocol } from './choose-protocol.js';
 import type { ConnectionLimit } from './connection-limit.js';
 import type { Inbound, InboundConnection, InboundContext, InboundProtocol, Users } from './inbound.js';
+import { lacksIpv6, listenError } from './listen-error.js';
 
 /** One for all: an error costs a stack trace, and nobody reads this one. */
 const DONE = new NetError('aborted', 'the connection is done', { code: 'DONE' });
@@ -89,7 +90,7 @@ export class TcpInbound implements Inbound {
       return await sockets.listen({ host, port, backlog: BACKLOG }, handlers);
     } catch (error) {
       // A host without IPv6 has no '::', which is how "all addresses" is written.
-      if (host !== '::' || !NO_IPV6.has(errorCode(error))) throw listenError(name, { host, port }, error);
+      if (host !== '::' || !lacksIpv6(error)) throw listenError(name, { host, port }, error);
     }
     return sockets.listen({ host: '0.0.0.0', port, backlog: BACKLOG }, handlers).catch((error: unknown) => {
       throw listenError(name, { host: '0.0.0.0', port }, error);
@@ -224,18 +225,3 @@ class TcpConnection implements InboundConnection, CancelListener {
 }
 
 const NO_BYTES = new Uint8Array(0);
-
-const NO_IPV6: ReadonlySet<string> = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EINVAL']);
-
-function listenError(name: string, endpoint: Endpoint, error: unknown): NekitError {
-  const code = errorCode(error);
-  const why =
-    code === 'EADDRINUSE'
-      ? 'the port is in use'
-      : code === 'EACCES'
-        ? 'not permitted (ports below 1024 need root)'
-        : code === 'EADDRNOTAVAIL'
-          ? 'this machine has no such address'
-          : toNetError(error).message;
-  return new NekitError('LISTEN_FAILED', `listener ${name} cannot listen on ${formatEndpoint(endpoint)}: ${why}`, { cause: error });
-}

@@ -3,10 +3,10 @@
  * Read first: RFC 791 section 3.1, RFC 8200 section 4 and RFC 5095 (IPv6 and its extension headers), RFC 9293 section 3.1, RFC 768, RFC 792, RFC 4443.
  */
 
+import { BatchArrays } from './batch-arrays.js';
 import { read16, read32 } from './bytes.js';
 import { fold, isTransportRight, sumOf } from './checksum.js';
 import { FlowHash } from './flow-hash.js';
-import type { PacketBatch } from './packet-batch.js';
 import { IPV4_HEADER, IPV6_HEADER, PROTOCOL, TCP_HEADER, UDP_HEADER } from './protocol.js';
 
 /** Why packets are dropped; an index into `drops`. */
@@ -20,23 +20,7 @@ const MOST_EXTENSIONS = 8;
 const LOOSE_ROUTE = 0x83;
 const STRICT_ROUTE = 0x89;
 
-export class BatchParser implements PacketBatch {
-  length = 0;
-  readonly bytes: Uint8Array;
-  readonly start: Uint32Array;
-  readonly end: Uint32Array;
-  readonly transport: Uint32Array;
-  readonly payload: Uint32Array;
-  readonly version: Uint8Array;
-  readonly protocol: Uint8Array;
-  readonly flags: Uint8Array;
-  readonly sourcePort: Uint16Array;
-  readonly destinationPort: Uint16Array;
-  readonly flow: Uint32Array;
-  readonly sequence: Uint32Array;
-  readonly acknowledgment: Uint32Array;
-  readonly window: Uint16Array;
-  readonly segmentSize: Uint16Array;
+export class BatchParser extends BatchArrays {
   /** Packets dropped so far, by PARSE_DROP. */
   readonly drops = new Float64Array(Object.keys(PARSE_DROP).length);
   readonly #capacity: number;
@@ -44,23 +28,9 @@ export class BatchParser implements PacketBatch {
 
   /** A batch of `capacity` packets at most, in the slab `bytes`; `key`: 8 random bytes for the flow hash. */
   constructor(bytes: Uint8Array, capacity: number, key: Uint8Array) {
-    this.bytes = bytes;
+    super(bytes, capacity);
     this.#capacity = capacity;
     this.#hash = new FlowHash(key);
-    this.start = new Uint32Array(capacity);
-    this.end = new Uint32Array(capacity);
-    this.transport = new Uint32Array(capacity);
-    this.payload = new Uint32Array(capacity);
-    this.version = new Uint8Array(capacity);
-    this.protocol = new Uint8Array(capacity);
-    this.flags = new Uint8Array(capacity);
-    this.sourcePort = new Uint16Array(capacity);
-    this.destinationPort = new Uint16Array(capacity);
-    this.flow = new Uint32Array(capacity);
-    this.sequence = new Uint32Array(capacity);
-    this.acknowledgment = new Uint32Array(capacity);
-    this.window = new Uint16Array(capacity);
-    this.segmentSize = new Uint16Array(capacity);
   }
 
   get isFull(): boolean {

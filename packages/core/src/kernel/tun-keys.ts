@@ -4,7 +4,7 @@ import { checkNetwork } from '../config/networks.js';
 import { PRIORITIES } from '../inbound/tun/auto-route/plan.js';
 import { type AutoRouteSettings, DEFAULT_PRIORITY, DEFAULT_TABLE } from '../inbound/tun/auto-route/settings.js';
 import type { LinkAddress } from '../native/link-config.js';
-import { addressFamily, formatAddress, isMapped, parseAddress } from '../net/address.js';
+import { addressFamily, formatAddress, isMapped, maskedTo, parseAddress } from '../net/address.js';
 import { type Issue, issue } from './issue.js';
 
 const DEFAULT_INET4 = ['198.18.0.1/30'];
@@ -107,14 +107,10 @@ function networksOf(texts: readonly string[], key: string, issues: Issue[]): Lin
     const family = key.startsWith('inet4') ? 4 : key.startsWith('inet6') ? 6 : null;
     const bytes = parseAddress(address);
     if (bytes !== null && !isMapped(bytes) && (family === null || addressFamily(address) === family))
-      return { address: formatAddress(masked(bytes, Number(bits))), prefix: Number(bits) };
+      return { address: formatAddress(maskedTo(bytes, Number(bits))), prefix: Number(bits) };
     issues.push(issue([key, index], `"${text}" is no network${family === null ? '' : ` of IPv${family}`}; write 192.168.0.0/16 or fd00::/8`));
     return [];
   });
-}
-
-function masked(bytes: Uint8Array, prefix: number): Uint8Array {
-  return bytes.map((byte, index) => byte & (0xff00 >> Math.max(0, Math.min(8, prefix - 8 * index))));
 }
 
 function distinct(networks: readonly LinkAddress[]): LinkAddress[] {

@@ -1,12 +1,12 @@
 /** What TUNs would set in the system, and what of it is set: for `check --tun` and `--dry-run`. */
 import type { KernelConfig } from '../config/types.js';
-import { describeLeftover, describeLeftoverRoute, findRoutes } from '../inbound/tun/auto-route/found-routes.js';
+import { describeLeftoverRoute, findRoutes, listedRule } from '../inbound/tun/auto-route/found-routes.js';
 import { type GuardedLink, guardedLinks, guardTable, planGuard, planRoutes } from '../inbound/tun/auto-route/plan.js';
 import { OWNER } from '../inbound/tun/auto-route/settings.js';
 import { type LinkAddress, linkAddresses, linkInfo, listLinks } from '../native/link-config.js';
 import { findAddon } from '../native/load.js';
 import type { NetlinkCall } from '../native/netlink.js';
-import { describeFound, describeRule } from '../native/route-rule.js';
+import { describeFound, describeRule } from '../native/rule-text.js';
 import { describeRoute, listRoutes, type TableRoute } from '../native/table-route.js';
 import { tunAddon } from '../native/tun-addon.js';
 import { addressFamily } from '../net/address.js';
@@ -79,7 +79,7 @@ export function tunState(config: KernelConfig): TunState {
   });
   return {
     lines: lines.map((line) => ({ ...line, isSet: present.has(line.command) })),
-    leftovers: [...leftovers.map(describeLeftover), ...leftoverRoutes.map((route) => describeLeftoverRoute(route, links))],
+    leftovers: [...leftovers.map(listedRule), ...leftoverRoutes.map((route) => describeLeftoverRoute(route, links))],
   };
 }
 

@@ -53,10 +53,9 @@ export class TunSchema implements ConfigSchema<TunConfig> {
     for (const [type, { definition }] of this.#registry().stacks.entries()) {
       const own = { ...definition.config.toJSONSchema() };
       const { keys = [] } = definition;
-      const [above, within] = [[], []] as [[string, unknown][], [string, unknown][]];
-      for (const entry of Object.entries(propertiesOf(own))) (keys.includes(entry[0]) ? above : within).push(entry);
-      properties[type] = { ...own, properties: Object.fromEntries(within) };
-      Object.assign(properties, Object.fromEntries(above));
+      const entries = Object.entries(propertiesOf(own));
+      properties[type] = { ...own, properties: Object.fromEntries(entries.filter(([key]) => !keys.includes(key))) };
+      Object.assign(properties, Object.fromEntries(entries.filter(([key]) => keys.includes(key))));
     }
     return { ...schema, properties: { ...properties, ...propertiesOf(schema) } };
   }

@@ -4,7 +4,7 @@ import type { Clock } from '../net/clock.js';
 import type { Outgoing } from '../net/outgoing.js';
 import { type LinkState, listLinks } from './link-config.js';
 import type { NetlinkCall } from './netlink.js';
-import { type FoundRoute, LOCAL_TABLE, listRoutes, MAIN_TABLE } from './table-route.js';
+import { type FoundRoute, LOCAL_TABLE, listRoutes, MAIN_TABLE, UNICAST } from './table-route.js';
 import { tunAddon } from './tun-addon.js';
 
 /** What was read holds for so long, in ms; for longer where reading takes long. */
@@ -13,8 +13,6 @@ const REFRESH_FACTOR = 50;
 
 /** Addresses whose interface is remembered until then. */
 const MAX_KNOWN = 4_096;
-
-const RTN_UNICAST = 1;
 
 /**
  * The interface of the main table's default route, for whatever only that route leads to. It is read anew when somebody dials and what is known is
@@ -56,9 +54,8 @@ export class DefaultInterface implements Outgoing {
       const routes = ([4, 6] as const).flatMap((family) => listRoutes(call, family));
       this.#routes = routes.filter(({ table }) => table === MAIN_TABLE || table === LOCAL_TABLE);
       this.#links = new Map(listLinks(call).map((link) => [link.index, link]));
-    } catch (error) {
+    } catch {
       // Too many routes to be read, or no right to: the mark alone keeps us out of the TUN, and the system decides.
-      if (!(error instanceof Error)) throw error;
       this.#routes = [];
     }
     this.#holdsFor = Math.max(REFRESH, REFRESH_FACTOR * (performance.now() - begin));
@@ -70,7 +67,7 @@ export class DefaultInterface implements Outgoing {
     const family = bytes.length === 4 ? 4 : 6;
     const own = this.#routes.filter((route) => route.family === family);
     if (own.some(({ network }) => network.prefix > 0 && isIn(bytes, network.address, network.prefix))) return undefined;
-    const ways = own.filter(({ network, table, type, index }) => network.prefix === 0 && table === MAIN_TABLE && type === RTN_UNICAST && index !== 0);
+    const ways = own.filter(({ network, table, type, index }) => network.prefix === 0 && table === MAIN_TABLE && type === UNICAST && index !== 0);
     const links = ways.sort((one, other) => one.metric - other.metric).flatMap(({ index }) => this.#links.get(index) ?? []);
     return (links.find(({ isRunning }) => isRunning) ?? links[0])?.name;
   }

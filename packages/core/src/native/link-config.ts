@@ -1,13 +1,13 @@
 /** A network interface's settings over rtnetlink: up, MTU, queue length, addresses. Synchronous: the kernel answers within the call. */
-import { formatAddress, parseAddress } from '../net/address.js';
+import { formatAddress } from '../net/address.js';
 import { errorCode } from '../net/errors.js';
 import {
-  AF_INET,
-  AF_INET6,
+  addressBytes,
   attributesOf,
   FLAG_ACK,
   FLAG_CREATE,
   FLAG_REPLACE,
+  familyNumber,
   type NetlinkCall,
   NetlinkMessage,
   netlinkAsk,
@@ -102,10 +102,9 @@ export function setLink(call: NetlinkCall, index: number, settings: LinkSettings
 
 /** Throws with the system's code. One that is there already is left as it is. */
 export function addAddress(call: NetlinkCall, index: number, { address, prefix }: LinkAddress): void {
-  const bytes = parseAddress(address);
-  if (bytes === null) throw new TypeError(`${address} is no IP address`);
+  const bytes = addressBytes(address);
   const fixed = new Uint8Array(ADDRESS_FIXED);
-  fixed[0] = bytes.length === 4 ? AF_INET : AF_INET6;
+  fixed[0] = familyNumber(bytes.length === 4 ? 4 : 6);
   fixed[1] = prefix;
   setUint32(fixed, 4, index);
   const message = new NetlinkMessage(RTM_NEWADDR, FLAG_ACK | FLAG_CREATE | FLAG_REPLACE, fixed).attribute(IFA_LOCAL, bytes).attribute(IFA_ADDRESS, bytes);

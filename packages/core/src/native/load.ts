@@ -47,6 +47,13 @@ export function describeAddon({ addon, from, tried }: AddonSearch): string {
   return `native: none, TypeScript fallback: ${nearPath(file)}: ${why}`;
 }
 
+/** A warning where the fallback serves though nobody switched the addon off: everything that was tried, and why it was not taken. Null: nothing to warn of. */
+export function addonWarning({ addon, tried }: AddonSearch): string | null {
+  if (addon !== null || tried.some(({ path: what }) => what === SWITCHED_OFF)) return null;
+  const list = tried.map(({ path: file, why }) => `${nearPath(file)} (${why})`).join(', ');
+  return `the native addon is not in use, the TypeScript fallback is: slower, and without TUN. Tried: ${list}. NEKIT_NATIVE=off says that this is meant`;
+}
+
 function none(what: string, why: string): AddonSearch {
   return { addon: null, from: null, tried: [{ path: what, why }] };
 }

@@ -9,6 +9,7 @@
  * All numbers are in the machine's order, addresses and ports of rules' ranges excepted.
  */
 import { endianness } from 'node:os';
+import { parseAddress } from '../net/address.js';
 import { systemError } from './errno.js';
 
 const LITTLE = endianness() === 'LE';
@@ -29,8 +30,20 @@ const TYPE_DONE = 3;
 /** A list that changes all the time is taken as it is after so many tries. */
 const DUMP_TRIES = 4;
 
-export const AF_INET = 2;
-export const AF_INET6 = 10;
+const AF_INET = 2;
+const AF_INET6 = 10;
+
+/** The family as netlink's fixed parts have it. */
+export function familyNumber(family: 4 | 6): number {
+  return family === 4 ? AF_INET : AF_INET6;
+}
+
+/** The bytes of an address that was checked before. */
+export function addressBytes(address: string): Uint8Array {
+  const bytes = parseAddress(address);
+  if (bytes === null) throw new TypeError(`${address} is no IP address`);
+  return bytes;
+}
 
 /** What the addon gives: the answer of the kernel to one request, or a negative errno. */
 export type NetlinkCall = (request: Uint8Array) => Uint8Array | number;

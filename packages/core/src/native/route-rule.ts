@@ -1,53 +1,44 @@
 /** Policy rules as rtnetlink messages (`struct fib_rule_hdr`, linux/fib_rules.h). Read first: ip-rule(8). */
-import { formatAddress, parseAddress } from '../net/address.js';
 import { isWithoutIpv6, type LinkAddress } from './link-config.js';
 import {
-  AF_INET,
-  AF_INET6,
+  addressBytes,
   attributesOf,
   FLAG_ACK,
   FLAG_CREATE,
   FLAG_EXCLUSIVE,
+  familyNumber,
   type NetlinkCall,
   NetlinkMessage,
   netlinkAsk,
   netlinkDump,
   setUint32,
   textOf,
-  uint16At,
   uint16Bytes,
   uint32At,
 } from './netlink.js';
+import {
+  ACTIONS,
+  FIB_RULE_INVERT,
+  FRA_DPORT_RANGE,
+  FRA_DST,
+  FRA_FWMARK,
+  FRA_FWMASK,
+  FRA_GOTO,
+  FRA_IIFNAME,
+  FRA_IP_PROTO,
+  FRA_OIFNAME,
+  FRA_PRIORITY,
+  FRA_PROTOCOL,
+  FRA_SRC,
+  FRA_SUPPRESS_PREFIXLEN,
+  FRA_TABLE,
+  IP_PROTOCOLS,
+  RULE_FIXED,
+} from './rule-format.js';
 
 const RTM_NEWRULE = 32;
 const RTM_DELRULE = 33;
 const RTM_GETRULE = 34;
-
-const FRA_DST = 1;
-const FRA_SRC = 2;
-const FRA_IIFNAME = 3;
-const FRA_GOTO = 4;
-const FRA_PRIORITY = 6;
-const FRA_FWMARK = 10;
-const FRA_SUPPRESS_PREFIXLEN = 14;
-const FRA_TABLE = 15;
-const FRA_FWMASK = 16;
-const FRA_OIFNAME = 17;
-const FRA_PROTOCOL = 21;
-const FRA_IP_PROTO = 22;
-const FRA_DPORT_RANGE = 24;
-
-const FIB_RULE_INVERT = 0x2;
-
-/** What a rule says that suppresses nothing. */
-const NO_SUPPRESSION = 0xffff_ffff;
-
-/** family, dst_len, src_len, tos, table, two unused, action (a byte each), flags (four). */
-const RULE_FIXED = 12;
-
-const ACTIONS = { lookup: 1, goto: 2, nop: 3, unreachable: 7 } as const;
-
-const IP_PROTOCOLS = { tcp: 6, udp: 17 } as const;
 
 /** What a rule does: `table` is looked up, `target` is the priority to go on with. */
 export type RuleAction =
@@ -135,91 +126,6 @@ function readRule(body: Uint8Array, family: 4 | 6): FoundRule {
   };
 }
 
-/** A rule that was found in the words of a rule that is to be set: what is compared. Of others' rules it tells only a part. */
-export function describeFound({ family, body }: FoundRule): string {
-  const attributes = attributesOf(body, RULE_FIXED);
-  const network = (type: number, length: number): string | undefined => {
-    const bytes = attributes.get(type);
-    return length === 0 && bytes === undefined ? undefined : `${formatAddress(bytes ?? new Uint8Array(family === 4 ? 4 : 16))}/${length}`;
-  };
-  const suppress = attributes.get(FRA_SUPPRESS_PREFIXLEN);
-  const has = (type: number): boolean => attributes.has(type);
-  return ruleText({
-    priority: uint32At(attributes.get(FRA_PRIORITY)),
-    not: (uint32At(body, 8) & FIB_RULE_INVERT) !== 0,
-    from: network(FRA_SRC, body[2] ?? 0),
-    to: network(FRA_DST, body[1] ?? 0),
-    mark: has(FRA_FWMARK) ? uint32At(attributes.get(FRA_FWMARK)) : undefined,
-    iif: has(FRA_IIFNAME) ? textOf(attributes.get(FRA_IIFNAME)) : undefined,
-    oif: has(FRA_OIFNAME) ? textOf(attributes.get(FRA_OIFNAME)) : undefined,
-    protocol: attributes.get(FRA_IP_PROTO)?.[0],
-    port: has(FRA_DPORT_RANGE) ? uint16At(attributes.get(FRA_DPORT_RANGE)) : undefined,
-    action: body[7] ?? 0,
-    table: uint32At(attributes.get(FRA_TABLE)),
-    suppress: suppress === undefined || uint32At(suppress) === NO_SUPPRESSION ? undefined : uint32At(suppress),
-    target: uint32At(attributes.get(FRA_GOTO)),
-  });
-}
-
-/** As ip(8) wants it, behind `ip rule add` or `ip -6 rule add`. */
-export function describeRule(rule: RouteRule): string {
-  const network = (given: LinkAddress | undefined): string | undefined => given && `${given.address}/${given.prefix}`;
-  return ruleText({
-    priority: rule.priority,
-    not: rule.not ?? false,
-    from: network(rule.from),
-    to: network(rule.to),
-    mark: rule.mark,
-    iif: rule.iif,
-    oif: rule.oif,
-    protocol: rule.protocol && IP_PROTOCOLS[rule.protocol],
-    port: rule.destinationPort,
-    action: ACTIONS[rule.action],
-    table: rule.action === 'lookup' ? rule.table : 0,
-    suppress: rule.action === 'lookup' ? rule.suppress : undefined,
-    target: rule.action === 'goto' ? rule.target : 0,
-  });
-}
-
-interface RuleWords {
-  readonly priority: number;
-  readonly not: boolean;
-  readonly from: string | undefined;
-  readonly to: string | undefined;
-  readonly mark: number | undefined;
-  readonly iif: string | undefined;
-  readonly oif: string | undefined;
-  readonly protocol: number | undefined;
-  readonly port: number | undefined;
-  readonly action: number;
-  readonly table: number;
-  readonly suppress: number | undefined;
-  readonly target: number;
-}
-
-const TABLE_NAMES: Readonly<Record<number, string>> = { 253: 'default', 254: 'main', 255: 'local' };
-
-function ruleText(words: RuleWords): string {
-  const parts = [`priority ${words.priority}`];
-  if (words.not) parts.push('not');
-  const add = (key: string, value: string | number | undefined): void => {
-    if (value !== undefined) parts.push(`${key} ${value}`);
-  };
-  add('from', words.from);
-  add('to', words.to);
-  add('fwmark', words.mark === undefined ? undefined : `0x${words.mark.toString(16)}`);
-  add('iif', words.iif);
-  add('oif', words.oif);
-  add('ipproto', words.protocol === IP_PROTOCOLS.tcp ? 'tcp' : words.protocol === IP_PROTOCOLS.udp ? 'udp' : words.protocol);
-  add('dport', words.port);
-  if (words.action === ACTIONS.lookup) {
-    parts.push(`lookup ${TABLE_NAMES[words.table] ?? words.table}`);
-    add('suppress_prefixlength', words.suppress);
-  } else if (words.action === ACTIONS.goto) parts.push(`goto ${words.target}`);
-  else parts.push(words.action === ACTIONS.nop ? 'nop' : words.action === ACTIONS.unreachable ? 'unreachable' : `action ${words.action}`);
-  return parts.join(' ');
-}
-
 /** The message that sets or takes away a rule. */
 export function ruleMessage(type: number, flags: number, rule: RouteRule, owner: number): NetlinkMessage {
   const fixed = new Uint8Array(RULE_FIXED);
@@ -229,8 +135,8 @@ export function ruleMessage(type: number, flags: number, rule: RouteRule, owner:
   fixed[7] = ACTIONS[rule.action];
   setUint32(fixed, 8, rule.not === true ? FIB_RULE_INVERT : 0);
   const message = new NetlinkMessage(type, flags, fixed).uint32(FRA_PRIORITY, rule.priority).uint8(FRA_PROTOCOL, owner);
-  if (rule.to !== undefined) message.attribute(FRA_DST, addressBytes(rule.to));
-  if (rule.from !== undefined) message.attribute(FRA_SRC, addressBytes(rule.from));
+  if (rule.to !== undefined) message.attribute(FRA_DST, addressBytes(rule.to.address));
+  if (rule.from !== undefined) message.attribute(FRA_SRC, addressBytes(rule.from.address));
   if (rule.iif !== undefined) message.text(FRA_IIFNAME, rule.iif);
   if (rule.oif !== undefined) message.text(FRA_OIFNAME, rule.oif);
   if (rule.mark !== undefined) message.uint32(FRA_FWMARK, rule.mark).uint32(FRA_FWMASK, 0xffff_ffff);
@@ -242,14 +148,4 @@ export function ruleMessage(type: number, flags: number, rule: RouteRule, owner:
     if (rule.suppress !== undefined) message.uint32(FRA_SUPPRESS_PREFIXLEN, rule.suppress);
   }
   return message;
-}
-
-function familyNumber(family: 4 | 6): number {
-  return family === 4 ? AF_INET : AF_INET6;
-}
-
-function addressBytes({ address }: LinkAddress): Uint8Array {
-  const bytes = parseAddress(address);
-  if (bytes === null) throw new TypeError(`${address} is no IP address`);
-  return bytes;
 }

@@ -1,14 +1,14 @@
 /** Routes of a table as rtnetlink messages (`struct rtmsg`). Read first: rtnetlink(7), ip-route(8). */
-import { formatAddress, parseAddress } from '../net/address.js';
+import { formatAddress } from '../net/address.js';
 import { errorCode } from '../net/errors.js';
 import { isWithoutIpv6, type LinkAddress } from './link-config.js';
 import {
-  AF_INET,
-  AF_INET6,
+  addressBytes,
   attributesOf,
   FLAG_ACK,
   FLAG_CREATE,
   FLAG_EXCLUSIVE,
+  familyNumber,
   type NetlinkCall,
   NetlinkMessage,
   netlinkAsk,
@@ -25,12 +25,15 @@ const RTA_OIF = 4;
 const RTA_PRIORITY = 6;
 const RTA_TABLE = 15;
 
-const RTN_UNICAST = 1;
-export const RTN_BROADCAST = 3;
+/** `RTN_BROADCAST`. */
+export const BROADCAST = 3;
 const RT_SCOPE_LINK = 253;
 
 /** family, dst_len, src_len, tos, table, protocol, scope, type (a byte each), flags (four). */
 const ROUTE_FIXED = 12;
+
+/** `RTN_UNICAST`: a route that leads somewhere. */
+export const UNICAST = 1;
 
 export const MAIN_TABLE = 254;
 export const LOCAL_TABLE = 255;
@@ -49,7 +52,7 @@ export interface TableRoute {
 export interface FoundRoute extends TableRoute {
   /** Who has set it (`RTPROT_…`). */
   readonly owner: number;
-  /** `RTN_…`; 1: unicast. */
+  /** `RTN_…`, as UNICAST. */
   readonly type: number;
   /** Of the interface; 0: none, or several. */
   readonly index: number;
@@ -69,7 +72,7 @@ export function deleteRoute(call: NetlinkCall, route: TableRoute, index: number,
 /** The routes of a table, or of all; none where the system has not the family. Throws with the system's code. */
 export function listRoutes(call: NetlinkCall, family: 4 | 6, table?: number): FoundRoute[] {
   const fixed = new Uint8Array(ROUTE_FIXED);
-  fixed[0] = family === 4 ? AF_INET : AF_INET6;
+  fixed[0] = familyNumber(family);
   // The kernel lists that table only, if it is new enough (4.20).
   const only = table === undefined ? undefined : (message: NetlinkMessage): unknown => message.uint32(RTA_TABLE, table);
   let replies: ReturnType<typeof netlinkDump>;
@@ -95,7 +98,7 @@ function readRoute(body: Uint8Array, family: 4 | 6): FoundRoute {
     table: attributes.has(RTA_TABLE) ? uint32At(attributes.get(RTA_TABLE)) : (body[4] ?? 0),
     owner: body[5] ?? 0,
     type: body[7] ?? 0,
-    ...(body[7] === RTN_BROADCAST ? { broadcast: true } : {}),
+    ...(body[7] === BROADCAST ? { broadcast: true } : {}),
     index: uint32At(attributes.get(RTA_OIF)),
     metric: uint32At(attributes.get(RTA_PRIORITY)),
   };
@@ -109,18 +112,16 @@ export function describeRoute({ network: { address, prefix }, table, broadcast =
 /** The message that sets or takes away a route. */
 export function routeMessage(type: number, flags: number, route: TableRoute, index: number, owner: number): NetlinkMessage {
   const { family, network, table, broadcast = false, metric = 0 } = route;
-  const bytes = parseAddress(network.address);
-  if (bytes === null) throw new TypeError(`${network.address} is no IP address`);
   const fixed = new Uint8Array(ROUTE_FIXED);
-  fixed[0] = family === 4 ? AF_INET : AF_INET6;
+  fixed[0] = familyNumber(family);
   fixed[1] = network.prefix;
   fixed[4] = table < 256 ? table : 0;
   fixed[5] = owner;
   fixed[6] = family === 4 ? RT_SCOPE_LINK : 0;
-  fixed[7] = broadcast ? RTN_BROADCAST : RTN_UNICAST;
+  fixed[7] = broadcast ? BROADCAST : UNICAST;
   const message = new NetlinkMessage(type, flags, fixed).uint32(RTA_TABLE, table).uint32(RTA_OIF, index);
   if (metric > 0) message.uint32(RTA_PRIORITY, metric);
-  return network.prefix === 0 ? message : message.attribute(RTA_DST, bytes);
+  return network.prefix === 0 ? message : message.attribute(RTA_DST, addressBytes(network.address));
 }
 
 function routeName({ family, network: { address, prefix }, table }: TableRoute): string {

@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import { Arena } from '../ip/arena.js';
-import type { PacketBatch } from '../ip/packet-batch.js';
+import { BatchArrays } from '../ip/batch-arrays.js';
 import type { DeviceHandlers, PacketDevice, PacketSink } from '../ip/packet-device.js';
 import { LONGEST_PACKET } from '../ip/protocol.js';
 import { errorCode, NekitError, NetError } from '../net/errors.js';
@@ -104,51 +104,13 @@ export class TunDevice implements PacketDevice {
   }
 }
 
-/** What the addon fills. All arrays lie in one buffer: what the addon has to look at before it writes into them. */
-class TunBatch implements PacketBatch {
-  length = 0;
-  readonly bytes: Uint8Array;
+/** What the addon fills. */
+class TunBatch extends BatchArrays {
   readonly drops: Float64Array;
-  readonly start: Uint32Array;
-  readonly end: Uint32Array;
-  readonly transport: Uint32Array;
-  readonly payload: Uint32Array;
-  readonly version: Uint8Array;
-  readonly protocol: Uint8Array;
-  readonly flags: Uint8Array;
-  readonly sourcePort: Uint16Array;
-  readonly destinationPort: Uint16Array;
-  readonly flow: Uint32Array;
-  readonly sequence: Uint32Array;
-  readonly acknowledgment: Uint32Array;
-  readonly window: Uint16Array;
-  readonly segmentSize: Uint16Array;
 
   constructor(bytes: Uint8Array) {
-    const counts = 8 * TUN_DROPS;
-    const words = 7;
-    const halves = 4;
-    const octets = 3;
-    const buffer = new ArrayBuffer(counts + TUN_PACKETS * (4 * words + 2 * halves + octets));
-    const word = (index: number): Uint32Array => new Uint32Array(buffer, counts + TUN_PACKETS * 4 * index, TUN_PACKETS);
-    const half = (index: number): Uint16Array => new Uint16Array(buffer, counts + TUN_PACKETS * (4 * words + 2 * index), TUN_PACKETS);
-    const octet = (index: number): Uint8Array => new Uint8Array(buffer, counts + TUN_PACKETS * (4 * words + 2 * halves + index), TUN_PACKETS);
-    this.bytes = bytes;
-    this.drops = new Float64Array(buffer, 0, TUN_DROPS);
-    this.start = word(0);
-    this.end = word(1);
-    this.transport = word(2);
-    this.payload = word(3);
-    this.flow = word(4);
-    this.sequence = word(5);
-    this.acknowledgment = word(6);
-    this.sourcePort = half(0);
-    this.destinationPort = half(1);
-    this.window = half(2);
-    this.segmentSize = half(3);
-    this.version = octet(0);
-    this.protocol = octet(1);
-    this.flags = octet(2);
+    super(bytes, TUN_PACKETS, 8 * TUN_DROPS);
+    this.drops = new Float64Array(this.buffer, 0, TUN_DROPS);
   }
 }
 

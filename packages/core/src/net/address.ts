@@ -133,6 +133,11 @@ export function formatAddress(bytes: Uint8Array): string {
   return best === -1 ? hex(0, 8) : `${hex(0, best)}::${hex(best + bestLength, 8)}`;
 }
 
+/** The address of its network: without the bits behind the first `prefix`. */
+export function maskedTo(bytes: Uint8Array, prefix: number): Uint8Array {
+  return bytes.map((byte, index) => byte & (0xff00 >> Math.max(0, Math.min(8, prefix - 8 * index))));
+}
+
 /** Whether 16 bytes are an IPv4-mapped address, `::ffff:0:0/96` (RFC 4291 section 2.5.5.2). */
 export function isMapped(bytes: Uint8Array): boolean {
   for (let i = 0; i < 10; i++) if (bytes[i] !== 0) return false;

@@ -7,7 +7,7 @@ import { readFile } from 'node:fs/promises';
 import { addressFamily, normaliseAddress } from './address.js';
 import type { Clock } from './clock.js';
 import { type DnsAnswer, dnsQuestion, RECORD_TYPE, type RecordType, readDnsAnswer } from './dns-message.js';
-import { NetError } from './errors.js';
+import { NetError, toNetError } from './errors.js';
 import type { Sockets } from './sockets.js';
 import type { SystemLookup } from './system-resolver.js';
 
@@ -40,10 +40,22 @@ const FILES: DnsFiles = { hosts: '/etc/hosts', resolvConf: '/etc/resolv.conf', b
 /** For SystemResolver, which keeps answers and bounds how many ask. */
 export function dnsLookup({ sockets, clock, files = FILES, port = PORT }: DnsLookupOptions): SystemLookup {
   const ask = async (name: string, type: RecordType, servers: readonly string[]): Promise<DnsAnswer> => {
+    /** Why servers could not even be asked: this machine may not have their family. */
+    let failure: Error | null = null;
+    let isAsked = false;
     for (let i = 0; i < ROUNDS * servers.length; i++) {
-      const answer = await askServer({ sockets, clock, server: servers[i % servers.length] ?? '', port, name, type });
+      const server = servers[i % servers.length] ?? '';
+      let answer: DnsAnswer | null;
+      try {
+        answer = await askServer({ sockets, clock, server, port, name, type });
+      } catch (error) {
+        failure = toNetError(error, server);
+        continue;
+      }
+      isAsked = true;
       if (answer !== null && (answer.rcode === 0 || answer.rcode === NXDOMAIN) && !(answer.truncated && answer.addresses.length === 0)) return answer;
     }
+    if (failure !== null && !isAsked) throw failure;
     throw new NetError('name', `no server of ${files.resolvConf} knows ${name}`, { code: 'DNS_NO_ANSWER' });
   };
   return async (name, family) => {
@@ -69,39 +81,30 @@ interface Asked {
   readonly type: RecordType;
 }
 
-/** One question by a socket of its own, so that its port is as hard to guess as its id. null: no answer in time. */
+/** One question by a socket of its own, so that its port is as hard to guess as its id. null: no answer in time. Rejects with the system's error where there can be no socket. */
 function askServer({ sockets, clock, server, port, name, type }: Asked): Promise<DnsAnswer | null> {
   const question = dnsQuestion(randomInt(0x10000), name, type);
   if (question === null) return Promise.resolve(null);
-  return new Promise((resolve, reject) => {
+  return new Promise((resolve) => {
     const finish = (answer: DnsAnswer | null): void => {
       stopTimer();
       socket.close();
       resolve(answer);
     };
-    const stopTimer = clock.after(PATIENCE, () => finish(null));
-    const open = (): ReturnType<Sockets['bindUdp']> =>
-      sockets.bindUdp(
-        { host: addressFamily(server) === 6 ? '::' : '0.0.0.0', port: 0 },
-        {
-          received: ({ length, bytes, start, end, peer }) => {
-            for (let i = 0; i < length; i++) {
-              if (peer[i]?.host !== server || peer[i]?.port !== port) continue;
-              const answer = readDnsAnswer(question, type, bytes.subarray(start[i] ?? 0, end[i] ?? 0));
-              if (answer !== null) return finish(answer);
-            }
-          },
-          failed: () => finish(null),
+    const socket = sockets.bindUdp(
+      { host: addressFamily(server) === 6 ? '::' : '0.0.0.0', port: 0 },
+      {
+        received: ({ length, bytes, start, end, peer }) => {
+          for (let i = 0; i < length; i++) {
+            if (peer[i]?.host !== server || peer[i]?.port !== port) continue;
+            const answer = readDnsAnswer(question, type, bytes.subarray(start[i] ?? 0, end[i] ?? 0));
+            if (answer !== null) return finish(answer);
+          }
         },
-      );
-    let socket: ReturnType<Sockets['bindUdp']>;
-    try {
-      socket = open();
-    } catch (error) {
-      stopTimer();
-      reject(error instanceof Error ? error : new Error(String(error)));
-      return;
-    }
+        failed: () => finish(null),
+      },
+    );
+    const stopTimer = clock.after(PATIENCE, () => finish(null));
     if (!socket.send(question, 0, question.length, server, port)) finish(null);
   });
 }

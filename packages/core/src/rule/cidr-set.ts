@@ -1,5 +1,5 @@
 /** Networks in CIDR form (RFC 4632, RFC 4291 section 2.3), one by one and as a set that is exact, compact and quick to ask. */
-import { formatAddress, ipv4ToNumber, isMapped, parseAddress } from '../net/address.js';
+import { formatAddress, ipv4ToNumber, isMapped, maskedTo, parseAddress } from '../net/address.js';
 import { NetworkTable } from './set/network-table.js';
 import { atOnce } from './set/pace.js';
 
@@ -29,20 +29,12 @@ export function parseCidr(text: string): Cidr {
     if (prefix > bits)
       throw new Error(`"${text}" has a prefix of ${prefix} bits: an IPv${bits === 32 ? 4 : 6} network has 0 to ${bits}, as in ${head}/${bits}`);
   }
-  if (prefix >= 96 && isMapped(bytes)) return { address: masked(bytes.slice(12), prefix - 96), prefix: prefix - 96 };
-  return { address: masked(bytes, prefix), prefix };
+  if (prefix >= 96 && isMapped(bytes)) return { address: maskedTo(bytes.slice(12), prefix - 96), prefix: prefix - 96 };
+  return { address: maskedTo(bytes, prefix), prefix };
 }
 
 export function formatCidr(cidr: Cidr): string {
   return `${formatAddress(cidr.address)}/${cidr.prefix}`;
-}
-
-function masked(bytes: Uint8Array, prefix: number): Uint8Array {
-  return bytes.map((byte, i) => byte & (0xff00 >> clamp(prefix - i * 8)));
-}
-
-function clamp(bits: number): number {
-  return Math.max(0, Math.min(8, bits));
 }
 
 /**

@@ -2,11 +2,12 @@
 import { endianness } from 'node:os';
 import t from 'tap';
 import { AutoRoute, setRoutesBy } from '../../dist/inbound/tun/auto-route/auto-route.js';
-import { describeLeftover, describeLeftoverRoute, findRoutes } from '../../dist/inbound/tun/auto-route/found-routes.js';
+import { describeLeftoverRoute, findRoutes, listedRule } from '../../dist/inbound/tun/auto-route/found-routes.js';
 import { exemptionRule, planRoutes } from '../../dist/inbound/tun/auto-route/plan.js';
 import type { AutoRouteSettings } from '../../dist/inbound/tun/auto-route/settings.js';
 import { listLinks } from '../../dist/native/link-config.js';
-import { describeFound, describeRule, listRules, type RouteRule, ruleMessage } from '../../dist/native/route-rule.js';
+import { listRules, type RouteRule, ruleMessage } from '../../dist/native/route-rule.js';
+import { describeFound, describeRule } from '../../dist/native/rule-text.js';
 import { describeRoute, listRoutes, routeMessage } from '../../dist/native/table-route.js';
 import { Exemptions } from '../../dist/net/exemptions.js';
 import { FakeClock } from '../../dist/testing/fake-clock.js';
@@ -301,7 +302,7 @@ t.test('leftovers: of who is dead, not of who lives, nor of others', async (t) =
   fake.links.set('tun7', { index: 70, running: true });
   const { leftovers } = findRoutes(fake.call, null);
   t.equal(leftovers.length, 18);
-  t.match(leftovers.map(describeLeftover), ['ip rule priority 9009 nop', 'ip rule priority 9000 iif tun7 goto 9009']);
+  t.match(leftovers.map(listedRule), ['ip rule priority 9009 nop', 'ip rule priority 9000 iif tun7 goto 9009']);
   set().close();
   t.match(warnings.join(), '18 rules were removed that a kernel which was killed had left');
   t.equal(fake.rules.length, living);

@@ -1,13 +1,15 @@
 // Look-ups by our own sockets: messages, and a name server of our own.
 import dgram from 'node:dgram';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
+import { systemError } from '../../dist/native/errno.js';
 import { systemClock } from '../../dist/net/clock.js';
 import { dnsLookup } from '../../dist/net/dns-lookup.js';
 import { dnsQuestion, RECORD_TYPE, readDnsAnswer } from '../../dist/net/dns-message.js';
+import type { Sockets } from '../../dist/net/sockets.js';
 import { allSockets } from '../../dist/testing.js';
 
 /** Records behind a question: a CNAME, then the address. */
@@ -103,4 +105,29 @@ t.test('behind the stub of systemd-resolved its own servers are asked', async (t
     const given = files(t, { resolvConf: 'nameserver 127.0.0.53\n', behindStub: 'nameserver 127.0.0.1\n' });
     t.same(await dnsLookup({ sockets, clock: systemClock, files: given, port })('web.example', 4), [{ address: '192.0.2.1' }]);
   }
+});
+
+t.test('a server of a family that this machine has not is passed over', async (t) => {
+  const [sockets] = allSockets();
+  if (sockets === undefined) throw new Error('there are always some');
+  t.teardown(() => sockets.close());
+  const without6: Sockets = {
+    kind: sockets.kind,
+    listen: (...given) => sockets.listen(...given),
+    connect: (...given) => sockets.connect(...given),
+    bindUdp(options, handlers) {
+      if (options.host === '::') throw systemError(constants.errno.EAFNOSUPPORT, 'bind');
+      return sockets.bindUdp(options, handlers);
+    },
+    close: () => sockets.close(),
+  };
+  const port = await server(t, (question) => [answerTo(question, [[1, A]])]);
+  const both = files(t, { resolvConf: 'nameserver 2001:db8::53\nnameserver 127.0.0.1\n' });
+  t.same(await dnsLookup({ sockets: without6, clock: systemClock, files: both, port })('web.example', 4), [{ address: '192.0.2.1' }]);
+  const none = files(t, { resolvConf: 'nameserver 2001:db8::53\n' });
+  await t.rejects(
+    dnsLookup({ sockets: without6, clock: systemClock, files: none, port })('web.example', 4),
+    { code: 'EAFNOSUPPORT' },
+    'why, where none is left',
+  );
 });

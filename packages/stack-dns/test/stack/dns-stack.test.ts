@@ -157,7 +157,8 @@ void t.test('what waits is bounded, and so is how often others may ask', async (
   for (let i = 0; i < 30; i++) await bench.turn();
   for (const { answer } of bench.asked) answer('192.0.2.1');
   await bench.turn();
-  t.equal(bench.answers().length <= 4_096, true);
+  const heard = bench.answers().length;
+  t.ok(heard > 0 && heard <= 4_096, `${heard} answers`);
   for (let round = 0; round < 2; round++) {
     for (let i = 0; i < 50; i++) bench.send(ask('192.168.7.7', '8.8.8.8', queryBytes(`${i}.example`, 'A')));
     for (let i = 0; i < 50; i++) bench.send(ask('fd00::7', '8::8', queryBytes(`${i}.example`, 'A')));

@@ -1,6 +1,6 @@
-import type { Clock } from '@nekit/core';
-import { type CancelSource, type HandleStream, NetError, type StackContext } from '@nekit/core';
+import type { Clock, HandleStream } from '@nekit/core';
 import { type PacketDevice, SeededRandom, StackDriver } from '@nekit/core/ip';
+import { testStackContext } from '@nekit/core/testing';
 import { DEFAULT_SETTINGS, type TcpSettings } from '../../dist/settings.js';
 import { TcpStack } from '../../dist/stack.js';
 import { lending } from './lending.js';
@@ -27,28 +27,7 @@ export function stackOn(options: StackTestOptions): StackUnderTest {
   const random = new SeededRandom(seed);
   const soon = (run: () => void): void => void clock.after(0, run);
   const driver = new StackDriver(isReal ? { device, clock } : { device, clock, defer: soon, later: soon });
-  let ids = 0;
-  const context: StackContext = {
-    output: driver.output,
-    handleStream,
-    handlePackets: () => Promise.reject(new NetError('denied', 'not in this test')),
-    networks: [],
-    openSession: (network, source, requested, signal: CancelSource) => ({
-      id: ++ids,
-      network,
-      inbound: 'tun',
-      inboundType: 'TUN',
-      inboundPort: 0,
-      source,
-      requested,
-      destination: requested,
-      signal,
-    }),
-    random: (length) => random.bytes(length),
-    get: () => {
-      throw new Error('not in this test');
-    },
-  };
+  const context = testStackContext({ output: driver.output, handleStream, random: (length) => random.bytes(length) });
   const stack = new TcpStack({ ...DEFAULT_SETTINGS, ...options.settings }, context);
   driver.start([stack]);
   return { stack, driver };

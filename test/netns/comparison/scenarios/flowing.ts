@@ -46,7 +46,7 @@ export const flowing: Scenarios = {
     p.keepsRepeats = true;
     await p.open();
     await p.say('window 0', { window: 0 });
-    await p.watch('the application writes, and 1 s passes', () => p.app.write(100), 700);
+    await p.watch('the application writes, and 0.7 s pass', () => p.app.write(100), 700);
   },
   'sending: a window that shrinks': async (p) => {
     p.window = 3_000;

@@ -1,8 +1,9 @@
 /** Whose rules are set: those of kernels that run, and what kernels that were killed have left. */
 import { type LinkState, linkInfo } from '../../../native/link-config.js';
 import type { NetlinkCall } from '../../../native/netlink.js';
-import { deleteFoundRule, describeFound, type FoundRule, listRules } from '../../../native/route-rule.js';
-import { deleteRoute, describeRoute, type FoundRoute, listRoutes, MAIN_TABLE, RTN_BROADCAST } from '../../../native/table-route.js';
+import { deleteFoundRule, type FoundRule, listRules } from '../../../native/route-rule.js';
+import { describeFound } from '../../../native/rule-text.js';
+import { BROADCAST, deleteRoute, describeRoute, type FoundRoute, listRoutes, MAIN_TABLE } from '../../../native/table-route.js';
 import { errorCode, NekitError } from '../../../net/errors.js';
 import { guardTable, PRIORITIES } from './plan.js';
 import { type AutoRouteSettings, isGone, OWNER } from './settings.js';
@@ -44,11 +45,11 @@ export function findRoutes(call: NetlinkCall, table: number | null): FoundRoutes
 }
 
 function isGuard({ owner, type }: FoundRoute): boolean {
-  return owner === OWNER && type === RTN_BROADCAST;
+  return owner === OWNER && type === BROADCAST;
 }
 
-/** How a rule that was left reads, as ip(8) writes it. */
-export function describeLeftover(rule: FoundRule): string {
+/** How a rule that was found reads, as ip(8) writes it. */
+export function listedRule(rule: FoundRule): string {
   return `ip${rule.family === 6 ? ' -6' : ''} rule ${describeFound(rule)}`;
 }
 
@@ -81,7 +82,7 @@ export function checkFree(call: NetlinkCall, settings: AutoRouteSettings, { rule
   const taken = rules.find((rule) => isWithin(rule, priority) && !leftovers.includes(rule));
   if (taken !== undefined) {
     const whose = living.find((one) => isWithin(taken, one.priority))?.device;
-    const who = whose === undefined ? `"${describeLeftover(taken)}"` : `the kernel of ${whose}`;
+    const who = whose === undefined ? `"${listedRule(taken)}"` : `the kernel of ${whose}`;
     throw new NekitError(
       'AUTO_ROUTE_CONFLICT',
       `of the priorities ${priority} to ${priority + PRIORITIES - 1} some are taken by ${who}: choose others with "iproute2-rule-index", and a table with "iproute2-table-index"`,
@@ -107,7 +108,7 @@ function isAlive(call: NetlinkCall, device: string, table: number): boolean {
   try {
     const { index } = linkInfo(call, device);
     return ([4, 6] as const).some((family) =>
-      listRoutes(call, family, table).some((route) => route.owner === OWNER && route.index === index && route.type !== RTN_BROADCAST),
+      listRoutes(call, family, table).some((route) => route.owner === OWNER && route.index === index && route.type !== BROADCAST),
     );
   } catch (error) {
     if (errorCode(error) === 'ENODEV') return false;
