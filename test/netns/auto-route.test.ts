@@ -1,5 +1,5 @@
 // client -> rules and table of auto-route -> TUN -> direct, marked -> server, all of it real, in namespaces
-import { chmodSync, readFileSync } from 'node:fs';
+import { chmodSync, readdirSync, readFileSync } from 'node:fs';
 import { eventually } from '@nekit/core/testing';
 import t, { type Test } from 'tap';
 import { type AutoRouteHome, makeAutoRouteHome, type RunningKernel, SERVER, SERVER_6, TUN } from '../helpers/auto-route-home.js';
@@ -223,6 +223,33 @@ t.test('SIGKILL leaves rules; the next start removes them, whatever it is called
   t.match(await home.sh('ip route show table 77'), '198.51.100.0/24');
 });
 
+t.test('no descriptor is left: rules and routes are taken back all the same', { skip: unlessNamespaces('prlimit'), timeout: 60_000 }, async (t) => {
+  const { home, start } = await prepare(t);
+  const everything = async (): Promise<string[]> => {
+    const text = await home.sh('ip rule; ip -6 rule; ip route show table all; ip -6 route show table all');
+    return text.split('\n').filter((line) => !line.includes('fe80:')); // which come when a cable is found free of rivals
+  };
+  const before = await everything();
+  const kernel = await start(config());
+  const folder = `/proc/${kernel.process.pid}/fd`;
+  const limit = Math.max(...readdirSync(folder).map(Number)) + 1; // one above what it has
+  await home.sh(`prlimit --pid ${kernel.process.pid} --nofile=${limit}:${limit}`);
+  // Connections that say nothing take what is left below it.
+  home.spawn(process.execPath, [
+    '-e',
+    `for (let count = 0; count < ${limit}; count++) require('node:net').connect(7890, '127.0.0.1').on('error', () => {});
+     setInterval(() => {}, 1000);`,
+  ]);
+  await eventually(() => readdirSync(folder).length === limit, 20_000, 'the last descriptor');
+  t.equal(await kernel.end('SIGTERM'), 0);
+  t.same(await everything(), before, 'nothing is left');
+  const unexpected = kernel
+    .log()
+    .split('\n')
+    .filter((line) => /"level":"error"|taken back/.test(line) && !line.includes('accept: EMFILE'));
+  t.same(unexpected, []);
+});
+
 t.test('somebody removes the device: the network works as without us, and nothing stays behind', { skip, timeout: 60_000 }, async (t) => {
   const { home, start, rules } = await prepare(t);
   const kernel = await start(config());
@@ -377,6 +404,89 @@ t.test('strict-route: what has no way through the TUN has none', { skip, timeout
   await next.end('SIGTERM');
   for (const host of HOSTS) t.equal(await fetch(home, host), host === SERVER ? '10.1.0.1' : 'fd01::1');
 });
+
+/** What a program gets that binds to `device`, or to `address`: what the server says, or an error. */
+async function askFrom(home: Namespace, host: string, port: number, bound: { readonly device?: string; readonly address?: string }): Promise<string> {
+  const text = `
+import socket, sys
+host, port, device, address = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+s = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, socket.SOCK_STREAM if port == 80 else socket.SOCK_DGRAM)
+s.settimeout(3)
+try:
+    if device: s.setsockopt(socket.SOL_SOCKET, 25, device.encode())
+    if address: s.bind((address, 0))
+    if port == 80: s.connect((host, port)); s.send(b'?')
+    else: s.sendto(b'?', (host, port))
+    print(s.recv(200).decode().split('\\n')[-1].strip())
+except OSError as error: print(error.strerror or 'nothing')
+`;
+  return (await home.run('python3', ['-c', text, host, String(port), bound.device ?? '', bound.address ?? ''], { ms: 10_000 })).stdout.toString().trim();
+}
+
+t.test(
+  'strict-route: who chooses an interface, or an address to ask names from, does not get by',
+  { skip: unlessNamespaces('python3', 'curl'), timeout: 90_000 },
+  async (t) => {
+    const around = await prepare(t);
+    const { home, outside, rules } = around;
+    const everything = (): Promise<string> => home.sh('ip rule; ip -6 rule; ip route; ip route show table 2023 2>/dev/null || true');
+    // One that takes all without asking whose address it is, as a modem does: where the worst would leave.
+    await home.sh('ip link add modem type veth peer name far; ip link set far up; ip link set modem arp off up; ip addr add 10.9.0.1/24 dev modem');
+    const before = await everything();
+    const lax = await around.start(config());
+    t.equal(await askFrom(home, SERVER, 80, { device: 'cable' }), '10.1.0.1', 'without it they do');
+    await lax.end('SIGTERM');
+    const kernel = await around.start(config(', strict-route: true', 'log-level: debug'));
+    const UNREACHABLE = 'Network is unreachable';
+    for (const device of ['cable', 'modem']) {
+      t.equal(await askFrom(home, SERVER, 80, { device }), UNREACHABLE, `TCP by ${device}`);
+      t.equal(await askFrom(home, SERVER, 9, { device }), 'Permission denied', `UDP by ${device}`);
+      t.equal(await askFrom(home, SERVER_6, 80, { device }), UNREACHABLE);
+      t.equal(await askFrom(home, SERVER_6, 9, { device }), UNREACHABLE);
+    }
+    t.equal(await askFrom(home, '10.1.0.2', 53, { device: 'cable' }), 'Permission denied', 'nor to a resolver on the cable');
+    t.equal(await askFrom(home, 'fd01::2', 53, { device: 'cable' }), UNREACHABLE);
+    await askFrom(home, '10.1.0.2', 53, { address: '10.1.0.1' });
+    t.ok(await carried(kernel, '10.1.0.2:53'), 'from an address: it goes through the TUN');
+    t.equal(await askFrom(home, '10.1.0.2', 9, { device: 'cable' }), '10.1.0.1', 'a connected network is no leak');
+    t.equal(await askFrom(home, 'fd01::2', 9, { device: 'cable' }), 'fd01::1');
+    for (const host of HOSTS) {
+      const own = host === SERVER ? '10.1.0.1' : 'fd01::1';
+      t.equal(await fetch(home, host), own, 'our own sockets are bound, and get out');
+      t.equal(await fetch(home, host, 80, '-x', 'http://127.0.0.1:7890'), own);
+    }
+    t.equal(await ask(home, SERVER, 9), '10.1.0.1');
+    const set = (await around.cli('check', '-c', around.configFile, '--tun')).stdout.toString();
+    t.match(set, /^set {6}ip route add broadcast default dev cable table 2023 metric \d+ protocol 78$/m);
+    t.match(set, /^set {6}ip rule add priority 9004 iif lo oif modem lookup 2023 protocol 78$/m);
+    t.notMatch(set, 'not set');
+    // A cable that is pulled loses its routes, and a new one comes.
+    await home.connect('radio', outside, 'radio');
+    await home.sh('ip addr add 10.2.0.1/24 dev radio; ip link set modem down; ip link set modem up');
+    const guarded = async (): Promise<boolean> => {
+      const table = await home.sh('ip route show table 2023');
+      return ['radio', 'modem'].every((name) => table.includes(`dev ${name} `));
+    };
+    await eventually(guarded, 10_000, 'guards of what has come');
+    for (const device of ['radio', 'modem']) t.equal(await askFrom(home, SERVER, 80, { device }), UNREACHABLE, device);
+    await home.sh('ip link del radio');
+    await eventually(async () => !(await home.sh('ip rule')).includes('radio'), 10_000, 'the end of a guard');
+    t.equal(await kernel.end('SIGTERM'), 0);
+    t.equal(await everything(), before);
+    t.notMatch(kernel.log(), /"level":"warn".*(?:followed|taken back)/);
+
+    const killed = await around.start(config(', strict-route: true'));
+    await killed.end('SIGKILL');
+    t.equal(await askFrom(home, SERVER, 80, { device: 'cable' }), UNREACHABLE, 'nor after a crash');
+    t.match(
+      (await around.cli('check', '-c', around.configFile, '--tun')).stdout.toString(),
+      /^left {5}ip route broadcast default dev cable table 2023 metric \d+$/m,
+    );
+    await (await around.start(config())).end('SIGTERM');
+    t.equal(await everything(), before, 'the next start takes all of it away');
+    t.same(await rules(), []);
+  },
+);
 
 t.test('names are looked up by our own sockets, for what this machine asks comes to us', { skip, timeout: 60_000 }, async (t) => {
   const around = await prepare(t);

@@ -1,3 +1,4 @@
+import { networkInterfaces } from 'node:os';
 import { ConfigError, checkConfig, clean, formatProblem, type KernelConfig, tunPlan } from '@nekit/core';
 import { configLines } from './config-lines.js';
 import type { RunOptions } from './run-kernel.js';
@@ -17,10 +18,13 @@ export async function dryRun(options: RunOptions): Promise<number> {
 
 /** What would be seen of it in the system. */
 function effects(config: KernelConfig, top: Readonly<Record<string, unknown>>): string[] {
+  const interfaces = Object.entries(networkInterfaces()).flatMap(([name, addresses]) =>
+    addresses?.some(({ internal }) => !internal) ? [{ name, index: 0 }] : [],
+  );
   const listeners = config.listeners.filter(({ type }) => type !== 'tun');
   return [
     ...listeners.map(({ name, type, host, port }) => `#   listens: ${type} on ${host}:${port} (${name})`),
-    ...tunPlan(config).map(({ command }) => `#   ${command}`),
+    ...tunPlan(config, interfaces).map(({ command }) => `#   ${command}`),
     ...dnsLines(top.dns, isRecord(top.tun) && top.tun.enable !== false ? top.tun['dns-hijack'] : undefined),
   ];
 }

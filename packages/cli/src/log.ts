@@ -68,7 +68,10 @@ export class EventLog {
     kernel.on('kernel.warning', ({ code, message }) => log.logger.warn({ code }, clean(message)));
     kernel.on('listener.failed', ({ listener, code, message }) => log.logger.error({ listener, code }, clean(`listener ${listener}: ${message}`)));
     kernel.on('listener.started', ({ listener, type, endpoint }) => {
-      log.logger.info({ listener, type, host: endpoint.host, port: endpoint.port }, clean(`listener ${listener} (${type}) on ${formatEndpoint(endpoint)}`));
+      log.logger.info(
+        { listener, type, host: endpoint.host, port: endpoint.port },
+        clean(`listener ${listener} (${type}) on ${endpoint.port === 0 ? endpoint.host : formatEndpoint(endpoint)}`),
+      );
     });
     this.follow();
   }

@@ -112,7 +112,7 @@ class RunningKernel implements Kernel {
         provided(RESOLVER, () => resolver),
         provided(SOCKETS, () => this.#sockets),
         provided(OPEN_TUN, () => options.openTun ?? openTunBy(addon)),
-        provided(AUTO_ROUTE, () => (options.openTun === undefined ? setRoutesBy(addon, exemptions) : null)),
+        provided(AUTO_ROUTE, () => (options.openTun === undefined ? setRoutesBy(addon, exemptions, this.#clock) : null)),
         provided(EXEMPTIONS, () => exemptions),
         provided(OUTGOING, () => this.#outgoing),
         provided(CIPHERS, () => openCiphers(addon)),

@@ -1,13 +1,13 @@
 /** What TUNs would set in the system, and what of it is set: for `check --tun` and `--dry-run`. */
 import type { KernelConfig } from '../config/types.js';
-import { findRoutes, listedRule } from '../inbound/tun/auto-route/found-routes.js';
-import { planRoutes } from '../inbound/tun/auto-route/plan.js';
+import { describeLeftoverRoute, findRoutes, listedRule } from '../inbound/tun/auto-route/found-routes.js';
+import { type GuardedLink, guardedLinks, guardTable, planGuard, planRoutes } from '../inbound/tun/auto-route/plan.js';
 import { OWNER } from '../inbound/tun/auto-route/settings.js';
-import { type LinkAddress, linkAddresses, linkInfo } from '../native/link-config.js';
+import { type LinkAddress, linkAddresses, linkInfo, listLinks } from '../native/link-config.js';
 import { findAddon } from '../native/load.js';
 import type { NetlinkCall } from '../native/netlink.js';
 import { describeFound, describeRule } from '../native/rule-text.js';
-import { describeRoute, listRoutes } from '../native/table-route.js';
+import { describeRoute, listRoutes, type TableRoute } from '../native/table-route.js';
 import { tunAddon } from '../native/tun-addon.js';
 import { addressFamily } from '../net/address.js';
 import { errorCode, NekitError } from '../net/errors.js';
@@ -38,10 +38,13 @@ export interface TunState {
 /** Stands for a name that Linux would choose. */
 const ANY_DEVICE = 'tun0';
 
-/** All that the TUNs of a checked config would set, in no order of time. Reads and writes nothing. */
-export function tunPlan(config: KernelConfig): readonly TunPlanLine[] {
+/**
+ * All that the TUNs of a checked config would set, in no order of time. Reads and writes nothing. `interfaces`: those that the system has;
+ * with strict-route each has its lines.
+ */
+export function tunPlan(config: KernelConfig, interfaces: readonly GuardedLink[] = []): readonly TunPlanLine[] {
   return withOwnMarks(config).listeners.flatMap(({ name, options }) =>
-    options instanceof TunConfig ? planOf(name, options, options.keys.device || ANY_DEVICE) : [],
+    options instanceof TunConfig ? planOf(name, options, options.keys.device || ANY_DEVICE, interfaces) : [],
   );
 }
 
@@ -54,7 +57,8 @@ export function tunState(config: KernelConfig): TunState {
   if (tun === null)
     throw new NekitError('TUN_UNAVAILABLE', 'what is set can only be seen with the native addon, which is not loaded (nekit-kernel --version says why)');
   const call = tun.netlink;
-  const { rules, living, leftovers } = findRoutes(call);
+  const { rules, living, leftovers, leftoverRoutes } = findRoutes(call, null);
+  const links = listLinks(call);
   const own = rules.filter((rule) => rule.owner === OWNER && !leftovers.includes(rule));
   const present = new Set(own.map((rule) => `ip ${rule.family === 6 ? '-6 ' : ''}rule add ${describeFound(rule)} protocol ${OWNER}`));
   const lines = withOwnMarks(config).listeners.flatMap(({ name, options }) => {
@@ -62,12 +66,24 @@ export function tunState(config: KernelConfig): TunState {
     const { keys, autoRoute } = options;
     const device = keys.device || (living.find(({ priority }) => priority === autoRoute?.priority)?.device ?? ANY_DEVICE);
     for (const command of foundOn(call, device, autoRoute?.table ?? null)) present.add(command);
-    return planOf(name, options, device);
+    const others = guardedLinks(links, device);
+    if (autoRoute?.strict === true)
+      for (const route of listRoutes(call, 4, guardTable(autoRoute)))
+        for (const { index, name: other } of others) if (index === route.index && route.owner === OWNER) present.add(routeCommand(route, other));
+    return planOf(
+      name,
+      options,
+      device,
+      others.filter(({ isUp }) => isUp),
+    );
   });
-  return { lines: lines.map((line) => ({ ...line, isSet: present.has(line.command) })), leftovers: leftovers.map(listedRule) };
+  return {
+    lines: lines.map((line) => ({ ...line, isSet: present.has(line.command) })),
+    leftovers: [...leftovers.map(listedRule), ...leftoverRoutes.map((route) => describeLeftoverRoute(route, links))],
+  };
 }
 
-function planOf(listener: string, { keys, addresses, autoRoute }: TunConfig, device: string): TunPlanLine[] {
+function planOf(listener: string, { keys, addresses, autoRoute }: TunConfig, device: string, interfaces: readonly GuardedLink[]): TunPlanLine[] {
   const line = (kind: TunPlanLine['kind'], family: 0 | 4 | 6, command: string): TunPlanLine => ({
     listener,
     kind,
@@ -76,11 +92,13 @@ function planOf(listener: string, { keys, addresses, autoRoute }: TunConfig, dev
   });
   const own = keys['file-descriptor'] === undefined;
   const plan = autoRoute === null ? { rules: [], routes: [] } : planRoutes({ settings: autoRoute, device, addresses });
+  const guards = autoRoute === null ? [] : interfaces.map((link) => ({ other: link.name, plan: planGuard(autoRoute, link) }));
   return [
     ...(own ? [line('device', 0, deviceCommand(device))] : []),
     ...(own ? addresses.map((address) => line('address', addressFamily(address.address), addressCommand(address, device))) : []),
     ...plan.routes.map((route) => line('route', route.family, `route add ${describeRoute(route, device)} protocol ${OWNER}`)),
-    ...[...plan.rules]
+    ...guards.flatMap(({ other, plan: { routes } }) => routes.map((route) => line('route', 4, routeCommand(route, other).replace('ip ', '')))),
+    ...[...plan.rules, ...guards.flatMap(({ plan: { rules } }) => rules)]
       .sort((one, other) => one.family - other.family || one.priority - other.priority)
       .map((rule) => line('rule', rule.family, `rule add ${describeRule(rule)} protocol ${OWNER}`)),
   ];
@@ -104,6 +122,10 @@ function foundOn(call: NetlinkCall, device: string, table: number | null): strin
       .filter((route) => route.owner === OWNER && route.index === index)
       .map((route) => `${ip(route.family)} route add ${describeRoute(route, device)} protocol ${OWNER}`),
   ];
+}
+
+function routeCommand(route: TableRoute, device: string): string {
+  return `ip route add ${describeRoute(route, device)} protocol ${OWNER}`;
 }
 
 function deviceCommand(device: string): string {

@@ -24,6 +24,7 @@ const RTM_GETADDR = 22;
 
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
+const IFLA_MASTER = 10;
 const IFLA_TXQLEN = 13;
 
 const IFA_ADDRESS = 1;
@@ -33,6 +34,7 @@ const IFA_FLAGS = 8;
 const NO_DUPLICATE_DETECTION = 0x02;
 
 const IFF_UP = 0x1;
+const IFF_LOOPBACK = 0x8;
 /** It has a carrier. */
 const IFF_RUNNING = 0x40;
 
@@ -129,13 +131,25 @@ export interface LinkState {
   readonly name: string;
   /** It is up, and there is somebody at the other end of the cable. */
   readonly isRunning: boolean;
+  readonly isUp: boolean;
+  readonly isLoopback: boolean;
+  /** It belongs to a bridge or a bond, which has the addresses. */
+  readonly isPort: boolean;
 }
 
 /** All interfaces. Throws with the system's code. */
 export function listLinks(call: NetlinkCall): LinkState[] {
-  return netlinkDump(call, RTM_GETLINK, new Uint8Array(LINK_FIXED), 'interfaces').flatMap(({ type, body }) =>
-    type === RTM_NEWLINK
-      ? { index: uint32At(body, 4), name: textOf(attributesOf(body, LINK_FIXED).get(IFLA_IFNAME)), isRunning: (uint32At(body, 8) & IFF_RUNNING) !== 0 }
-      : [],
-  );
+  return netlinkDump(call, RTM_GETLINK, new Uint8Array(LINK_FIXED), 'interfaces').flatMap(({ type, body }) => {
+    if (type !== RTM_NEWLINK) return [];
+    const attributes = attributesOf(body, LINK_FIXED);
+    const flags = uint32At(body, 8);
+    return {
+      index: uint32At(body, 4),
+      name: textOf(attributes.get(IFLA_IFNAME)),
+      isRunning: (flags & IFF_RUNNING) !== 0,
+      isUp: (flags & IFF_UP) !== 0,
+      isLoopback: (flags & IFF_LOOPBACK) !== 0,
+      isPort: uint32At(attributes.get(IFLA_MASTER)) !== 0,
+    };
+  });
 }

@@ -26,6 +26,7 @@ import {
   FRA_GOTO,
   FRA_IIFNAME,
   FRA_IP_PROTO,
+  FRA_OIFNAME,
   FRA_PRIORITY,
   FRA_PROTOCOL,
   FRA_SRC,
@@ -53,6 +54,8 @@ export interface RuleSelector {
   readonly mark?: number;
   /** Interface that it came in by; `lo`: made by this machine. */
   readonly iif?: string;
+  /** Interface that the socket is bound to (SO_BINDTODEVICE, IP_PKTINFO …). */
+  readonly oif?: string;
   readonly from?: LinkAddress;
   readonly to?: LinkAddress;
   readonly protocol?: 'tcp' | 'udp';
@@ -135,6 +138,7 @@ export function ruleMessage(type: number, flags: number, rule: RouteRule, owner:
   if (rule.to !== undefined) message.attribute(FRA_DST, addressBytes(rule.to.address));
   if (rule.from !== undefined) message.attribute(FRA_SRC, addressBytes(rule.from.address));
   if (rule.iif !== undefined) message.text(FRA_IIFNAME, rule.iif);
+  if (rule.oif !== undefined) message.text(FRA_OIFNAME, rule.oif);
   if (rule.mark !== undefined) message.uint32(FRA_FWMARK, rule.mark).uint32(FRA_FWMASK, 0xffff_ffff);
   if (rule.protocol !== undefined) message.uint8(FRA_IP_PROTO, IP_PROTOCOLS[rule.protocol]);
   if (rule.destinationPort !== undefined) message.attribute(FRA_DPORT_RANGE, uint16Bytes(rule.destinationPort, rule.destinationPort));

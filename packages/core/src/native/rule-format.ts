@@ -9,6 +9,7 @@ export const FRA_FWMARK = 10;
 export const FRA_SUPPRESS_PREFIXLEN = 14;
 export const FRA_TABLE = 15;
 export const FRA_FWMASK = 16;
+export const FRA_OIFNAME = 17;
 export const FRA_PROTOCOL = 21;
 export const FRA_IP_PROTO = 22;
 export const FRA_DPORT_RANGE = 24;

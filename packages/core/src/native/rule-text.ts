@@ -12,6 +12,7 @@ import {
   FRA_GOTO,
   FRA_IIFNAME,
   FRA_IP_PROTO,
+  FRA_OIFNAME,
   FRA_PRIORITY,
   FRA_SRC,
   FRA_SUPPRESS_PREFIXLEN,
@@ -37,6 +38,7 @@ export function describeFound({ family, body }: FoundRule): string {
     to: network(FRA_DST, body[1] ?? 0),
     mark: has(FRA_FWMARK) ? uint32At(attributes.get(FRA_FWMARK)) : undefined,
     iif: has(FRA_IIFNAME) ? textOf(attributes.get(FRA_IIFNAME)) : undefined,
+    oif: has(FRA_OIFNAME) ? textOf(attributes.get(FRA_OIFNAME)) : undefined,
     protocol: attributes.get(FRA_IP_PROTO)?.[0],
     port: has(FRA_DPORT_RANGE) ? uint16At(attributes.get(FRA_DPORT_RANGE)) : undefined,
     action: body[7] ?? 0,
@@ -56,6 +58,7 @@ export function describeRule(rule: RouteRule): string {
     to: network(rule.to),
     mark: rule.mark,
     iif: rule.iif,
+    oif: rule.oif,
     protocol: rule.protocol && IP_PROTOCOLS[rule.protocol],
     port: rule.destinationPort,
     action: ACTIONS[rule.action],
@@ -72,6 +75,7 @@ interface RuleWords {
   readonly to: string | undefined;
   readonly mark: number | undefined;
   readonly iif: string | undefined;
+  readonly oif: string | undefined;
   readonly protocol: number | undefined;
   readonly port: number | undefined;
   readonly action: number;
@@ -92,6 +96,7 @@ function ruleText(words: RuleWords): string {
   add('to', words.to);
   add('fwmark', words.mark === undefined ? undefined : `0x${words.mark.toString(16)}`);
   add('iif', words.iif);
+  add('oif', words.oif);
   add('ipproto', words.protocol === IP_PROTOCOLS.tcp ? 'tcp' : words.protocol === IP_PROTOCOLS.udp ? 'udp' : words.protocol);
   add('dport', words.port);
   if (words.action === ACTIONS.lookup) {

@@ -25,6 +25,8 @@ const RTA_OIF = 4;
 const RTA_PRIORITY = 6;
 const RTA_TABLE = 15;
 
+/** `RTN_BROADCAST`. */
+export const BROADCAST = 3;
 const RT_SCOPE_LINK = 253;
 
 /** family, dst_len, src_len, tos, table, protocol, scope, type (a byte each), flags (four). */
@@ -41,6 +43,10 @@ export interface TableRoute {
   readonly family: 4 | 6;
   readonly network: LinkAddress;
   readonly table: number;
+  /** What goes there is refused as if it were a broadcast, which TCP cannot and UDP may not send to without saying so. */
+  readonly broadcast?: boolean;
+  /** Two routes to the same network need two. */
+  readonly metric?: number;
 }
 
 export interface FoundRoute extends TableRoute {
@@ -92,26 +98,29 @@ function readRoute(body: Uint8Array, family: 4 | 6): FoundRoute {
     table: attributes.has(RTA_TABLE) ? uint32At(attributes.get(RTA_TABLE)) : (body[4] ?? 0),
     owner: body[5] ?? 0,
     type: body[7] ?? 0,
+    ...(body[7] === BROADCAST ? { broadcast: true } : {}),
     index: uint32At(attributes.get(RTA_OIF)),
     metric: uint32At(attributes.get(RTA_PRIORITY)),
   };
 }
 
 /** As ip(8) wants it, behind `ip route add` or `ip -6 route add`. */
-export function describeRoute({ network: { address, prefix }, table }: TableRoute, device: string): string {
-  return `${prefix === 0 ? 'default' : `${address}/${prefix}`} dev ${device} table ${table}`;
+export function describeRoute({ network: { address, prefix }, table, broadcast = false, metric = 0 }: TableRoute, device: string): string {
+  return `${broadcast ? 'broadcast ' : ''}${prefix === 0 ? 'default' : `${address}/${prefix}`} dev ${device} table ${table}${broadcast && metric > 0 ? ` metric ${metric}` : ''}`;
 }
 
 /** The message that sets or takes away a route. */
-export function routeMessage(type: number, flags: number, { family, network, table }: TableRoute, index: number, owner: number): NetlinkMessage {
+export function routeMessage(type: number, flags: number, route: TableRoute, index: number, owner: number): NetlinkMessage {
+  const { family, network, table, broadcast = false, metric = 0 } = route;
   const fixed = new Uint8Array(ROUTE_FIXED);
   fixed[0] = familyNumber(family);
   fixed[1] = network.prefix;
   fixed[4] = table < 256 ? table : 0;
   fixed[5] = owner;
   fixed[6] = family === 4 ? RT_SCOPE_LINK : 0;
-  fixed[7] = UNICAST;
+  fixed[7] = broadcast ? BROADCAST : UNICAST;
   const message = new NetlinkMessage(type, flags, fixed).uint32(RTA_TABLE, table).uint32(RTA_OIF, index);
+  if (metric > 0) message.uint32(RTA_PRIORITY, metric);
   return network.prefix === 0 ? message : message.attribute(RTA_DST, addressBytes(network.address));
 }
 

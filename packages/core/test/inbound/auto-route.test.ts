@@ -2,13 +2,15 @@
 import { endianness } from 'node:os';
 import t from 'tap';
 import { AutoRoute, setRoutesBy } from '../../dist/inbound/tun/auto-route/auto-route.js';
-import { findRoutes, listedRule } from '../../dist/inbound/tun/auto-route/found-routes.js';
+import { describeLeftoverRoute, findRoutes, listedRule } from '../../dist/inbound/tun/auto-route/found-routes.js';
 import { exemptionRule, planRoutes } from '../../dist/inbound/tun/auto-route/plan.js';
 import type { AutoRouteSettings } from '../../dist/inbound/tun/auto-route/settings.js';
-import { type RouteRule, ruleMessage } from '../../dist/native/route-rule.js';
-import { describeRule } from '../../dist/native/rule-text.js';
-import { describeRoute, routeMessage } from '../../dist/native/table-route.js';
+import { listLinks } from '../../dist/native/link-config.js';
+import { listRules, type RouteRule, ruleMessage } from '../../dist/native/route-rule.js';
+import { describeFound, describeRule } from '../../dist/native/rule-text.js';
+import { describeRoute, listRoutes, routeMessage } from '../../dist/native/table-route.js';
 import { Exemptions } from '../../dist/net/exemptions.js';
+import { FakeClock } from '../../dist/testing/fake-clock.js';
 import { FakeNetlink } from '../support/fake-netlink.js';
 
 const SETTINGS: AutoRouteSettings = {
@@ -90,6 +92,7 @@ t.test('the plan with lists, strict, and without a family', async (t) => {
   );
   const strict = planned({ strict: true }, [FOUR]);
   t.same(strict.routes, ['default dev tun7 table 2022']);
+  t.ok(strict.rules.includes('priority 9005 iif lo dport 53 goto 9007'), 'names are asked through the TUN from whatever address');
   t.ok(strict.rules.includes('6 priority 9007 nop') && strict.rules.includes('6 priority 9008 unreachable'));
   t.notOk(
     strict.rules.some((rule) => rule.startsWith('6 priority 9006')),
@@ -143,6 +146,7 @@ interface Running {
   readonly fake: FakeNetlink;
   readonly exemptions: Exemptions;
   readonly warnings: string[];
+  readonly clock: FakeClock;
   set(settings?: Partial<AutoRouteSettings>, device?: string): AutoRoute;
 }
 
@@ -151,7 +155,9 @@ function running(): Running {
   fake.links.set('tun7', { index: 7, running: true }).set('tun8', { index: 8, running: true });
   const exemptions = new Exemptions();
   const warnings: string[] = [];
+  const clock = new FakeClock();
   return {
+    clock,
     fake,
     exemptions,
     warnings,
@@ -160,6 +166,7 @@ function running(): Running {
         fake.call,
         { settings: { ...SETTINGS, ...settings }, device, addresses: [FOUR, SIX], warn: (message) => warnings.push(message) },
         exemptions,
+        clock,
       ),
   };
 }
@@ -187,7 +194,7 @@ t.test('without the right to it, one line says what is missing', async (t) => {
   const { fake, set } = running();
   fake.refuse = (type) => (type === 24 ? 1 : 0);
   t.throws(() => set(), { code: 'AUTO_ROUTE_FAILED', message: /not permitted: run it with sudo, or .*: sudo setcap cap_net_admin\+ep/ });
-  t.throws(() => setRoutesBy(null, new Exemptions())({ settings: SETTINGS, device: 'tun7', addresses: [FOUR], warn: () => undefined }), {
+  t.throws(() => setRoutesBy(null, new Exemptions(), new FakeClock())({ settings: SETTINGS, device: 'tun7', addresses: [FOUR], warn: () => undefined }), {
     code: 'AUTO_ROUTE_FAILED',
   });
 });
@@ -195,12 +202,12 @@ t.test('without the right to it, one line says what is missing', async (t) => {
 t.test('IPv6 that is switched off is a warning; with strict-route it is shut, as far as it is there', async (t) => {
   for (const [strict, rules] of [
     [false, 10],
-    [true, 11 + 6],
+    [true, 12 + 6 + 1],
   ] as const) {
     const { fake, set, warnings } = running();
     fake.refuse = (type, body) => (type === 24 && body[0] === 10 ? 13 : 0);
     const routes = set({ strict });
-    t.same([fake.rules.length, fake.routes.length], [rules, 1]);
+    t.same([fake.rules.length, fake.routes.length], [rules, strict ? 2 : 1]);
     t.match(warnings.join(), /^IPv6 does not go through tun7/);
     routes.close();
     t.equal(fake.rules.length, 0);
@@ -208,6 +215,74 @@ t.test('IPv6 that is switched off is a warning; with strict-route it is shut, as
     set({ strict });
     t.ok(fake.rules.every((rule) => rule[0] === 2));
   }
+});
+
+t.test('strict-route: interfaces are guarded as they come and go', async (t) => {
+  const { fake, set, warnings, clock } = running();
+  fake.links.set('lo', { index: 1, running: true, loopback: true }).set('port', { index: 5, running: true, master: 8 });
+  const others = (): string[] =>
+    listRules(fake.call, 4)
+      .map(describeFound)
+      .filter((rule) => rule.includes('oif'))
+      .map((rule) => rule.replace('priority 9004 iif lo oif ', ''));
+  const guards = (): number[] =>
+    listRoutes(fake.call, 4, 2023)
+      .filter(({ broadcast }) => broadcast)
+      .map(({ index }) => index);
+  const routes = set({ strict: true });
+  t.same([others(), guards()], [['tun8 lookup 2023'], [8]], 'not the TUN, not loopback, no port of a bridge');
+  fake.links.set('wlan0', { index: 9, running: true });
+  fake.routes.splice(fake.routes.findIndex((route) => route[7] === 3, 1)); // as tun8 was down for a moment
+  await clock.advance(1_000);
+  t.same(
+    [others(), guards()],
+    [
+      ['tun8 lookup 2023', 'wlan0 lookup 2023'],
+      [8, 9],
+    ],
+  );
+  fake.links.delete('tun8');
+  await clock.advance(1_000);
+  t.same([others(), guards()], [['wlan0 lookup 2023'], [9]]);
+  fake.refuse = (type) => (type === 18 ? 24 : 0);
+  await clock.advance(5_000);
+  t.match(warnings, [/^interfaces are not followed.*EMFILE/]);
+  t.equal(warnings.length, 1, 'told once');
+  fake.refuse = () => 0;
+  fake.links.set('wlan1', { index: 10, running: true });
+  await clock.advance(1_000);
+  t.same(guards(), [9, 10]);
+  routes.close();
+  t.same([fake.rules.length, fake.routes.length, clock.pending], [0, 0, 0]);
+});
+
+t.test('strict-route: whatever fails, nothing stays; and what a killed kernel has left goes', async (t) => {
+  for (let last = 1; last <= 25; last++) {
+    const { fake, set, clock } = running();
+    let count = 0;
+    fake.refuse = (type) => ((type === 24 || type === 32) && ++count === last ? 105 : 0);
+    if (last <= 23) t.throws(() => set({ strict: true }), { code: 'AUTO_ROUTE_FAILED' }, `at the ${last}th`);
+    else set({ strict: true }).close();
+    t.same([fake.rules.length, fake.routes.length, clock.pending], [0, 0, 0], `at the ${last}th`);
+  }
+  const { fake, set } = running();
+  set({ strict: true });
+  // Killed: the routes of the device go with it, those that guard others stay.
+  fake.routes.splice(0, fake.routes.length, ...fake.routes.filter((route) => route[7] === 3));
+  fake.links.delete('tun7');
+  t.match(
+    findRoutes(fake.call, null).leftoverRoutes.map((route) => describeLeftoverRoute(route, listLinks(fake.call))),
+    ['ip route broadcast default dev tun8 table 2023 metric 8'],
+  );
+  fake.links.set('tun7', { index: 77, running: true });
+  set({ strict: true }).close();
+  t.same([fake.rules.length, fake.routes.length], [0, 0]);
+  // The rules may be gone as well: somebody has taken them.
+  set({ strict: true });
+  fake.rules.length = 0;
+  fake.routes.splice(0, fake.routes.length, ...fake.routes.filter((route) => route[7] === 3));
+  set().close();
+  t.same([fake.rules.length, fake.routes.length], [0, 0]);
 });
 
 t.test('leftovers: of who is dead, not of who lives, nor of others', async (t) => {
@@ -221,11 +296,11 @@ t.test('leftovers: of who is dead, not of who lives, nor of others', async (t) =
   set({ priority: 7000, table: 3000 }, 'tun8');
   const living = fake.rules.length;
   set();
-  t.equal(findRoutes(fake.call).leftovers.length, 0);
+  t.equal(findRoutes(fake.call, null).leftovers.length, 0);
   // The kernel of tun7 is killed: its routes go with the device, and somebody else may have the name at once.
   fake.routes.splice(0, fake.routes.length, ...fake.routes.filter((route) => !Buffer.from(route).includes(Buffer.from([4, 0, 7, 0, 0, 0]))));
   fake.links.set('tun7', { index: 70, running: true });
-  const { leftovers } = findRoutes(fake.call);
+  const { leftovers } = findRoutes(fake.call, null);
   t.equal(leftovers.length, 18);
   t.match(leftovers.map(listedRule), ['ip rule priority 9009 nop', 'ip rule priority 9000 iif tun7 goto 9009']);
   set().close();

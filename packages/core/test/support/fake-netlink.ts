@@ -18,7 +18,7 @@ const ESRCH = 3;
 /** As much of Linux as keeps rules and routes: by the bytes that set them. */
 export class FakeNetlink {
   /** Interfaces by name. */
-  readonly links = new Map<string, { readonly index: number; readonly running: boolean }>();
+  readonly links = new Map<string, { readonly index: number; readonly running: boolean; readonly loopback?: boolean; readonly master?: number }>();
   readonly rules: Uint8Array[] = [];
   readonly routes: Uint8Array[] = [];
   /** Types of the messages that came. */
@@ -51,21 +51,16 @@ export class FakeNetlink {
   }
 
   #link(name: string): Buffer {
-    const { index = 0, running = false } = this.links.get(name) ?? {};
+    const { index = 0, running = false, loopback = false, master } = this.links.get(name) ?? {};
     const fixed = Buffer.alloc(16);
     new DataView(fixed.buffer, fixed.byteOffset, 16).setInt32(4, index, LITTLE);
-    new DataView(fixed.buffer, fixed.byteOffset, 16).setUint32(8, running ? 0x41 : 0x1, LITTLE);
-    return message(LINK.new, Buffer.concat([fixed, attribute(3, Buffer.from(`${name}\0`))]));
+    new DataView(fixed.buffer, fixed.byteOffset, 16).setUint32(8, (running ? 0x41 : 0x1) | (loopback ? 0x8 : 0), LITTLE);
+    return message(LINK.new, Buffer.concat([fixed, attribute(3, Buffer.from(`${name}\0`)), ...(master === undefined ? [] : [attribute(10, number(master))])]));
   }
 }
 
 /** Of main or another table, as the system itself would have set it. */
 export function systemRoute(family: 4 | 6, address: Uint8Array, prefix: number, index: number, metric: number, table = 254): Uint8Array {
-  const number = (value: number): Buffer => {
-    const bytes = Buffer.alloc(4);
-    new DataView(bytes.buffer, bytes.byteOffset, 4).setUint32(0, value, LITTLE);
-    return bytes;
-  };
   const fixed = Buffer.from([family === 4 ? 2 : 10, prefix, 0, 0, table, 3, 0, 1, 0, 0, 0, 0]);
   return Buffer.concat([
     fixed,
@@ -90,6 +85,12 @@ function unset(all: Uint8Array[], body: Uint8Array): boolean {
   const index = all.findIndex((one) => Buffer.compare(one, body) === 0);
   if (index !== -1) all.splice(index, 1);
   return index !== -1;
+}
+
+function number(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  new DataView(bytes.buffer, bytes.byteOffset, 4).setUint32(0, value, LITTLE);
+  return bytes;
 }
 
 function attribute(type: number, value: Uint8Array): Buffer {

@@ -6,13 +6,15 @@ import type { NetlinkCall } from '../../../native/netlink.js';
 import { addRule, deleteRule } from '../../../native/route-rule.js';
 import { addRoute, deleteRoute } from '../../../native/table-route.js';
 import { tunAddon } from '../../../native/tun-addon.js';
+import type { Clock } from '../../../net/clock.js';
 import { formatEndpoint } from '../../../net/endpoint.js';
 import { errorCode, NekitError } from '../../../net/errors.js';
 import type { Exemption, Exemptions } from '../../../net/exemptions.js';
 import { token } from '../../../net/token.js';
 import { checkFree, findRoutes, removeLeftovers } from './found-routes.js';
+import { InterfaceGuard } from './interface-guard.js';
 import { exemptionRule, planFamily, type RoutePlan } from './plan.js';
-import { type AutoRouteSettings, OWNER } from './settings.js';
+import { type AutoRouteSettings, isGone, OWNER } from './settings.js';
 
 export interface AutoRouteOptions {
   readonly settings: AutoRouteSettings;
@@ -34,16 +36,13 @@ export type SetRoutes = (options: AutoRouteOptions) => RoutesInForce;
 /** Sets routes of TUNs; null where their devices are not the system's. */
 export const AUTO_ROUTE = token<SetRoutes | null>('AutoRoute');
 
-export function setRoutesBy(addon: Addon | null, exemptions: Exemptions): SetRoutes {
+export function setRoutesBy(addon: Addon | null, exemptions: Exemptions, clock: Clock): SetRoutes {
   return (options) => {
     const tun = tunAddon(addon);
     if (tun === null) throw new NekitError('AUTO_ROUTE_FAILED', 'auto-route needs the native addon, which is not loaded (nekit-kernel --version says why)');
-    return new AutoRoute(tun.netlink, options, exemptions);
+    return new AutoRoute(tun.netlink, options, exemptions, clock);
   };
 }
-
-/** What is gone already when it is to be taken away. */
-const GONE: readonly string[] = ['ENOENT', 'ESRCH', 'ENODEV'];
 
 export class AutoRoute implements RoutesInForce {
   readonly #call: NetlinkCall;
@@ -53,24 +52,26 @@ export class AutoRoute implements RoutesInForce {
   /** That have rules. */
   readonly #families = new Set<4 | 6>();
   readonly #forget: () => void;
+  #guard: InterfaceGuard | null = null;
   /** A descriptor that is let go for taking things back, which needs one at a time: the process may have no other left by then. */
   #spare: number | null = null;
 
-  constructor(call: NetlinkCall, options: AutoRouteOptions, exemptions: Exemptions) {
+  constructor(call: NetlinkCall, options: AutoRouteOptions, exemptions: Exemptions, clock: Clock) {
     const { settings, device, warn } = options;
     this.#call = call;
     this.#options = options;
     try {
       this.#spare = openSync('/dev/null', 'r');
-      const found = findRoutes(call);
+      const found = findRoutes(call, settings.table);
+      removeLeftovers(call, found);
       if (found.leftovers.length > 0) {
-        removeLeftovers(call, found.leftovers);
         warn(`${found.leftovers.length} rules were removed that a kernel which was killed had left`);
       }
       checkFree(call, settings, found);
       const { index } = linkInfo(call, device);
       this.#setFamily(4, index);
       this.#setSix(index);
+      if (settings.strict) this.#guard = new InterfaceGuard(call, options, clock);
     } catch (error) {
       this.#takeAllBack();
       throw failureOf(error);
@@ -86,6 +87,8 @@ export class AutoRoute implements RoutesInForce {
   #takeAllBack(): void {
     if (this.#spare !== null) closeSync(this.#spare);
     this.#spare = null;
+    this.#guard?.close();
+    this.#guard = null;
     this.#takeBack(0);
   }
 
@@ -131,7 +134,7 @@ export class AutoRoute implements RoutesInForce {
     try {
       change(this.#call, rule, OWNER);
     } catch (error) {
-      if (!GONE.includes(errorCode(error))) this.#options.warn(`the way beside the TUN to ${formatEndpoint(endpoint)}: ${messageOf(error)}`);
+      if (!isGone(error)) this.#options.warn(`the way beside the TUN to ${formatEndpoint(endpoint)}: ${messageOf(error)}`);
     }
   }
 
@@ -140,7 +143,7 @@ export class AutoRoute implements RoutesInForce {
       try {
         undo();
       } catch (error) {
-        if (!GONE.includes(errorCode(error))) this.#options.warn(`not everything could be taken back: ${messageOf(error)}`);
+        if (!isGone(error)) this.#options.warn(`not everything could be taken back: ${messageOf(error)}`);
       }
     }
   }

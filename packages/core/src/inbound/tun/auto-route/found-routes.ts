@@ -1,18 +1,19 @@
 /** Whose rules are set: those of kernels that run, and what kernels that were killed have left. */
-import { linkInfo } from '../../../native/link-config.js';
+import { type LinkState, linkInfo } from '../../../native/link-config.js';
 import type { NetlinkCall } from '../../../native/netlink.js';
 import { deleteFoundRule, type FoundRule, listRules } from '../../../native/route-rule.js';
 import { describeFound } from '../../../native/rule-text.js';
-import { listRoutes, MAIN_TABLE } from '../../../native/table-route.js';
+import { BROADCAST, deleteRoute, describeRoute, type FoundRoute, listRoutes, MAIN_TABLE } from '../../../native/table-route.js';
 import { errorCode, NekitError } from '../../../net/errors.js';
-import { PRIORITIES } from './plan.js';
-import { type AutoRouteSettings, OWNER } from './settings.js';
+import { guardTable, PRIORITIES } from './plan.js';
+import { type AutoRouteSettings, isGone, OWNER } from './settings.js';
 
 /** The rules of a kernel that runs: its device is there, and so are its routes, which go with it. */
 export interface LivingRoutes {
   readonly device: string;
   /** Of the first rule that it may have. */
   readonly priority: number;
+  readonly table: number;
 }
 
 export interface FoundRoutes {
@@ -20,19 +21,31 @@ export interface FoundRoutes {
   readonly living: readonly LivingRoutes[];
   /** Rules of ours that nobody is responsible for any more. */
   readonly leftovers: readonly FoundRule[];
+  /** The same of routes: those of devices have gone with them. */
+  readonly leftoverRoutes: readonly FoundRoute[];
 }
 
-/** Throws with the system's code. */
-export function findRoutes(call: NetlinkCall): FoundRoutes {
+/** `table`: that may have been left, though no rule tells of it any more. Throws with the system's code. */
+export function findRoutes(call: NetlinkCall, table: number | null): FoundRoutes {
   const rules = ([4, 6] as const).flatMap((family) => listRules(call, family));
   const ours = rules.filter(({ owner }) => owner === OWNER);
   const living = ours
     .filter(({ iif, target }) => iif !== '' && iif !== 'lo' && target !== 0)
-    .filter(({ iif, target }) =>
-      isAlive(call, iif, ours.find(({ priority, table }) => priority === target - 2 && table !== 0 && table !== MAIN_TABLE)?.table ?? 0),
-    )
-    .map(({ iif, target }) => ({ device: iif, priority: target - PRIORITIES + 1 }));
-  return { rules, living, leftovers: ours.filter((rule) => !living.some((one) => isWithin(rule, one.priority))) };
+    .map(({ iif, target }) => ({
+      device: iif,
+      priority: target - PRIORITIES + 1,
+      table: ours.find((rule) => rule.priority === target - 2 && rule.table !== 0 && rule.table !== MAIN_TABLE)?.table ?? 0,
+    }))
+    .filter((one) => isAlive(call, one.device, one.table));
+  const leftovers = ours.filter((rule) => !living.some((one) => isWithin(rule, one.priority)));
+  const tables = new Set(leftovers.map((rule) => rule.table).filter((one) => one !== 0 && one !== MAIN_TABLE));
+  if (table !== null) tables.add(guardTable({ table }));
+  const left = [...tables].filter((one) => !living.some((other) => one === other.table || one === guardTable(other)));
+  return { rules, living, leftovers, leftoverRoutes: left.flatMap((one) => listRoutes(call, 4, one).filter(isGuard)) };
+}
+
+function isGuard({ owner, type }: FoundRoute): boolean {
+  return owner === OWNER && type === BROADCAST;
 }
 
 /** How a rule that was found reads, as ip(8) writes it. */
@@ -40,8 +53,20 @@ export function listedRule(rule: FoundRule): string {
   return `ip${rule.family === 6 ? ' -6' : ''} rule ${describeFound(rule)}`;
 }
 
-/** Throws with the system's code. Rules that others took away meanwhile are no error. */
-export function removeLeftovers(call: NetlinkCall, leftovers: readonly FoundRule[]): void {
+/** The same of a route. */
+export function describeLeftoverRoute(route: FoundRoute, links: readonly LinkState[]): string {
+  return `ip route ${describeRoute(route, links.find(({ index }) => index === route.index)?.name ?? String(route.index))}`;
+}
+
+/** Throws with the system's code. What others took away meanwhile is no error. */
+export function removeLeftovers(call: NetlinkCall, { leftovers, leftoverRoutes }: Pick<FoundRoutes, 'leftovers' | 'leftoverRoutes'>): void {
+  for (const route of leftoverRoutes) {
+    try {
+      deleteRoute(call, route, route.index, OWNER);
+    } catch (error) {
+      if (!isGone(error)) throw error;
+    }
+  }
   for (const rule of leftovers) {
     try {
       deleteFoundRule(call, rule);
@@ -52,7 +77,8 @@ export function removeLeftovers(call: NetlinkCall, leftovers: readonly FoundRule
 }
 
 /** Throws NekitError `AUTO_ROUTE_CONFLICT` where somebody else has what is to be ours. */
-export function checkFree(call: NetlinkCall, { priority, table }: AutoRouteSettings, { rules, living, leftovers }: FoundRoutes): void {
+export function checkFree(call: NetlinkCall, settings: AutoRouteSettings, { rules, living, leftovers }: FoundRoutes): void {
+  const { priority, table, strict } = settings;
   const taken = rules.find((rule) => isWithin(rule, priority) && !leftovers.includes(rule));
   if (taken !== undefined) {
     const whose = living.find((one) => isWithin(taken, one.priority))?.device;
@@ -62,13 +88,15 @@ export function checkFree(call: NetlinkCall, { priority, table }: AutoRouteSetti
       `of the priorities ${priority} to ${priority + PRIORITIES - 1} some are taken by ${who}: choose others with "iproute2-rule-index", and a table with "iproute2-table-index"`,
     );
   }
-  const route = ([4, 6] as const).map((family) => listRoutes(call, family, table)[0]).find((found) => found !== undefined);
-  if (route === undefined) return;
-  const { address, prefix } = route.network;
-  throw new NekitError(
-    'AUTO_ROUTE_CONFLICT',
-    `the routing table ${table} is in use (it has a route to ${address}/${prefix}): choose another with "iproute2-table-index"`,
-  );
+  for (const one of strict ? [table, guardTable(settings)] : [table]) {
+    const route = ([4, 6] as const).map((family) => listRoutes(call, family, one)[0]).find((found) => found !== undefined);
+    if (route === undefined) continue;
+    const { address, prefix } = route.network;
+    throw new NekitError(
+      'AUTO_ROUTE_CONFLICT',
+      `the routing table ${one} is in use (it has a route to ${address}/${prefix}): choose another with "iproute2-table-index"`,
+    );
+  }
 }
 
 function isWithin({ priority }: FoundRule, first: number): boolean {
@@ -79,7 +107,9 @@ function isAlive(call: NetlinkCall, device: string, table: number): boolean {
   if (table === 0) return false;
   try {
     const { index } = linkInfo(call, device);
-    return ([4, 6] as const).some((family) => listRoutes(call, family, table).some((route) => route.owner === OWNER && route.index === index));
+    return ([4, 6] as const).some((family) =>
+      listRoutes(call, family, table).some((route) => route.owner === OWNER && route.index === index && route.type !== BROADCAST),
+    );
   } catch (error) {
     if (errorCode(error) === 'ENODEV') return false;
     throw error;

@@ -7,12 +7,15 @@
  *   +3  route-exclude-address, multicast             -> END
  *   +4  but for port 53: the main table without its default route. Connected networks stay where they are, and DNS to a resolver there does not
  *   +5  this machine, from an address of the TUN (a socket that has chosen its way) -> TAKE
+ *   +4  strict-route, behind that: IPv4 of a socket that is bound to another interface: a table in which all that is to go into the TUN is a
+ *       broadcast. (Nothing else will do: where a bound socket has no route of IPv4, Linux takes all to be on the cable.)
+ *   +5  strict-route, this machine: to port 53, from any address -> TAKE
  *   +6  this machine, from another address: answers of servers, and connections that are older than the TUN -> END      not IPv6 with strict-route
  *   +7  TAKE: the TUN's own table
  *   +8  strict-route: nothing else
  *   +9  END: nothing; the system's other rules follow
  */
-import type { LinkAddress } from '../../../native/link-config.js';
+import type { LinkAddress, LinkState } from '../../../native/link-config.js';
 import type { RouteRule, RuleAction, RuleSelector } from '../../../native/route-rule.js';
 import { MAIN_TABLE, type TableRoute } from '../../../native/table-route.js';
 import { addressFamily } from '../../../net/address.js';
@@ -35,6 +38,11 @@ const HALVES_6: readonly LinkAddress[] = [
   { address: '::', prefix: 1 },
   { address: '8000::', prefix: 1 },
 ];
+
+/** Where bound sockets are refused: the one after our own that is not the system's. */
+export function guardTable({ table }: Pick<AutoRouteSettings, 'table'>): number {
+  return table + 1 === 253 ? 256 : table + 1;
+}
 
 const NO_ADDRESS_4: LinkAddress = { address: '0.0.0.0', prefix: 32 };
 
@@ -84,12 +92,32 @@ export function planFamily({ settings, device, addresses }: PlanInput, family: 4
     ...excluded.map((to) => rule(3, { to }, leave)),
     rule(4, { not: true, destinationPort: DNS_PORT }, { action: 'lookup', table: MAIN_TABLE, suppress: 0 }),
     ...own.map(({ address }) => rule(5, { iif: 'lo', from: { address, prefix: family === 4 ? 32 : 128 } }, enter)),
+    ...(strict && family === 4 ? [rule(5, { iif: 'lo', destinationPort: DNS_PORT }, enter)] : []),
     ...local,
     // Last: from here on packets go into the TUN.
     ...(strict ? networks.map((to) => rule(8, to.prefix === 0 ? {} : { to }, { action: 'unreachable' })) : []),
     rule(7, {}, carried ? { action: 'lookup', table } : { action: 'nop' }),
   ];
   return { rules, routes: carried ? networks.map((network) => ({ family, network, table })) : [] };
+}
+
+/** An interface; index 0: not known. */
+export type GuardedLink = Pick<LinkState, 'name' | 'index'>;
+
+/** With strict-route: what refuses IPv4 of sockets that are bound to an interface other than the TUN. IPv6 needs nothing, it finds no route. */
+export function planGuard(settings: AutoRouteSettings, { name, index }: GuardedLink): RoutePlan {
+  const networks = ofFamily(settings.routes, 4);
+  if (!settings.strict || networks.length === 0) return { rules: [], routes: [] };
+  const table = guardTable(settings);
+  return {
+    rules: [{ family: 4, priority: settings.priority + 4, iif: 'lo', oif: name, action: 'lookup', table }],
+    routes: networks.map((network) => ({ family: 4, network, table, broadcast: true, metric: index })),
+  };
+}
+
+/** Interfaces that sockets may be bound to, to leave beside the TUN. */
+export function guardedLinks(links: readonly LinkState[], device: string): LinkState[] {
+  return links.filter(({ name, isLoopback, isPort }) => name !== device && !isLoopback && !isPort);
 }
 
 /** The rule that lets a process reach one server beside the TUN. */

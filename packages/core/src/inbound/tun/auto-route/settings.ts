@@ -1,4 +1,5 @@
 import type { LinkAddress } from '../../../native/link-config.js';
+import { errorCode } from '../../../net/errors.js';
 
 /** The mark of our own sockets where `routing-mark` says none. */
 export const DEFAULT_MARK = 0x162;
@@ -23,4 +24,9 @@ export interface AutoRouteSettings {
   readonly detectInterface: boolean;
   /** Of our own sockets. */
   readonly marks: readonly number[];
+}
+
+/** Whether what was to be taken away is gone already. */
+export function isGone(error: unknown): boolean {
+  return ['ENOENT', 'ESRCH', 'ENODEV'].includes(errorCode(error));
 }
