@@ -277,8 +277,8 @@ void t.test('a program that cannot be started', posix, async (t) => {
   t.equal(error.code, 'SS_PLUGIN_EXIT');
 });
 
-/** A process that starts a program, says its pid, and then ends in the way of `text`. */
-async function orphan(text: string): Promise<{ pid: number; ours: number }> {
+/** A process that starts a program, says its pid, and is then killed, or ends by itself in the way of `text`. */
+async function orphan(end: 'killed' | 'by itself', text: string): Promise<{ pid: number; ours: number }> {
   const head = `
     import { testContext, dialOptions } from '@nekit/core/testing';
     import { StreamReader } from '@nekit/core';
@@ -295,27 +295,34 @@ async function orphan(text: string): Promise<{ pid: number; ours: number }> {
   await eventually(() => output.includes('\n') || child.exitCode !== null, 20_000);
   const pid = Number(output);
   if (!(pid > 0)) throw new Error(`no pid: ${output}`);
-  if (child.exitCode === null) child.kill('SIGKILL');
+  if (end === 'killed') child.kill('SIGKILL');
+  else await eventually(() => child.exitCode !== null, 20_000);
   return { pid, ours: child.pid ?? 0 };
 }
 
 void t.test('a program does not outlive us: killed without a word', { skip: (await deathWish()).length === 0 && 'no setpriv with --pdeathsig' }, async () => {
-  const { pid } = await orphan(`
+  const { pid } = await orphan(
+    'killed',
+    `
     const stream = await linkOf(SERVER, context).dial(dialOptions());
     const { pid } = JSON.parse(Buffer.from(await new StreamReader(stream).until(Buffer.from('\\n'), 4096)).toString());
     console.log(pid);
     setInterval(() => {}, 1000);
-  `);
+  `,
+  );
   await eventually(() => !isAlive(pid));
 });
 
 void t.test('a program does not outlive us: process.exit, where the kernel does not help', posix, async () => {
-  const { pid } = await orphan(`
+  const { pid } = await orphan(
+    'by itself',
+    `
     import { systemClock } from '@nekit/core';
     const env = { SS_REMOTE_HOST: 'x', SS_REMOTE_PORT: '1', SS_LOCAL_HOST: '127.0.0.1', SS_LOCAL_PORT: '0', SS_PLUGIN_OPTIONS: 'do=stay' };
     const run = new ProgramRun(1, { command: SERVER.plugin, args: [], env, secrets: [], diesWithUs: false, clock: systemClock, ended() {} });
     process.stdout.write(run.pid + '\\n', () => process.exit(0));
-  `);
+  `,
+  );
   await eventually(() => !isAlive(pid));
 });
 
