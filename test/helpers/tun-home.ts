@@ -80,7 +80,8 @@ export async function makeTunHome(): Promise<TunHome> {
         if (code === 0 && setUp !== '' && !stdout.includes('UP')) await home.sh(setUp);
         return stdout.includes('UP');
       };
-      for (const end = performance.now() + 20_000; !(await isUp()); ) {
+      // The device is up before the rest of the start is through.
+      for (const end = performance.now() + 20_000; !((await isUp()) && log.includes('nekit-kernel runs')); ) {
         if (kernel.exitCode !== null || performance.now() > end) throw new Error(`the kernel has no TUN: ${log}`);
       }
       await route({ ipv6 });
