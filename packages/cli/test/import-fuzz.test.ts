@@ -97,6 +97,14 @@ const texts = fc.oneof(
   fc.string({ unit: 'binary' }),
 );
 
+tap.test('a name that has swallowed the next link ends before it', async (t) => {
+  const { registry } = await prepare({ plugins: ['ss', 'geoip'] });
+  const two = `ss://${base64('aes-256-gcm:x')}@192.0.2.1:8388/?plugin=obfs-local#HK ${LINKS[0] ?? ''}`;
+  t.equal(complaint(two, registry), null);
+  t.equal(new Draft().claim(`HK ${LINKS[0] ?? ''}`), 'HK');
+  t.equal(new Draft().claim('HK: fast, 1:1'), 'HK: fast, 1:1');
+});
+
 tap.test('any text', { timeout: 600_000 }, async (t) => {
   const { registry } = await prepare({ plugins: ['ss', 'geoip'] });
   for (const text of [LINKS.join('\n'), base64(LINKS.join('\n')), SERVERS, NEKIT]) {

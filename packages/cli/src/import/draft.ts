@@ -45,6 +45,9 @@ const TAKEN = ['DIRECT', 'REJECT', 'REJECT-DROP', 'PASS', 'COMPATIBLE', 'GLOBAL'
 /** Of a name, in characters; the config takes 256. */
 const MAX_NAME = 200;
 
+/** What a name swallows where the end of a line is missing: the next link, which may hold a password, and names are shown. */
+const LINK = /[a-z][a-z0-9+.-]*:\/.*$/isu;
+
 export class Draft {
   plugins: string[] = [];
   ports: Readonly<Record<string, number>> = {};
@@ -62,7 +65,10 @@ export class Draft {
 
   /** The name, or one like it that nothing else has: "home-2". */
   claim(wanted: string): string {
-    const words = wanted.replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Cs}]+/gu, ' ').trim();
+    const words = wanted
+      .replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Cs}]+/gu, ' ')
+      .replace(LINK, '')
+      .trim();
     const shortened = words
       .slice(0, MAX_NAME)
       .replace(/\p{Cs}$/u, '')
