@@ -130,3 +130,16 @@ function closing(server: net.Server, open: ReadonlySet<net.Socket>): Promise<voi
   for (const socket of open) socket.destroy();
   return new Promise((resolve) => server.close(() => resolve()));
 }
+
+/** One by UDP and one by TCP on the same port, which the system gives for one of them only: another process may have the other. */
+export async function bothServers(udpHandler: Handler, tcpHandler: Handler): Promise<{ udp: FakeServer; tcp: FakeServer }> {
+  for (let tries = 1; ; tries++) {
+    const udp = await udpServer(udpHandler);
+    try {
+      return { udp, tcp: await tcpServer(tcpHandler, { port: udp.port }) };
+    } catch (error) {
+      await udp.close();
+      if (tries === 20 || !(error instanceof Error && 'code' in error && error.code === 'EADDRINUSE')) throw error;
+    }
+  }
+}

@@ -12,7 +12,7 @@ import { TYPE } from '../../dist/wire/message.js';
 import { type Question, questionFor } from '../../dist/wire/question.js';
 import { makeCertificate } from '../certificate.js';
 import { decoded, replyTo } from '../messages.js';
-import { type FakeServer, type Handler, httpsServer, tcpServer, udpServer } from './fake-servers.js';
+import { bothServers, type FakeServer, type Handler, httpsServer, tcpServer, udpServer } from './fake-servers.js';
 
 const certificate = makeCertificate('IP:127.0.0.1,DNS:dns.example');
 const skip = certificate === null ? 'there is no openssl' : false;
@@ -85,22 +85,19 @@ void t.test('UDP: another port, id and spelling each time; what does not fit is 
 });
 
 void t.test('UDP: TC, and a spelling that is not ours, lead to TCP', async (t) => {
-  const truncated = await serving(
-    t,
-    udpServer((query) => [replyTo(query, { truncated: true })]),
-  );
-  const tcp = await serving(t, tcpServer(answering('192.0.2.2'), { port: truncated.port }));
-  t.same(await make(t, { nameserver: `127.0.0.1:${truncated.port}` }).ask(), ['192.0.2.2']);
-  t.equal(tcp.queries.length, 1);
-  const lower = await serving(
-    t,
-    udpServer((query) => {
-      const reply = replyTo(query, { answers: [address(query)] });
-      return [Uint8Array.from(reply, (byte, i) => (i >= 12 && i < 25 && byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte))];
-    }),
-  );
-  await serving(t, tcpServer(answering('192.0.2.3'), { port: lower.port }));
-  t.same(await make(t, { nameserver: `127.0.0.1:${lower.port}` }).ask(), ['192.0.2.3']);
+  const both = async (...handlers: Parameters<typeof bothServers>): Promise<Awaited<ReturnType<typeof bothServers>>> => {
+    const servers = await bothServers(...handlers);
+    t.teardown(() => Promise.all([servers.udp.close(), servers.tcp.close()]));
+    return servers;
+  };
+  const truncated = await both((query) => [replyTo(query, { truncated: true })], answering('192.0.2.2'));
+  t.same(await make(t, { nameserver: `127.0.0.1:${truncated.udp.port}` }).ask(), ['192.0.2.2']);
+  t.equal(truncated.tcp.queries.length, 1);
+  const lower = await both((query) => {
+    const reply = replyTo(query, { answers: [address(query)] });
+    return [Uint8Array.from(reply, (byte, i) => (i >= 12 && i < 25 && byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte))];
+  }, answering('192.0.2.3'));
+  t.same(await make(t, { nameserver: `127.0.0.1:${lower.udp.port}` }).ask(), ['192.0.2.3']);
 });
 
 void t.test('UDP: lost datagrams are sent again, servers without EDNS are understood', async (t) => {
