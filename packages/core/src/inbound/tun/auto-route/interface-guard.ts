@@ -57,7 +57,6 @@ export class InterfaceGuard {
       const begin = performance.now();
       try {
         this.#look();
-        this.#told = '';
       } catch (error) {
         this.#tell('interfaces are not followed, and programs that are bound to one may leave by it', error);
       }
@@ -68,7 +67,6 @@ export class InterfaceGuard {
   #look(): void {
     const { settings, device } = this.#options;
     const all = guardedLinks(listLinks(this.#call), device);
-    if (all.length > MAX_LINKS) this.#tell(`of ${all.length} interfaces ${MAX_LINKS} are guarded`);
     const links = all.slice(0, MAX_LINKS);
     for (const name of this.#guarded.keys()) if (!links.some((link) => link.name === name)) this.#release(name);
     // Routes go when their interface goes down, or loses its last address.
@@ -81,6 +79,8 @@ export class InterfaceGuard {
         this.#try(() => addRoute(this.#call, route, link.index, OWNER));
       }
     }
+    if (all.length > MAX_LINKS) this.#tell(`more than ${MAX_LINKS} interfaces: programs that are bound to one of the others may leave by it`);
+    else this.#told = '';
   }
 
   #guard({ name, index }: LinkState): void {
