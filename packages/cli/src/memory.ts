@@ -34,6 +34,7 @@ export class MemoryKeeper {
     if (this.#crowd.look(count, utilization)) void giveBack(this.#logger);
   }
 }
+
 /**
  * What V8 does when the system says that memory is low: it collects everything, shrinks its young generation and gives the pages back (some 100 ms, and
  * only the inspector's protocol can ask for it). Then malloc's turn. Never rejects.

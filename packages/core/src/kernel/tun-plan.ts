@@ -69,7 +69,7 @@ export function tunState(config: KernelConfig): TunState {
     const others = guardedLinks(links, device);
     if (autoRoute?.strict === true)
       for (const route of listRoutes(call, 4, guardTable(autoRoute)))
-        for (const { index, name: other } of others) if (index === route.index && route.owner === OWNER) present.add(routeCommand(route, other));
+        for (const { index, name: other } of others) if (index === route.index && route.owner === OWNER) present.add(`ip ${routeCommand(route, other)}`);
     return planOf(
       name,
       options,
@@ -96,8 +96,8 @@ function planOf(listener: string, { keys, addresses, autoRoute }: TunConfig, dev
   return [
     ...(own ? [line('device', 0, deviceCommand(device))] : []),
     ...(own ? addresses.map((address) => line('address', addressFamily(address.address), addressCommand(address, device))) : []),
-    ...plan.routes.map((route) => line('route', route.family, `route add ${describeRoute(route, device)} protocol ${OWNER}`)),
-    ...guards.flatMap(({ other, plan: { routes } }) => routes.map((route) => line('route', 4, routeCommand(route, other).replace('ip ', '')))),
+    ...plan.routes.map((route) => line('route', route.family, routeCommand(route, device))),
+    ...guards.flatMap(({ other, plan: { routes } }) => routes.map((route) => line('route', route.family, routeCommand(route, other)))),
     ...[...plan.rules, ...guards.flatMap(({ plan: { rules } }) => rules)]
       .sort((one, other) => one.family - other.family || one.priority - other.priority)
       .map((rule) => line('rule', rule.family, `rule add ${describeRule(rule)} protocol ${OWNER}`)),
@@ -118,14 +118,12 @@ function foundOn(call: NetlinkCall, device: string, table: number | null): strin
   return [
     `ip ${deviceCommand(device)}`,
     ...linkAddresses(call, index).map((address) => `${ip(addressFamily(address.address))} ${addressCommand(address, device)}`),
-    ...routes
-      .filter((route) => route.owner === OWNER && route.index === index)
-      .map((route) => `${ip(route.family)} route add ${describeRoute(route, device)} protocol ${OWNER}`),
+    ...routes.filter((route) => route.owner === OWNER && route.index === index).map((route) => `${ip(route.family)} ${routeCommand(route, device)}`),
   ];
 }
 
 function routeCommand(route: TableRoute, device: string): string {
-  return `ip route add ${describeRoute(route, device)} protocol ${OWNER}`;
+  return `route add ${describeRoute(route, device)} protocol ${OWNER}`;
 }
 
 function deviceCommand(device: string): string {

@@ -78,35 +78,29 @@ t.test('no setting', async (t) => {
   t.strictSame(findAddon().from, findAddon(process.env).from);
 });
 
+/** None that works. */
+const BROKEN: AddonSearch = {
+  addon: null,
+  from: null,
+  tried: [
+    { path: '/a/nekit.node', why: 'not there' },
+    { path: '/b/nekit.node', why: 'abi 0' },
+    { path: '@nekit/native-linux-x64', why: 'not installed' },
+  ],
+};
+
 t.test('what is there and broken says more than what is not there', async (t) => {
-  const search: AddonSearch = {
-    addon: null,
-    from: null,
-    tried: [
-      { path: '/a/nekit.node', why: 'not there' },
-      { path: '/b/nekit.node', why: 'abi 0' },
-      { path: '@nekit/native-linux-x64', why: 'not installed' },
-    ],
-  };
-  t.equal(describeAddon(search), 'native: none, TypeScript fallback: /b/nekit.node: abi 0');
-  t.equal(describeAddon({ ...search, tried: search.tried.toSpliced(1, 1) }), 'native: none, TypeScript fallback: @nekit/native-linux-x64: not installed');
-  t.equal(describeAddon({ ...search, tried: [] }), 'native: none, TypeScript fallback');
+  t.equal(describeAddon(BROKEN), 'native: none, TypeScript fallback: /b/nekit.node: abi 0');
+  t.equal(describeAddon({ ...BROKEN, tried: BROKEN.tried.toSpliced(1, 1) }), 'native: none, TypeScript fallback: @nekit/native-linux-x64: not installed');
+  t.equal(describeAddon({ ...BROKEN, tried: [] }), 'native: none, TypeScript fallback');
 });
 
 t.test('the warning lists all that was tried, where the fallback was not asked for', async (t) => {
-  const search: AddonSearch = {
-    addon: null,
-    from: null,
-    tried: [
-      { path: '/a/nekit.node', why: 'abi 0' },
-      { path: '@nekit/native-linux-x64', why: 'not installed' },
-    ],
-  };
-  t.match(addonWarning(search), 'Tried: /a/nekit.node (abi 0), @nekit/native-linux-x64 (not installed). NEKIT_NATIVE=off');
+  t.match(addonWarning(BROKEN), 'Tried: /a/nekit.node (not there), /b/nekit.node (abi 0), @nekit/native-linux-x64 (not installed). NEKIT_NATIVE=off');
   t.equal(addonWarning(findAddon({ NEKIT_NATIVE: 'off' })), null);
   const found = findAddon({ NEKIT_NATIVE_PATH: await fakeAddon('loaded.node', { abi: ADDON_ABI }) });
   t.not(found.addon, null);
-  t.equal(addonWarning({ ...found, tried: search.tried }), null);
+  t.equal(addonWarning({ ...found, tried: BROKEN.tried }), null);
 });
 
 t.test('a core without @nekit/native, and with a broken one', async (t) => {
