@@ -29,7 +29,7 @@ class TunDevice {
  public:
   static constexpr size_t kMostPackets = 256;
   /// What `read` stops at: little enough to be still in the processor's cache when it is sent on. The slab must have room for one packet of the largest size beyond it.
-  static constexpr size_t kBatchBytes = 256 * 1024;
+  static constexpr size_t kBatchBytes = 128 * 1024;
   /// Batches that a wake-up reads at most, so that the loop gets its turn.
   static constexpr int kMostBatches = 8;
   static constexpr size_t kLargestPacket = 65'535 + 40;

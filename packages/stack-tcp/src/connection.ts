@@ -79,7 +79,7 @@ export interface SynFacts {
 export interface Owner {
   /** Moves bytes: out of `receive`, into `send`; looks at `state` and `failure`. */
   serve(now: number): void;
-  /** Bytes in order, lent: how many of them were taken at once. Only called while nothing is unread, and only if `takesAtOnce`. */
+  /** Bytes in order, lent: how many of them were taken at once, behind all that was unread. Only called if `takesAtOnce`. */
   take(bytes: Uint8Array, start: number, end: number): number;
   readonly takesAtOnce: boolean;
 }

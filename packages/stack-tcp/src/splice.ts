@@ -76,6 +76,9 @@ export class Splice implements Owner, CancelListener, NativeConnListener, Timed 
   }
 
   take(bytes: Uint8Array, start: number, end: number): number {
+    // A short segment in front is sent by itself: to gather all that follows it costs a copy of each byte.
+    this.#sendReadable(this.#stack.now);
+    if (this.#isFull || this.#isOver) return 0;
     const taken = this.#remote.send(bytes, start, end);
     if (taken < end - start) this.#isFull = true;
     if (taken > 0) this.#moved(this.#slot, taken, this.#stack.now);
@@ -131,16 +134,8 @@ export class Splice implements Owner, CancelListener, NativeConnListener, Timed 
   #up(c: Connection, now: number): void {
     const { receive } = c;
     if (this.#unread !== null && !this.#sendUnread(now)) return;
-    while (!this.#isFull && receive.readable > 0) {
-      const { offset, run } = receive;
-      const taken = this.#remote.send(receive.bytes, offset, offset + run);
-      if (taken < run) this.#isFull = true;
-      if (this.#hasEnded()) return;
-      if (taken > 0) {
-        c.consumed(taken, now);
-        this.#moved(this.#slot, taken, now);
-      }
-    }
+    this.#sendReadable(now);
+    if (this.#hasEnded()) return;
     if (c.isFinReceived && receive.readable === 0 && !this.#isUpDone) {
       if (this.#remote.pending > 0) {
         this.#isFull = true; // a FIN now would go before them
@@ -149,6 +144,20 @@ export class Splice implements Owner, CancelListener, NativeConnListener, Timed 
       this.#isUpDone = true;
       this.#remote.closeWrite();
       this.#halfClosed(now);
+    }
+  }
+
+  #sendReadable(now: number): void {
+    const { receive } = this.#connection;
+    while (!this.#isFull && receive.readable > 0) {
+      const { offset, run } = receive;
+      const taken = this.#remote.send(receive.bytes, offset, offset + run);
+      if (taken < run) this.#isFull = true;
+      if (this.#hasEnded()) return;
+      if (taken > 0) {
+        this.#connection.consumed(taken, now);
+        this.#moved(this.#slot, taken, now);
+      }
     }
   }
 

@@ -50,12 +50,14 @@ function inOrder(c: Connection, s: Segment, sequence: number, from: number, end:
   const hadGap = receive.islandCount > 0;
   if (hadGap) noteHeld(c, sequence, (sequence + end - from) | 0);
   let start = from;
-  if (end - start >= TAKE_AT_ONCE && owner?.takesAtOnce === true && receive.readable === 0) {
+  if (end - start >= TAKE_AT_ONCE && owner?.takesAtOnce === true) {
     const taken = owner.take(s.bytes, start, end);
-    start += taken;
-    receive.pass(taken);
-    c.rcvNxt = receive.tail;
-    c.taken(taken, now);
+    if (taken > 0) {
+      start += taken;
+      receive.pass(taken);
+      c.rcvNxt = receive.tail;
+      c.taken(taken, now);
+    }
   }
   if (start < end) {
     const stored = distance(receive.tail, (sequence + end - from) | 0); // what was taken may have reached an island

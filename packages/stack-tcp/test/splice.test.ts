@@ -21,6 +21,8 @@ import { ModelPeer } from './support/model-peer.js';
 import { stackOn } from './support/stack-on.js';
 import { Client, tcp, Wire } from './support/wire.js';
 
+const runs = process.env.NEKIT_FULL === undefined ? 100 : 5_000;
+
 /** A socket in memory: takes `room` bytes, gives what is put in. */
 class MemoryConn implements NativeConn {
   room = Number.POSITIVE_INFINITY;
@@ -155,6 +157,65 @@ t.test('FIN waits for what the socket has taken and not sent', async (t) => {
   conn.drain();
   wire.flush();
   t.equal(conn.isFinSent, true);
+});
+
+t.test('a large segment behind a short one goes to the socket from its packet, and after it', async (t) => {
+  const random = new SeededRandom(5);
+  const short = Buffer.from(random.bytes(3_000));
+  const large = Buffer.from(random.bytes(20_000));
+  const batch = (client: Client) => [client.segment({ payload: short }), client.segment({ sequence: client.seq + short.length, payload: large })];
+  t.test('a socket with room', async (t) => {
+    const { wire, client, conn } = await spliced();
+    wire.feed(...batch(client));
+    t.same(
+      conn.taken.map(({ length }) => length),
+      [3_000, 20_000],
+      'before the end of the batch',
+    );
+    t.equal(wire.stack.info.memory, 0, 'no ring is left');
+    wire.flush();
+    t.same(Buffer.concat(conn.taken), Buffer.concat([short, large]));
+  });
+  for (const room of [0, 1_000, 3_000, 10_000])
+    t.test(`one with room for ${room} bytes`, async (t) => {
+      const { wire, client, conn } = await spliced();
+      conn.room = room;
+      wire.feed(...batch(client));
+      wire.flush();
+      t.same(Buffer.concat(conn.taken), Buffer.concat([short, large]).subarray(0, room));
+      conn.drain();
+      wire.flush();
+      t.same(Buffer.concat(conn.taken), Buffer.concat([short, large]));
+      t.equal(wire.stack.info.memory, 0);
+    });
+});
+
+t.test('segments of any size, batches of any length, a socket that takes what it likes: every byte, in order', async (t) => {
+  for (let seed = 1; seed <= runs; seed++) {
+    const random = new SeededRandom(seed);
+    const { wire, client, conn } = await spliced();
+    const sent: Uint8Array[] = [];
+    for (let batch = 0; batch < 20; batch++) {
+      conn.room = random.chance(0.5) ? Number.POSITIVE_INFINITY : random.below(30_000);
+      if (conn.room > 0) conn.listener?.writable();
+      let at = client.seq;
+      const segments = Array.from({ length: 1 + random.below(4) }, () => {
+        const payload = random.bytes(random.chance(0.5) ? 1 + random.below(8_000) : 8_192 + random.below(6_000));
+        sent.push(payload);
+        const segment = client.segment({ sequence: at, payload });
+        at = (at + payload.length) >>> 0;
+        return segment;
+      });
+      client.seq = at;
+      wire.feed(...segments);
+      wire.flush();
+      conn.drain();
+      wire.flush();
+    }
+    if (Buffer.compare(Buffer.concat(conn.taken), Buffer.concat(sent)) !== 0) t.fail(`seed ${seed}`);
+    if (wire.stack.info.memory !== 0) t.fail(`seed ${seed}: memory is left`);
+  }
+  t.pass(`${runs} runs`);
 });
 
 t.test('a full ring leaves the rest in the socket', async (t) => {
