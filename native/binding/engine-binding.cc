@@ -93,6 +93,7 @@ class EngineBinding : public Napi::ObjectWrap<EngineBinding> {
     running_ = true;
     for (int i = 0; i < kBatchesAtOnce && engine_ != nullptr && !destroyed_; i++) {
       tell(engine_->poll());
+      if (engine_ != nullptr) engine_->closeEnded();
       if (!engine_->more()) break;
     }
     running_ = false;

@@ -332,9 +332,12 @@ const std::vector<Event>& Engine::poll() {
     }
   }
   ended(flows_.ended);
-  flows_.bury([this](Conn& conn) { watched_.remove(conn); });
   setTimer();
   return events_;
+}
+
+void Engine::closeEnded() {
+  flows_.bury([this](Conn& conn) { watched_.remove(conn); });
 }
 
 void Engine::heard(Conn& conn, uint32_t events) {

@@ -99,11 +99,10 @@ class ConnectRequest implements StreamRequest {
     this.#refusal = refusal;
   }
 
-  async accept(): Promise<Stream> {
-    if (this.#answered) throw new NetError('aborted', 'the request was answered before', { code: 'ANSWERED' });
+  accept(): Promise<Stream> {
+    if (this.#answered) return Promise.reject(new NetError('aborted', 'the request was answered before', { code: 'ANSWERED' }));
     this.#answered = true;
-    await this.#client.say(this.#granted);
-    return this.#client.reader.release();
+    return this.#client.say(this.#granted).then(() => this.#client.reader.release());
   }
 
   reject(error: NetError): void {

@@ -14,20 +14,22 @@ export const socksProtocol: InboundProtocol = {
 /** A client that breaks the protocol, is too slow or leaves in the middle is reported and cut off; nothing is thrown. */
 function serve(connection: InboundConnection, context: InboundContext): Promise<void> {
   const client = new Client(connection, context);
-  const failed = (thrown: unknown): void => {
-    const error = toNetError(thrown);
-    client.release();
-    client.report(error);
-    connection.stream.abort(error);
-  };
-  return shakeHands(client).then((next) => {
-    client.release();
-    return next();
-  }, failed);
+  const next = client.reader.peek(1).then((first) => shakeHands(client, first[0]));
+  return next.then(
+    (go) => {
+      client.release();
+      return go();
+    },
+    (thrown: unknown) => {
+      const error = toNetError(thrown);
+      client.release();
+      client.report(error);
+      connection.stream.abort(error);
+    },
+  );
 }
 
-async function shakeHands(client: Client): Promise<NextStep> {
-  const version = (await client.reader.peek(1))[0];
+function shakeHands(client: Client, version: number | undefined): Promise<NextStep> {
   if (version === undefined) throw new NetError('aborted', 'the client left without a word', { code: 'UNEXPECTED_END' });
   if (version === VERSION_5) return serve5(client);
   if (version === VERSION_4) return serve4(client);

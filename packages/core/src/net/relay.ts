@@ -44,29 +44,29 @@ function relaySpliced(a: Stream, b: Stream, endB: NativeEnd, options: RelayOptio
 
 /** Kernel sockets on both sides: their bytes stay out of JavaScript, where the engine has both. Nothing waits here while they move. */
 function relayNative(a: Stream, b: Stream, endA: NativeEnd, endB: NativeEnd, options: RelayOptions, timers: TimerWheel): Promise<Totals> {
-  return detachBoth(a, b, endA, endB, options).then(
-    ([connA, connB]) => connA.relay(connB, options) ?? pump(streamFromConn(connA), streamFromConn(connB), options, timers),
-    (thrown: unknown) => ({ up: 0, down: 0, error: toNetError(thrown) }),
-  );
-}
-
-/** Rejects with a NetError, and both sides are aborted then. */
-async function detachBoth(a: Stream, b: Stream, endA: NativeEnd, endB: NativeEnd, options: RelayOptions): Promise<[NativeConn, NativeConn]> {
+  const join = (connA: NativeConn, connB: NativeConn): Promise<Totals> =>
+    connA.relay(connB, options) ?? pump(streamFromConn(connA), streamFromConn(connB), options, timers);
   let connA: NativeConn | null = null;
-  const stop = (reason: Error): void => {
-    for (const end of [a, b, connA]) end?.abort(reason);
+  const stop = (thrown: unknown): Totals => {
+    const error = toNetError(thrown);
+    for (const end of [a, b, connA]) end?.abort(error);
+    return { up: 0, down: 0, error };
+  };
+  try {
+    connA = endA.detachNow?.([]) ?? null;
+    const connB = connA === null ? null : (endB.detachNow?.([]) ?? null);
+    if (connA !== null && connB !== null) return join(connA, connB);
+  } catch (thrown) {
+    return Promise.resolve(stop(thrown));
+  }
+  const detachBoth = async (): Promise<[NativeConn, NativeConn]> => {
+    connA ??= await endA.detach([]);
+    return [connA, await endB.detach([])];
   };
   const forget = options.signal.onCancel(stop);
-  try {
-    connA = await endA.detach([]);
-    return [connA, await endB.detach([])];
-  } catch (thrown) {
-    const error = toNetError(thrown);
-    stop(error);
-    throw error;
-  } finally {
-    forget();
-  }
+  return detachBoth()
+    .finally(forget)
+    .then(([first, second]) => join(first, second), stop);
 }
 
 function pump(a: Stream, b: Stream, options: RelayOptions, timers: TimerWheel): Promise<Totals> {

@@ -17,28 +17,31 @@ export function handleStream(request: StreamRequest, routing: Routing): Promise<
   return sniffer === null || candidates === null ? dialFirst(request, record, routing) : acceptFirst(request, record, routing, sniffer, candidates);
 }
 
-async function dialFirst(request: StreamRequest, record: SessionRecord, routing: Routing): Promise<void> {
-  let remote: Stream;
-  try {
-    remote = await findAndDial(record, routing);
-  } catch (thrown) {
-    const error = toNetError(thrown);
-    reportRejected(record, error, routing);
-    request.reject(error);
-    record.close(error);
-    return;
-  }
-  let client: Stream;
-  try {
-    client = await request.accept();
-    reportAccepted(record, routing);
-  } catch (thrown) {
-    const error = toNetError(thrown, 'the client left before the relay began');
-    remote.abort(error);
-    record.close(error);
-    return;
-  }
-  return relayBoth(client, remote, record, routing);
+/** Callbacks rather than a function that awaits, here and in `acceptAndRelay`: this is done for each connection, and its frame would be a tenth of the garbage. */
+function dialFirst(request: StreamRequest, record: SessionRecord, routing: Routing): Promise<void> {
+  return attempt(() => findAndDial(record, routing)).then(
+    (remote) => acceptAndRelay(request, remote, record, routing),
+    (thrown: unknown) => {
+      const error = toNetError(thrown);
+      reportRejected(record, error, routing);
+      request.reject(error);
+      record.close(error);
+    },
+  );
+}
+
+function acceptAndRelay(request: StreamRequest, remote: Stream, record: SessionRecord, routing: Routing): Promise<void> {
+  return attempt(() => request.accept()).then(
+    (client) => {
+      reportAccepted(record, routing);
+      return relayBoth(client, remote, record, routing);
+    },
+    (thrown: unknown) => {
+      const error = toNetError(thrown, 'the client left before the relay began');
+      remote.abort(error);
+      record.close(error);
+    },
+  );
 }
 
 /** The client's first bytes decide: it is told yes before there is anything to dial, and what fails then is a reset. */
@@ -80,6 +83,15 @@ function relayBoth(client: Stream, remote: Stream, record: SessionRecord, { time
     ({ error }) => record.close(error),
     (thrown: unknown) => record.close(toNetError(thrown)), // a stream of somebody else's
   );
+}
+
+/** Who throws rather than rejects has failed all the same. */
+function attempt<T>(run: () => Promise<T>): Promise<T> {
+  try {
+    return run();
+  } catch (thrown) {
+    return Promise.reject(toNetError(thrown));
+  }
 }
 
 /** A function of its own, so that what it needed is forgotten while the relay runs. */
