@@ -24,13 +24,15 @@ import type { ConnectionHost } from './host.js';
 import type { SequenceNumbers } from './isn.js';
 import { Pending, type PendingHost, synFacts } from './pending.js';
 import type { Segment } from './segment.js';
-import { distance } from './sequence.js';
+import { before, distance } from './sequence.js';
 import { TcpStream } from './stream.js';
 
 /** A client that lives sends its SYN again after one second (RFC 6298). */
 const PATIENCE_MS = 1_500;
 /** In a crowd, a client that has not answered our SYN-ACK (which was sent again after one second) for so long makes room. */
 const HALF_OPEN_MS = 3_000;
+/** Between the numbers of two connections of one tuple, as Linux has it. */
+const REUSE_GAP = 0x1_0001;
 /** Those that have asked again, at the head of what is pending, are passed over up to here. */
 const MOST_LOOKED_AT = 64;
 
@@ -78,38 +80,38 @@ export class Listener implements PendingHost {
     return this.#open;
   }
 
-  /** A SYN of no connection. */
-  receiveSyn(batch: PacketBatch, index: number, s: Segment, now: number): void {
+  /** A SYN of no connection. `lastSndNxt`: see Pending. Whether it is dialled for. */
+  receiveSyn(batch: PacketBatch, index: number, s: Segment, now: number, lastSndNxt: number | null): boolean {
     const { env, table, openSession } = this.#parts;
     if (isRefused(batch, index)) {
       env.count(COUNT.dropAddress);
-      return;
+      return false;
     }
     if ((batch.sourcePort[index] ?? 0) === 0 || (batch.destinationPort[index] ?? 0) === 0) {
       env.count(COUNT.dropPort);
-      return;
+      return false;
     }
     if (!this.#isWelcome((batch.flow[index] ?? 0) | 0, s.sequence, now)) {
       env.count(COUNT.dropCrowd);
-      return;
+      return false;
     }
     const flow = flowOf(batch, index);
     if (this.#open >= env.settings.maxConnections) {
       env.count(COUNT.dropConnections);
       this.#sendReset(flow, s.sequence, s.length);
-      return;
+      return false;
     }
     if (!this.#hasRoom(flow, now)) {
       env.count(COUNT.dropPending);
-      return;
+      return false;
     }
-    const pending = new Pending(this, flow, synFacts(s), now);
+    const pending = new Pending(this, flow, synFacts(s), now, lastSndNxt);
     const session = openSession(flow, pending);
     env.count(COUNT.opened);
     if (session === null) {
       env.count(COUNT.refused);
       this.#sendReset(flow, s.sequence, s.length);
-      return;
+      return false;
     }
     pending.session = session;
     this.#pending.add(pending);
@@ -117,6 +119,7 @@ export class Listener implements PendingHost {
     table.add(pending);
     if (env.settings.acceptFirst) void this.#connect(pending);
     else this.#handle(pending);
+    return true;
   }
 
   /** A segment for a SYN that was not answered yet. */
@@ -232,7 +235,8 @@ export class Listener implements PendingHost {
       this.#evictHalfOpen(oldest);
     }
     numbers.mix(pending);
-    const c = new Connection(env, pending, pending.syn, numbers.initial(clock()), numbers.timestampOffset(), host.now);
+    const iss = behind(pending.lastSndNxt, numbers.initial(clock()));
+    const c = new Connection(env, pending, pending.syn, iss, numbers.timestampOffset(), host.now);
     this.#halfOpen.add(c);
     this.#open++;
     c.signal = pending.signal;
@@ -308,6 +312,14 @@ export class Listener implements PendingHost {
     const { env } = this.#parts;
     env.count(env.replies.segment(flow, 0, (sequence + 1 + text) | 0, FLAG.rst | FLAG.ack) ? COUNT.resetsSent : COUNT.dropReply);
   }
+}
+
+/**
+ * The clock of initial sequence numbers is slower than a fast connection: where the tuple had one just now, we begin behind all that it has sent, or what is late of that would fit
+ * into the new one (RFC 1122 section 4.2.2.13; RFC 9293 section 3.6.1).
+ */
+function behind(lastSndNxt: number | null, initial: number): number {
+  return lastSndNxt === null || before(lastSndNxt, initial) ? initial : (lastSndNxt + REUSE_GAP) | 0;
 }
 
 function sourceOf(flow: FlowAddress): string {

@@ -14,6 +14,8 @@ export class Pending extends Flow implements StreamRequest {
   readonly kind = FLOW.pending;
   readonly since: number;
   readonly signal = new CancelSource();
+  /** Of the connection that this tuple had before and that still rested: behind the last number that we sent. */
+  readonly lastSndNxt: number | null;
   syn: SynFacts;
   /** The client has sent its SYN again, as nobody does who only wants to fill our table. */
   hasAskedAgain = false;
@@ -22,11 +24,12 @@ export class Pending extends Flow implements StreamRequest {
   readonly #host: PendingHost;
   #session: Session | null = null;
 
-  constructor(host: PendingHost, address: FlowAddress, syn: SynFacts, now: number) {
+  constructor(host: PendingHost, address: FlowAddress, syn: SynFacts, now: number, lastSndNxt: number | null) {
     super(address);
     this.#host = host;
     this.syn = syn;
     this.since = now;
+    this.lastSndNxt = lastSndNxt;
   }
 
   get session(): Session {

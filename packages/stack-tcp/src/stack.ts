@@ -124,7 +124,9 @@ export class TcpStack implements IpStack, ConnectionHost {
       this.#touch(flow);
       if (flow.unackedBytes >= ACK_AT_ONCE) this.#departure.acknowledge(flow, this.#env.sink, this.#now);
     } else if (flow instanceof Pending) this.#listener.receivePending(flow, segment);
-    else if (flow === null || (flow instanceof Resting && this.#timeWait.arrive(flow, segment, this.#now))) this.#receiveStray(batch, index);
+    else if (flow instanceof Resting) {
+      if (this.#timeWait.arrive(flow, segment, this.#now) && this.#receiveStray(batch, index, flow.sndNxt)) this.#timeWait.delete(flow);
+    } else this.#receiveStray(batch, index, null);
     return true;
   }
 
@@ -260,20 +262,21 @@ export class TcpStack implements IpStack, ConnectionHost {
     this.#starved.clear();
   }
 
-  /** RFC 9293 sections 3.10.7.1 and 3.10.7.2: every port listens. */
-  #receiveStray(batch: PacketBatch, index: number): void {
+  /** RFC 9293 sections 3.10.7.1 and 3.10.7.2: every port listens. Whether something begins. */
+  #receiveStray(batch: PacketBatch, index: number, lastSndNxt: number | null): boolean {
     const s = this.#segment;
     const env = this.#env;
     env.received(s.length);
     if (s.has(FLAG.rst)) {
       env.count(COUNT.dropStray);
-      return;
+      return false;
     }
     if (s.has(FLAG.ack)) {
       env.count(COUNT.dropStray);
       env.count(env.replies.segment(flowOf(batch, index), s.acknowledgment, 0, FLAG.rst) ? COUNT.resetsSent : COUNT.dropReply);
     } else if (!s.has(FLAG.syn)) env.count(COUNT.dropStray);
     else if (s.has(FLAG.fin)) env.count(COUNT.dropFlags);
-    else this.#listener.receiveSyn(batch, index, s, this.now);
+    else return this.#listener.receiveSyn(batch, index, s, this.now, lastSndNxt);
+    return false;
   }
 }

@@ -67,17 +67,14 @@ export class TimeWait {
     this.#resting.delete(resting);
   }
 
-  /** A segment for a tuple at rest. true: it is a SYN that may begin a new connection, and the tuple is free. */
+  /** A segment for a tuple at rest. true: it is a SYN that may begin a new connection; if it does, the tuple is to be deleted. */
   arrive(resting: Resting, s: Segment, now: number): boolean {
     if (s.has(FLAG.rst)) {
       if (s.sequence === resting.rcvNxt) this.delete(resting);
       else this.#env.count(COUNT.dropReset);
       return false;
     }
-    if (s.has(FLAG.syn) && !s.has(FLAG.ack) && isNewer(resting, s)) {
-      this.delete(resting);
-      return true;
-    }
+    if (s.has(FLAG.syn) && !s.has(FLAG.ack) && isNewer(resting, s)) return true;
     if (s.has(FLAG.fin) && ((s.sequence + s.length + 1) | 0) === resting.rcvNxt) {
       // Its FIN again: our ACK was lost, and the wait begins anew.
       resting.expiresAt = (now + this.#env.settings.timeWaitMs) | 0;

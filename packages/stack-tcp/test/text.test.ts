@@ -376,6 +376,35 @@ t.test('TIME-WAIT: a newer SYN takes the tuple, an older one does not; RST ends 
   t.match(many.stack.info, { timeWait: 5, counters: { evictedTimeWait: 15 } });
 });
 
+t.test('TIME-WAIT: the next connection of the tuple begins behind what this one has sent, and one that is not let in leaves it as it is', async (t) => {
+  const bytes = 600_000; // in no time: the clock of initial numbers has not moved
+  const finished = async (wire: Wire): Promise<Client> => {
+    const client = await new Client(wire).connect({ mss: 1_460, windowScale: 7 });
+    client.window = 60_000;
+    client.send();
+    const writing = client.stream.write([new Uint8Array(bytes)]);
+    for (let got = 0; got < bytes; ) got += client.take(tcp(wire.flush()).concat(client.send())).length;
+    client.send();
+    await writing;
+    await client.stream.closeWrite();
+    client.take(tcp(wire.flush()));
+    client.send({ flags: FLAG.fin | FLAG.ack });
+    t.match(wire.stack.info, { connections: 0, timeWait: 1 });
+    return client;
+  };
+  const wire = new Wire();
+  const { seq, ack } = await finished(wire);
+  const next = await new Client(wire, seq + 1_000).connect();
+  const ahead = (next.iss - ack) | 0;
+  t.ok(ahead > 0xffff && ahead < 0x2_0000, `${ahead} behind the last number`);
+  t.match(wire.stack.info, { connections: 1, timeWait: 0 });
+  const crowded = new Wire({ settings: { maxPending: 2 } });
+  const client = await finished(crowded);
+  new Client(crowded, 1, 999).syn();
+  client.syn({ mss: 1_460 }, { sequence: client.seq + 1_000 });
+  t.match(crowded.stack.info, { pending: 1, timeWait: 1, counters: { dropCrowd: 1 } });
+});
+
 t.test('what came before the end can be read after it, and is given back with the stack at the latest', async (t) => {
   const ended = async (): Promise<{ wire: Wire; client: Client }> => {
     const wire = new Wire();
