@@ -13,7 +13,6 @@
 import { type CancelSource, FAILURES, type HandleStream, type NetError, type Session, type Stream, type StreamRequest, toNetError } from '@nekit/core';
 import { FLAG, type PacketBatch } from '@nekit/core/ip';
 import { remoteEndpoint } from './addresses.js';
-import { isRefused } from './admission.js';
 import { Connection, FAILURE } from './connection.js';
 import { COUNT } from './counters.js';
 import type { TcpEnvironment } from './environment.js';
@@ -83,10 +82,6 @@ export class Listener implements PendingHost {
   /** A SYN of no connection. `lastSndNxt`: see Pending. Whether it is dialled for. */
   receiveSyn(batch: PacketBatch, index: number, s: Segment, now: number, lastSndNxt: number | null): boolean {
     const { env, table, openSession } = this.#parts;
-    if (isRefused(batch, index)) {
-      env.count(COUNT.dropAddress);
-      return false;
-    }
     if ((batch.sourcePort[index] ?? 0) === 0 || (batch.destinationPort[index] ?? 0) === 0) {
       env.count(COUNT.dropPort);
       return false;

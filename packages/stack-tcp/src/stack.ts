@@ -1,6 +1,7 @@
 import type { StackContext } from '@nekit/core';
 import { FLAG, type IpStack, type PacketBatch, PROTOCOL } from '@nekit/core/ip';
 import { localEndpoint, remoteEndpoint } from './addresses.js';
+import { isRefused } from './admission.js';
 import { arrive } from './arrival.js';
 import { Connection, FAILURE, STATE } from './connection.js';
 import { COUNT, type Counters } from './counters.js';
@@ -267,6 +268,10 @@ export class TcpStack implements IpStack, ConnectionHost {
     const s = this.#segment;
     const env = this.#env;
     env.received(s.length);
+    if (isRefused(batch, index)) {
+      env.count(COUNT.dropAddress);
+      return false;
+    }
     if (s.has(FLAG.rst)) {
       env.count(COUNT.dropStray);
       return false;
