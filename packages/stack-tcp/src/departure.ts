@@ -115,6 +115,7 @@ export class Departure {
   #fresh(c: Connection, sink: PacketSink, now: number): boolean {
     const isProbing = c.isWindowProbeDue;
     c.isWindowLimited = false;
+    if (c.log.count === 0 && distance(c.sentAt, now) > c.rtt.rto) c.congestion.idle();
     for (;;) {
       const data = distance(c.sndNxt, c.send.end);
       const pending = data + (c.isFinQueued && !c.isFinSent ? 1 : 0);

@@ -39,6 +39,31 @@ t.test('the initial window is ten segments (RFC 6928), and slow start doubles it
   t.equal(client.send().length, 40);
 });
 
+for (const congestion of ['reno', 'cubic'] as const)
+  t.test(`after a silence longer than the timeout a connection begins with its first window again: RFC 5681 section 4.1 (${congestion})`, async (t) => {
+    const { client, sent, wire } = await sending(300_000, { settings: { congestion } });
+    let got = client.take(sent).length;
+    let most = 0;
+    for (let i = 0; i < 100 && got < 300_000; i++) {
+      wire.time += 5;
+      const packets = client.send();
+      most = Math.max(most, packets.length);
+      got += client.take(packets).length;
+    }
+    client.send();
+    t.equal(got, 300_000);
+    t.ok(most > 40, `${most} segments at once`);
+    wire.time += 100;
+    await client.stream.write([new Uint8Array(40_000)]);
+    const soon = tcp(wire.flush());
+    t.equal(soon.length, 40, 'a little later it goes on as before');
+    client.take(soon);
+    client.send();
+    wire.time += 1_500;
+    await client.stream.write([new Uint8Array(40_000)]);
+    t.equal(tcp(wire.flush()).length, 10);
+  });
+
 t.test("never beyond the peer's window, nor above its MSS; PSH with the last byte", async (t) => {
   const { client, sent } = await sending(5_000, {}, { mss: 700 }, 2_000);
   t.equal(total(sent), 1_400, 'whole segments');

@@ -13,7 +13,7 @@ export interface Congestion {
   lost(inFlight: number, now: number): void;
   /** The timer ran out: back to one segment (the loss window of RFC 5681). `again`: for the same data. */
   timedOut(inFlight: number, again: boolean): void;
-  /** Nothing was sent for longer than a timeout (RFC 5681 section 4.1). */
+  /** Nothing was sent for longer than a timeout (RFC 5681 section 4.1): the path may be another one by now. */
   idle(): void;
   /** The largest payload of a segment has changed. */
   resize(mss: number): void;
