@@ -2,6 +2,7 @@
 import { type Connection, MODE, RTX, STATE } from './connection.js';
 import { COUNT } from './counters.js';
 import { detectLoss, detectLossByCount, enterRecovery, leaveRecovery, noteDelivered } from './recovery.js';
+import { LONGEST_TRIP } from './rtt.js';
 import type { Segment } from './segment.js';
 import { before, distance, later, upTo } from './sequence.js';
 
@@ -125,7 +126,7 @@ function measure(c: Connection, echo: number, isEchoed: boolean, sawDuplicate: b
   if (!log.newestIsRetransmitted && isTimely) c.rtt.sample(distance(log.newestSentAt, now));
   else if (echo !== -1 && isEchoed && !sawDuplicate) {
     const rtt = distance(echo, now);
-    if (rtt >= 0 && rtt < 120_000) c.rtt.sample(rtt);
+    if (rtt >= 0 && rtt < LONGEST_TRIP) c.rtt.sample(rtt);
   }
   noteDelivered(c, now, echo, isTimely);
 }

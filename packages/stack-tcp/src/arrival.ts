@@ -6,6 +6,7 @@ import { FLAG } from '@nekit/core/ip';
 import { acknowledge, finAcknowledged } from './acknowledgment.js';
 import { type Connection, FAILURE, MODE, STATE } from './connection.js';
 import { COUNT } from './counters.js';
+import { LONGEST_TRIP } from './rtt.js';
 import type { Segment } from './segment.js';
 import { before, distance, upTo } from './sequence.js';
 import { receiveText } from './text.js';
@@ -132,11 +133,18 @@ function establish(c: Connection, s: Segment, now: number): boolean {
   c.isStalled = false;
   c.isSynAckDue = false;
   if (c.synTries === 1) c.rtt.sample(distance(c.sentAt, now));
-  else {
-    // RFC 6298 section 5.7 and RFC 5681 section 3.1: the SYN-ACK was lost, begin slowly.
-    c.rtt.progress();
-    c.congestion.window = Math.min(c.congestion.window, 3 * c.mss);
-  }
+  else beginSlowly(c, s, now);
   c.mode = MODE.open;
   return true;
+}
+
+/**
+ * The SYN-ACK had to be sent again. Which of them was answered only a timestamp tells; without one the timeout is that of RFC 6298 section 5.7. Once may have been too early, more
+ * than once is loss: then the first window is one segment (RFC 5681 section 3.1, RFC 6928 section 2).
+ */
+function beginSlowly(c: Connection, s: Segment, now: number): void {
+  const rtt = c.hasTimestamps ? distance((s.echo - c.timestampOffset) | 0, now) : -1;
+  if (rtt >= 0 && rtt < LONGEST_TRIP) c.rtt.sample(rtt);
+  else c.rtt.fallBack();
+  if (c.synTries > 2) c.congestion.window = c.mss;
 }

@@ -5,10 +5,14 @@
 
 /** Before the first measurement, in ms (RFC 6298 section 2.1). */
 const INITIAL_RTO = 1_000;
+/** The same where a SYN-ACK had to be sent again and nothing says how long its answer took (section 5.7). */
+const FALLBACK_RTO = 3_000;
 /** RFC 6298 wants 1 s; Linux and everybody else use 200 ms, because delayed ACKs come sooner than that. */
 const LEAST_RTO = 200;
 /** RFC 6298 section 2.5: 60 s at least. */
 const MOST_RTO = 60_000;
+/** An echo that is older than this, in ms, is not believed. */
+export const LONGEST_TRIP = 120_000;
 /** The clock's grain, in ms. */
 const GRAIN = 1;
 
@@ -19,6 +23,7 @@ export class RoundTrip {
   least = -1;
   /** Doublings since the last sign of life. */
   backoff = 0;
+  #unmeasured = INITIAL_RTO;
   #srtt8 = 0;
   #rttvar4 = 0;
 
@@ -54,6 +59,13 @@ export class RoundTrip {
     this.rto = Math.min(MOST_RTO, this.rto * 2);
   }
 
+  /** The path is there, and slower than was thought or it loses: be patient until something is measured. */
+  fallBack(): void {
+    this.#unmeasured = FALLBACK_RTO;
+    this.backoff = 0;
+    this.#compute();
+  }
+
   /** The peer has answered something new. */
   progress(): void {
     if (this.backoff === 0) return;
@@ -62,7 +74,7 @@ export class RoundTrip {
   }
 
   #compute(): void {
-    if (this.least < 0) this.rto = INITIAL_RTO;
+    if (this.least < 0) this.rto = this.#unmeasured;
     else this.rto = Math.min(MOST_RTO, Math.max(LEAST_RTO, (this.#srtt8 >> 3) + Math.max(GRAIN, this.#rttvar4)));
   }
 }

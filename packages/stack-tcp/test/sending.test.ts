@@ -64,6 +64,30 @@ for (const congestion of ['reno', 'cubic'] as const)
     t.equal(tcp(wire.flush()).length, 10);
   });
 
+t.test('a SYN-ACK that was sent again: the timeout is 3 s (RFC 6298 section 5.7), or measured by a timestamp; the first window is one segment if it was twice', async (t) => {
+  for (const [waited, isStamped, segments, timeout] of [
+    [0, false, 10, 240],
+    [1_000, false, 10, 3_000],
+    [1_000, true, 10, 240],
+    [3_000, false, 1, 3_000],
+  ] as const) {
+    const wire = new Wire();
+    const client = new Client(wire);
+    client.syn({ mss: 1_000, ...(isStamped ? { timestamps: { value: 5, echo: 0 } } : {}) });
+    const opening = wire.requests[0]?.accept();
+    const synAck = [...tcp(wire.flush()), ...tcp(wire.advance(waited))].at(-1);
+    client.seq++;
+    client.ack = ((synAck?.sequence ?? 0) + 1) >>> 0;
+    if (isStamped) client.options = { timestamps: { value: 6, echo: synAck?.options?.timestamps?.value ?? 0 } };
+    wire.time += 80;
+    client.send();
+    await (await opening)?.write([new Uint8Array(20_000)]);
+    t.equal(tcp(wire.flush()).length, segments, `first window after ${waited} ms`);
+    t.strictSame(tcp(wire.advance(timeout - 20)), [], `${timeout} ms`);
+    t.ok(tcp(wire.advance(40)).length > 0, `${timeout} ms, and no more`);
+  }
+});
+
 t.test("never beyond the peer's window, nor above its MSS; PSH with the last byte", async (t) => {
   const { client, sent } = await sending(5_000, {}, { mss: 700 }, 2_000);
   t.equal(total(sent), 1_400, 'whole segments');
