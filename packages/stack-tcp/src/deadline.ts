@@ -24,8 +24,7 @@ export function runTimers(c: Connection, now: number): void {
     c.isAckDue = true;
   }
   if (c.rtxKind !== RTX.none && !before(now, c.rtxAt)) runRetransmission(c, now);
-  const { keepAliveMs } = c.env.settings;
-  if (keepAliveMs > 0 && c.isSynchronized && !before(now, keepAliveAt(c, keepAliveMs))) runKeepAlive(c);
+  if (isKeptAlive(c) && !before(now, keepAliveAt(c))) runKeepAlive(c);
 }
 
 function runRetransmission(c: Connection, now: number): void {
@@ -86,8 +85,13 @@ function giveUp(c: Connection): void {
   c.fail(FAILURE.timeout);
 }
 
-function keepAliveAt(c: Connection, keepAliveMs: number): number {
-  return (c.heardAt + keepAliveMs + c.keepAliveTries * KEEP_ALIVE_GAP) | 0;
+/** What is in flight, or waits for the window, has a timer that finds out by itself (RFC 9293, MUST-26). */
+function isKeptAlive(c: Connection): boolean {
+  return c.env.settings.keepAliveMs > 0 && c.isSynchronized && c.log.count === 0 && c.rtxKind === RTX.none;
+}
+
+function keepAliveAt(c: Connection): number {
+  return (c.heardAt + c.env.settings.keepAliveMs + c.keepAliveTries * KEEP_ALIVE_GAP) | 0;
 }
 
 function runKeepAlive(c: Connection): void {
@@ -140,7 +144,6 @@ function tailProbeWait(c: Connection): number {
 
 /** The next time that `runTimers` must be called, as int32 ms, if `hasDeadline`. */
 export function nextDeadline(c: Connection): number {
-  const { keepAliveMs } = c.env.settings;
   let at = 0;
   let isSet = false;
   if (c.rtxKind !== RTX.none) {
@@ -151,13 +154,13 @@ export function nextDeadline(c: Connection): number {
     at = c.ackAt;
     isSet = true;
   }
-  if (keepAliveMs > 0 && c.isSynchronized) {
-    const alive = keepAliveAt(c, keepAliveMs);
+  if (isKeptAlive(c)) {
+    const alive = keepAliveAt(c);
     if (!isSet || before(alive, at)) at = alive;
   }
   return at;
 }
 
 export function hasDeadline(c: Connection): boolean {
-  return c.state !== STATE.closed && (c.rtxKind !== RTX.none || c.isAckDelayed || (c.env.settings.keepAliveMs > 0 && c.isSynchronized));
+  return c.state !== STATE.closed && (c.rtxKind !== RTX.none || c.isAckDelayed || isKeptAlive(c));
 }

@@ -64,7 +64,7 @@ for (const congestion of ['reno', 'cubic'] as const)
     t.equal(tcp(wire.flush()).length, 10);
   });
 
-t.test('a SYN-ACK that was sent again: the timeout is 3 s (RFC 6298 section 5.7), or measured by a timestamp; the first window is one segment if it was twice', async (t) => {
+t.test('a SYN-ACK that was sent again: a timeout of 3 s, or by a timestamp (RFC 6298 section 5.7); one segment if it was twice', async (t) => {
   for (const [waited, isStamped, segments, timeout] of [
     [0, false, 10, 240],
     [1_000, false, 10, 3_000],
@@ -454,6 +454,13 @@ t.test('keep-alive, if asked for: probes after silence; an answer is enough; wit
   t.match(tcp(wire.advance(2_000)), [{ sequence: client.ack - 1, payload: { length: 0 }, acknowledgment: client.seq }]);
   client.send();
   t.strictSame(tcp(wire.advance(59_000)), []);
+  await client.stream.write([Buffer.from('x')]);
+  t.ok(
+    tcp(wire.advance(100_000)).every((packet) => packet.sequence === client.ack && packet.payload.length === 1),
+    'none while something is in flight: its timer is enough (RFC 9293, MUST-26)',
+  );
+  client.ack = (client.ack + 1) >>> 0;
+  client.send();
   const reading = client.stream.read().catch(error);
   wire.advance(900_000);
   t.match(await reading, { code: 'ETIMEDOUT' });
