@@ -191,11 +191,14 @@ export class TransmitLog {
     return -1;
   }
 
-  /** The first `length` bytes of a range were sent again. */
+  /**
+   * The first `length` bytes of a range were sent again. Where the log is full, its rest counts as sent, too, and is found lost once more: if it stayed lost, the same bytes would be
+   * sent for ever, and a peer can fill the log (CVE-2019-11478).
+   */
   retransmitted(index: number, length: number, now: number): void {
     const start = this.startOf(index);
     const end = (start + length) | 0;
-    if (before(end, this.endOf(index)) && !this.#split(index, end)) return;
+    if (before(end, this.endOf(index))) this.#split(index, end);
     const state = this.stateOf(index);
     const sent = (this.endOf(index) - start) | 0;
     if ((state & LOST) !== 0) {

@@ -96,6 +96,27 @@ t.test('the transmit log against one byte at a time', (t) => {
   t.end();
 });
 
+t.test('the transmit log is bounded, however the peer cuts it up (CVE-2019-11477), and what is lost in a full one is sent once', (t) => {
+  const log = new TransmitLog(new RangePool());
+  log.reset(0);
+  log.append(100_000, 1);
+  log.begin();
+  for (let at = 90_000; at < 100_000; at += 2) log.sack(at, at + 1);
+  t.ok(log.count > 1_000 && log.count <= 1_024, `${log.count} ranges`);
+  t.equal(log.inFlight + log.sacked, 100_000);
+  log.markAllLost(false);
+  let sent = 0;
+  for (let index = log.firstLost(); index !== -1 && sent < 2_000; index = log.firstLost(), sent++)
+    log.retransmitted(index, Math.min(536, log.endOf(index) - log.startOf(index)), 2);
+  t.ok(sent <= 1_024, `${sent} segments`);
+  t.match(log, { lost: 0, first: 0 });
+  t.equal(log.inFlight + log.sacked, 100_000);
+  log.begin();
+  log.acknowledge(100_000);
+  t.match(log, { inFlight: 0, sacked: 0, lost: 0, count: 0 });
+  t.end();
+});
+
 t.test('the receive queue against an array', (t) => {
   fc.assert(
     fc.property(fc.integer(), fc.array(fc.tuple(fc.nat(3_000), fc.integer({ min: 1, max: 1_500 }), fc.nat(2_000)), { maxLength: 60 }), (start, steps) => {

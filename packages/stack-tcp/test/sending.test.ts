@@ -331,6 +331,30 @@ t.test('SACK blocks of what was never sent, of nothing, or too many of them, cha
   t.equal(wire.stack.info.connections, 1);
 });
 
+t.test('a peer that cuts what is in flight into crumbs (CVE-2019-11477, 11478): a bounded number of segments, and all of it in the end', async (t) => {
+  const { client, sent, wire } = await sending(300_000, {}, { mss: 536, windowScale: 7, sackPermitted: true });
+  let got = client.take(sent).length;
+  let flight: TcpPacket[] = [];
+  for (let i = 0; i < 4; i++) {
+    wire.time += 20;
+    got += client.take(flight).length;
+    flight = client.send();
+  }
+  const end = client.ack + total(flight);
+  t.ok(total(flight) > 40_000);
+  wire.time += 20;
+  const blocks = [0, 2, 4, 6];
+  for (let at = end - 2_400; at < end - 8; at += 8) client.send({ options: { sack: blocks.map((o): [number, number] => [(at + o) >>> 0, (at + o + 1) >>> 0]) } });
+  const again = tcp(wire.advance(1_000)).length + wire.stack.counters.get('retransmitted');
+  t.ok(again < 4_000, `${again} segments in a second`);
+  for (let i = 0; i < 5_000 && got < 300_000; i++) {
+    wire.time += 20;
+    got += client.take(client.send().concat(tcp(wire.advance(20)))).length;
+  }
+  t.equal(got, 300_000);
+  t.equal(wire.stack.counters.get('sinkFull'), 0);
+});
+
 t.test('a closed window: probes for ever with growing gaps as long as they are answered; then everything, and the FIN (gVisor 13393)', async (t) => {
   const { client, sent, wire } = await sending(5_000, {}, { mss: 1_000 }, 2_000);
   await client.stream.closeWrite();
