@@ -63,8 +63,11 @@ t.test('a shift above 14 is 14', async (t) => {
   client.window = 1;
   client.send();
   await client.stream.write([new Uint8Array(60_000)]);
-  const sent = tcp(wire.flush()).reduce((sum, packet) => sum + packet.payload.length, 0);
-  t.ok(sent >= 10_000 && sent <= 16_384, `${sent} bytes in a window of 1 << 14`);
+  const sent = (packets: readonly TcpPacket[]): number => packets.reduce((sum, packet) => sum + packet.payload.length, 0);
+  const first = tcp(wire.flush());
+  t.ok(sent(first) >= 10_000 && sent(first) <= 16_384, `${sent(first)} bytes in a window of 1 << 14`);
+  client.take(first);
+  t.ok(sent(client.send()) <= 16_384, 'nor more when the congestion window would let it');
 });
 
 t.test('refusals', async (t) => {
@@ -246,6 +249,24 @@ t.test('SYN-RECEIVED: a wrong ACK is answered with RST and leaves it as it is; a
   wire.flush();
   other.send({ flags: FLAG.rst, sequence: 9_001 });
   t.match(await failing, { code: 'ECONNRESET' });
+});
+
+t.test('a FIN with the ACK of our SYN-ACK is the end of the stream, not lost (gVisor 6067)', async (t) => {
+  for (const payload of ['', 'all at once']) {
+    const wire = new Wire();
+    const client = new Client(wire);
+    client.syn();
+    const opening = wire.requests[0]?.accept();
+    const [synAck] = tcp(wire.flush());
+    client.seq++;
+    client.ack = ((synAck?.sequence ?? 0) + 1) >>> 0;
+    t.match(client.send({ flags: FLAG.fin | FLAG.ack, payload: Buffer.from(payload) }), [{ flags: FLAG.ack, acknowledgment: client.seq + payload.length + 1 }]);
+    const stream = await opening;
+    if (payload !== '') t.equal(Buffer.concat((await stream?.read()) ?? []).toString(), payload);
+    t.equal(await stream?.read(), null);
+    await stream?.closeWrite();
+    t.match(tcp(wire.flush()), [{ flags: FLAG.fin | FLAG.ack }]);
+  }
 });
 
 t.test('initial sequence numbers: not the same for two tuples, higher for the same one later, unlike for another secret', async (t) => {

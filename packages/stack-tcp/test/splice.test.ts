@@ -145,6 +145,29 @@ t.test('a full socket closes the window; when it is writable again the window op
   t.ok((update?.window ?? 0) >= 16_000 >> 1, 'open');
 });
 
+t.test('silly windows: a socket that takes little by little opens the window by a segment, and nothing less is announced', async (t) => {
+  const { wire, client, conn } = await spliced({}, { settings: { initialWindow: 16_384, maxWindow: 16_384 } });
+  conn.room = 0;
+  for (let sent = 0; sent < 16_384; sent += 1_024) client.text(new Uint8Array(1_024));
+  wire.advance(100);
+  const seen: number[] = [];
+  for (let taken = 0; taken < 4_000; taken += 100) {
+    conn.room = 100;
+    conn.listener?.writable();
+    const updates = tcp(wire.flush());
+    if (taken < 900) t.strictSame(updates, [], 'nothing worth an ACK');
+    const probed = client.send({ sequence: client.seq - 1 }); // asks what the window is
+    for (const { window } of [...updates, ...probed]) seen.push(window);
+    wire.time += 600;
+  }
+  t.ok(seen.length >= 40, `${seen.length} answers`);
+  t.strictSame(
+    seen.filter((window) => window > 0 && window < 1_024),
+    [],
+  );
+  t.ok((seen.at(-1) ?? 0) >= 2_000, 'and it does open');
+});
+
 t.test('FIN waits for what the socket has taken and not sent', async (t) => {
   const { wire, client, conn } = await spliced();
   client.text('the end');

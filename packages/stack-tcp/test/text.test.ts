@@ -14,7 +14,7 @@ t.test('ACKs: delayed by 40 ms, at once for the second full segment, one per bat
   t.strictSame(wire.advance(39), []);
   t.match(wire.advance(2), [{ flags: FLAG.ack, acknowledgment: client.seq }]);
   t.strictSame(client.text(new Uint8Array(1_000)), []);
-  t.equal(client.text(new Uint8Array(1_000)).length, 1, 'MUST-59');
+  t.equal(client.text(new Uint8Array(1_000)).length, 1, 'RFC 5681 section 4.2');
   const burst = Array.from({ length: 20 }, (_, i) => client.segment({ sequence: client.seq + i * 1_000, payload: new Uint8Array(1_000) }));
   t.match(wire.raw(...burst), [{ flags: FLAG.ack, acknowledgment: client.seq + 20_000 }]);
   client.seq += 20_000;
@@ -218,6 +218,26 @@ t.test('memory: at its end text is dropped, not the connection; it comes again',
     await client.readNow();
   }
   t.match(wire.stack.info, { memory: 0, connections: 20 });
+});
+
+t.test('memory: when it becomes scarce windows do not grow, and none is taken back: RFC 9293, SHLD-14', async (t) => {
+  const wire = new Wire({ arenaBytes: 16 * 4_096, settings: { initialWindow: 32_768, maxWindow: 32_768 } });
+  const client = await new Client(wire, 1_000, 1_001).connect({ mss: 1_000 });
+  const edgeOf = (packet: TcpPacket | undefined): number => (packet?.acknowledgment ?? 0) + (packet?.window ?? 0);
+  const before = edgeOf(tcp([...client.text('x'), ...wire.advance(50)]).at(-1));
+  await client.readNow();
+  for (const [port, bytes] of [
+    [1_002, 32_000],
+    [1_003, 16_000],
+    [1_004, 8_000],
+  ] as const) {
+    const other = await new Client(wire, 1, port).connect({ mss: 1_000 });
+    for (let sent = 0; sent < bytes; sent += 1_000) other.text(new Uint8Array(1_000));
+  }
+  t.ok(wire.stack.info.memory > wire.arena.size * 0.85, `${wire.stack.info.memory} of ${wire.arena.size}`);
+  const after = edgeOf(tcp([...client.text('y'), ...wire.advance(50)]).at(-1));
+  t.equal(before, 1_001 + 32_768);
+  t.equal(after, before);
 });
 
 t.test('FIN in order only: an early one waits, a second one that says otherwise is not believed', async (t) => {
