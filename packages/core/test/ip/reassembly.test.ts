@@ -124,6 +124,9 @@ void t.test('a fragment that overlaps, or contradicts, ends its datagram', async
     give(reassembly, version, 2, { offset: 48, bytes: payload, more: true });
     assert.equal(give(reassembly, version, 2, third), null);
     assert.equal(reassembly.dropped, 2, 'an end before what has come');
+    give(reassembly, version, 3, first);
+    assert.equal(give(reassembly, version, 3, { offset: 65_528, bytes: payload, more: false }), null);
+    assert.equal(reassembly.dropped, 3, 'beyond the longest packet there is');
   }
 });
 
