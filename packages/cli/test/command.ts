@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-const BIN = fileURLToPath(new URL('../bin/nekit-kernel.js', import.meta.url));
+export const BIN = fileURLToPath(new URL('../bin/nekit-kernel.js', import.meta.url));
 
 /** For anything a test waits for: start-up on a busy machine takes seconds. */
 const LIMIT_MS = 40_000;

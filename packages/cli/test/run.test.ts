@@ -1,5 +1,6 @@
 // `run`: real connections through the real command, its log, its signals, and what it says when it cannot run.
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, request } from 'node:http';
 import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net';
@@ -7,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import tap from 'tap';
-import { Command, run, type SpawnOptions } from './command.js';
+import { BIN, Command, run, type SpawnOptions } from './command.js';
 
 /** Each test starts the command several times, which takes seconds each when the machine is busy. */
 const TIMEOUT_MS = 180_000;
@@ -290,6 +291,21 @@ async function eventually<T>(attempt: () => Promise<T>): Promise<T> {
     }
   }
 }
+
+tap.test('a log that cannot be written (ENOSPC) ends nothing', { timeout: TIMEOUT_MS, skip: existsSync('/dev/full') ? false : 'no /dev/full' }, async (t) => {
+  const web = await webServer(t);
+  const port = await freePort();
+  const file = await configFile(t, `mixed-port: ${port}\n`);
+  const full = openSync('/dev/full', 'w');
+  t.teardown(() => closeSync(full));
+  const child = spawn(process.execPath, [BIN, '-c', file, '--log-level', 'debug'], { stdio: ['ignore', full, full] });
+  const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
+  t.teardown(() => child.kill('SIGKILL'));
+  await eventually(() => getThrough(port, `http://127.0.0.1:${web}/`));
+  for (let i = 0; i < 20; i++) t.equal((await getThrough(port, `http://127.0.0.1:${web}/`)).body, 'hello');
+  child.kill('SIGTERM');
+  t.equal(await ended, 0);
+});
 
 tap.test('on a terminal the log is for people', { timeout: TIMEOUT_MS }, async (t) => {
   const bin = fileURLToPath(new URL('../bin/nekit-kernel.js', import.meta.url));
