@@ -5,6 +5,7 @@ import { versionLine } from './version.js';
 /** Runs the command and sets the exit code. Never rejects: every failure is a clear line on stderr. */
 export async function main(args: readonly string[]): Promise<void> {
   process.stdout.on('error', outputFailed);
+  process.stderr.on('error', () => {}); // nobody is left to be told; without a listener each failure would be told there again, for ever
   try {
     process.exitCode = await dispatch(args);
   } catch (error) {
