@@ -1,7 +1,7 @@
 import { type PacketBatch, read32 } from '@nekit/core/ip';
 
 /**
- * Whether a SYN has addresses that no honest client has. A packet for 127.0.0.1 from a TUN must not reach this host's own services, and one that names its destination as its source
+ * Whether a segment of no connection has addresses that no honest client has. A packet for 127.0.0.1 from a TUN must not reach this host's own services, and one that names its destination as its source
  * answers itself (CVE-1999-0016). Private sources and this host's other addresses are fine: what a gateway carries.
  */
 export function isRefused(batch: PacketBatch, index: number): boolean {

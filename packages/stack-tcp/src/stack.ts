@@ -1,6 +1,7 @@
 import type { StackContext } from '@nekit/core';
 import { FLAG, type IpStack, type PacketBatch, PROTOCOL } from '@nekit/core/ip';
 import { localEndpoint, remoteEndpoint } from './addresses.js';
+import { isRefused } from './admission.js';
 import { arrive } from './arrival.js';
 import { Connection, FAILURE, STATE } from './connection.js';
 import { COUNT, type Counters } from './counters.js';
@@ -270,6 +271,10 @@ export class TcpStack implements IpStack, ConnectionHost {
       return;
     }
     if (s.has(FLAG.ack)) {
+      if (isRefused(batch, index)) {
+        env.count(COUNT.dropAddress); // a reset would come from a group, or go to one (RFC 1122 section 4.2.3.10)
+        return;
+      }
       env.count(COUNT.dropStray);
       env.count(env.replies.segment(flowOf(batch, index), s.acknowledgment, 0, FLAG.rst) ? COUNT.resetsSent : COUNT.dropReply);
     } else if (!s.has(FLAG.syn)) env.count(COUNT.dropStray);

@@ -132,6 +132,8 @@ t.test('addresses that no honest client has are dropped, and counted', async (t)
     t.strictSame(new Client(wire).syn({}, { source, destination }), [], `${source} -> ${destination}`);
     t.equal(wire.requests.length, 0);
     t.equal(wire.stack.counters.get('dropAddress'), 1, `${source} -> ${destination}`);
+    t.strictSame(new Client(wire).send({ source, destination }), [], 'nor is a stray segment answered with a reset');
+    t.equal(wire.stack.counters.get('dropAddress'), 2);
   }
   const mapped = new Wire({ isIPv6: true });
   const packet = new Client(mapped).segment({ flags: FLAG.syn, destination: '1::1' });
