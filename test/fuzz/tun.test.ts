@@ -63,6 +63,7 @@ async function run(seed: number, wanted: number): Promise<Ran> {
     // A flood may push aside what is not whole, or not yet answered; but not what comes when it is over.
     const question = !isFlood && random.chance(0.5) ? probes.ask() : [];
     for (const packet of question) many.splice(random.below(many.length + 1), 0, packet);
+    if (random.chance(0.5)) many.splice(random.below(many.length + 1), 0, probes.lie());
     const { full } = tun;
     for (const packet of many) tun.send(packet);
     await tun.turn();

@@ -1,7 +1,7 @@
 // The other side of the stacks: adapters that answer, or too much, or from elsewhere, or late, or not at all.
 import { type Datagram, NetError, type PacketConn, type PacketRequest, type StreamRequest } from '@nekit/core';
 import type { SeededRandom } from '@nekit/core/ip';
-import { oneOf } from './packets.js';
+import { oneOf } from './build.js';
 
 /** Whom datagrams come from that nobody has sent to, some of them nobody's. */
 const STRANGERS = [

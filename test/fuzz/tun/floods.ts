@@ -1,7 +1,7 @@
 // Many of a kind at once: each goes for one of the bounds.
 import { FLAG, PROTOCOL, type SeededRandom, write16 } from '@nekit/core/ip';
+import { four, icmpBody, oneOf, type Pair, six, udpBody, wholePacket } from './build.js';
 import { fragmentsInOrder } from './fragments.js';
-import { four, icmpBody, oneOf, type Pair, six, udpBody, wholePacket } from './packets.js';
 
 const MANY = 300;
 
@@ -27,6 +27,8 @@ const FLOODS: readonly Flood[] = [
     Array.from({ length: 20 }, () =>
       fragmentsInOrder(pairFrom(random, isIPv4), PROTOCOL.udp, new Uint8Array(60_000), 1_400, random.next()).slice(0, -1),
     ).flat(),
+  // One that is longer than any can be (ping of death), whole.
+  (random, isIPv4) => fragmentsInOrder(pairFrom(random, isIPv4), isIPv4 ? PROTOCOL.icmp : PROTOCOL.icmpv6, new Uint8Array(65_600), 1_368, random.next()),
   // One datagram in too many parts.
   (random, isIPv4) => fragmentsInOrder(pairFrom(random, isIPv4), isIPv4 ? PROTOCOL.icmp : PROTOCOL.icmpv6, random.bytes(8 * MANY), 8, random.next()),
   // Client ports, and one client port with many remotes.

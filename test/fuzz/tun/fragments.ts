@@ -1,6 +1,6 @@
 // Fragments as they should be, and as those make them who want to harm the one that puts them together.
 import { PROTOCOL, type SeededRandom, write16, write32 } from '@nekit/core/ip';
-import { ipPacket, oneOf, type Pair } from './packets.js';
+import { ipPacket, oneOf, type Pair } from './build.js';
 
 interface Part {
   offset: number;

@@ -12,23 +12,8 @@ import {
   writeIPv4Checksum,
   writeTransportChecksum,
 } from '@nekit/core/ip';
+import { finish, four, icmpBody, ipPacket, oneOf, type Pair, six, udpBody, wholePacket } from './build.js';
 import { fragmentsOf } from './fragments.js';
-
-export interface Pair {
-  readonly version: 4 | 6;
-  readonly source: Uint8Array;
-  readonly destination: Uint8Array;
-}
-
-export const four = (...bytes: number[]): Uint8Array => Uint8Array.from(bytes);
-
-/** An IPv6 address of its first two and its last two bytes. */
-export const six = (first: number, second: number, penultimate: number, last: number): Uint8Array => {
-  const address = new Uint8Array(16);
-  address.set([first, second]);
-  address.set([penultimate, last], 14);
-  return address;
-};
 
 const GOOD_4 = [four(198, 18, 0, 1), four(10, 0, 0, 2), four(192, 0, 2, 1), four(203, 0, 113, 7), four(169, 254, 1, 1)];
 const ODD_4 = [
@@ -51,79 +36,11 @@ const PORTS = [0, 1, 53, 443, 5353, 0xffff];
 const PROTOCOLS = [0, 1, 2, 4, 6, 17, 41, 43, 44, 50, 51, 58, 59, 60, 132, 255];
 const VALUES = [0, 1, 7, 8, 9, 0x14, 0x28, 0x7f, 0x80, 0xff, 0x0100, 0x7fff, 0x8000, 0xfff8, 0xffff];
 
-export function oneOf<T>(random: SeededRandom, values: readonly [T, ...T[]] | readonly T[]): T {
-  const value = values[random.below(values.length)];
-  if (value === undefined) throw new RangeError('one of none');
-  return value;
-}
-
 export function pairOf(random: SeededRandom): Pair {
   const version = random.chance(0.5) ? 4 : 6;
   const [good, odd] = version === 4 ? [GOOD_4, ODD_4] : [GOOD_6, ODD_6];
   const address = (): Uint8Array => oneOf(random, random.chance(0.93) ? good : odd);
   return { version, source: address(), destination: random.chance(0.03) ? NOWHERE[version] : address() };
-}
-
-/** An IP packet around what stands behind its header; IPv4 with its checksum. `field`: flags and offset of IPv4. */
-export function ipPacket({ version, source, destination }: Pair, protocol: number, body: Uint8Array, identification = 0, field = 0): Uint8Array {
-  const head = version === 4 ? IPV4_HEADER : IPV6_HEADER;
-  const packet = new Uint8Array(head + body.length);
-  packet.set(body, head);
-  packet.set(source, version === 4 ? 12 : 8);
-  packet.set(destination, version === 4 ? 16 : 24);
-  packet[0] = version === 4 ? 0x45 : 0x60;
-  if (version === 4) {
-    write16(packet, 2, packet.length & 0xffff);
-    write16(packet, 4, identification);
-    write16(packet, 6, field);
-    packet[8] = 64;
-    packet[9] = protocol;
-    writeIPv4Checksum(packet, 0);
-  } else {
-    write16(packet, 4, body.length & 0xffff);
-    packet[6] = protocol;
-    packet[7] = 64;
-  }
-  return packet;
-}
-
-/** The same with the checksum of what is in it. */
-export function wholePacket(pair: Pair, protocol: number, body: Uint8Array): Uint8Array {
-  const packet = ipPacket(pair, protocol, body);
-  finish(packet, protocol, pair.version === 4 ? IPV4_HEADER : IPV6_HEADER);
-  return packet;
-}
-
-const SHORTEST = new Map<number, number>([
-  [PROTOCOL.tcp, 20],
-  [PROTOCOL.udp, 8],
-  [PROTOCOL.icmp, 8],
-  [PROTOCOL.icmpv6, 8],
-]);
-
-/** Makes the checksums right, where there is room for one. */
-function finish(packet: Uint8Array, protocol: number, transport: number): void {
-  if ((packet[0] ?? 0) >>> 4 === 4 && packet.length >= IPV4_HEADER) writeIPv4Checksum(packet, 0);
-  const shortest = SHORTEST.get(protocol);
-  if (shortest !== undefined && packet.length >= transport + shortest) writeTransportChecksum(packet, 0, protocol, transport, packet.length);
-}
-
-export function udpBody(sourcePort: number, destinationPort: number, payload: Uint8Array): Uint8Array {
-  const body = new Uint8Array(UDP_HEADER + payload.length);
-  write16(body, 0, sourcePort);
-  write16(body, 2, destinationPort);
-  write16(body, 4, body.length & 0xffff);
-  body.set(payload, UDP_HEADER);
-  return body;
-}
-
-export function icmpBody(type: number, code: number, rest: number, payload: Uint8Array): Uint8Array {
-  const body = new Uint8Array(8 + payload.length);
-  body[0] = type;
-  body[1] = code;
-  write32(body, 4, rest);
-  body.set(payload, 8);
-  return body;
 }
 
 /** What our side has said last of a TCP connection: what answers it gets into one. */

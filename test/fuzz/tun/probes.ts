@@ -1,9 +1,10 @@
 // Honest programs among the others: what they send is answered, whatever else comes.
 import { PROTOCOL, type SeededRandom } from '@nekit/core/ip';
+import { four, icmpBody, type Pair, six, udpBody, wholePacket } from './build.js';
 import { ECHO_PORT } from './carrier.js';
 import { fragmentsInOrder, shuffle } from './fragments.js';
 import type { Whole } from './judge.js';
-import { four, icmpBody, type Pair, six, udpBody, wholePacket } from './packets.js';
+import { lieOf } from './lies.js';
 
 const PAIRS: readonly Pair[] = [
   { version: 4, source: four(198, 18, 7, 7), destination: four(192, 0, 2, 77) },
@@ -39,6 +40,11 @@ export class Probes {
     if (payload.length < 1_400 && random.chance(0.7)) return [packet];
     const size = payload.length > 1_400 ? 1_400 : 64;
     return shuffle(random, fragmentsInOrder(pair, protocol, packet.subarray(packet.length - body.length), size, number));
+  }
+
+  /** A packet of the same clients that nobody may answer. */
+  lie(): Uint8Array {
+    return lieOf(this.#random, PAIRS[this.#random.below(2)] as Pair, ECHO_PORT);
   }
 
   /** Something that has come out: one of the answers? */

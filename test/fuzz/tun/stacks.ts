@@ -8,9 +8,10 @@ import { DEFAULT_LIMITS } from '../../../packages/core/dist/ip/reassembly.js';
 import { DEFAULT_SETTINGS } from '../../../packages/stack-tcp/dist/settings.js';
 import { TcpStack } from '../../../packages/stack-tcp/dist/stack.js';
 import { DEFAULT_UDP_LIMITS, UdpStack } from '../../../packages/stack-udp/dist/udp-stack.js';
+import { four, ipPacket } from './build.js';
 import { Carrier } from './carrier.js';
 import { Judge, type Whole } from './judge.js';
-import { four, type Heard, ipPacket } from './packets.js';
+import type { Heard } from './packets.js';
 
 const MTU = 1_500;
 const ARENA = 4 << 20;
