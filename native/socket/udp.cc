@@ -20,8 +20,10 @@ namespace nekit {
 
 namespace {
 
-// What the kernel may hold for us each way; it takes less where net.core.{r,w}mem_max says so.
-constexpr int kKernelBuffer = 1024 * 1024;
+// What the kernel may hold for us. It counts twice as much, and some 2.3 KB for a datagram of 1,400 bytes: so long as 3,600 of them take to come may nobody look after them,
+// 200 ms at 200 Mbit/s. A sender only waits.
+constexpr int kReceiveBuffer = 4 * 1024 * 1024;
+constexpr int kSendBuffer = 1024 * 1024;
 // Messages of one recvmmsg: each needs room for the largest, until its length is known.
 constexpr size_t kReceiveAtOnce = 8;
 // Of one sendmmsg.
@@ -75,6 +77,11 @@ socklen_t unpackPeer(const uint8_t* in, int family, Peer& out) {
     return sizeof out.six;
   }
   return 0;
+}
+
+// Who may set up networks, as one with a TUN may, gets it whatever net.core.{r,w}mem_max says (208 KiB mostly); else as much as that allows.
+void setBuffer(int fd, int force, int option, int size) {
+  if (setsockopt(fd, SOL_SOCKET, force, &size, sizeof size) != 0) setsockopt(fd, SOL_SOCKET, option, &size, sizeof size);
 }
 
 // The size of the datagrams in a message, 0 for a message that is one.
@@ -195,8 +202,8 @@ int Udp::open(const Address& address, const SocketOptions& options) {
   wanted.mark = options.mark;
   wanted.device = options.device;
   if (const int refusal = applyOptions(fd, family_, wanted); refusal != 0) return refusal;
-  setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kKernelBuffer, sizeof kKernelBuffer);
-  setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &kKernelBuffer, sizeof kKernelBuffer);
+  setBuffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, kReceiveBuffer);
+  setBuffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, kSendBuffer);
   setsockopt(fd, SOL_UDP, UDP_GRO, &on, sizeof on);  // a kernel without it gives one datagram at a time
   // 0 switches nothing on; it only asks whether the kernel knows the option.
   const int none = 0;

@@ -56,6 +56,34 @@ async function script(where: Namespace, text: string, ms = 120_000): Promise<str
   return stdout.toString().trim();
 }
 
+/** So many SYNs to a port of the server's, each from a source of its own. Settles with 'over'. */
+function flood(inside: Namespace, count: number, port: number): Promise<string> {
+  // A second device is the road by which they come; the namespace forwards them to ours.
+  return script(
+    inside,
+    `const { openTunBy } = await import('${CORE}native/open-tun.js');
+     const { findAddon } = await import('${CORE}native/load.js');
+     const { buildPacket } = await import('${CORE}ip.js');
+     const device = openTunBy(findAddon().addon)({ name: 'flood', addresses: [{ address: '100.64.0.1', prefix: 10 }], mtu: 1500, offload: false, arenaBytes: 0, warn: console.error });
+     device.start({ packets() {}, failed: console.error });
+     for (let i = 0; i < ${count}; ) {
+       for (let n = 0; n < 200; n++, i++) {
+         const syn = buildPacket({ kind: 'tcp', source: '100.' + (65 + (i >> 14)) + '.' + ((i >> 6) & 255) + '.' + (1 + (i & 63)), destination: '${SERVER}',
+           sourcePort: 1024 + (i % 60000), destinationPort: ${port}, sequence: i, acknowledgment: 0, flags: 2, window: 64240, options: { mss: 1460 }, payload: new Uint8Array(0) });
+         device.sink.bytes.set(syn, device.sink.reserve(syn.length, 0));
+       }
+       device.flush();
+       await new Promise((resolve) => setTimeout(resolve, 10));
+     }
+     await new Promise((resolve) => setTimeout(resolve, 500));
+     device.close();
+     console.log('over');`,
+  );
+}
+
+/** So that a namespace forwards what comes by one TUN into the other, whatever its source. */
+const FORWARD = 'sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0';
+
 /** Bytes. */
 function resident(pid: number | undefined): number {
   const status = readFileSync(`/proc/${pid ?? 0}/status`, 'utf8');
@@ -66,7 +94,8 @@ t.test('crowds and floods', { skip: unlessNamespaces('curl'), timeout: 300_000 }
   const { home: inside, outside, start } = await home(t);
   await serve(outside, SERVERS);
   const kernel = await start(CONFIG);
-  await inside.sh('sysctl -qw net.ipv4.ip_local_port_range="1024 65000" net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0');
+  await inside.sh('sysctl -qw net.ipv4.ip_local_port_range="1024 65000"');
+  await inside.sh(FORWARD);
 
   await t.test(`${full ? 10_000 : 1_000} connections at once, each with a say of its own`, async (t) => {
     // Each takes a descriptor here, in the kernel and in the server.
@@ -103,31 +132,11 @@ t.test('crowds and floods', { skip: unlessNamespaces('curl'), timeout: 300_000 }
 
   await t.test('20,000 SYNs from as many sources: nothing hangs, memory is bounded, and afterwards all is as before', async (t) => {
     const before = resident(kernel.pid);
-    // A second device is the road by which they come; the namespace forwards them to ours.
-    const flood = script(
-      inside,
-      `const { openTunBy } = await import('${CORE}native/open-tun.js');
-       const { findAddon } = await import('${CORE}native/load.js');
-       const { buildPacket } = await import('${CORE}ip.js');
-       const device = openTunBy(findAddon().addon)({ name: 'flood', addresses: [{ address: '100.64.0.1', prefix: 10 }], mtu: 1500, offload: false, arenaBytes: 0, warn: console.error });
-       device.start({ packets() {}, failed: console.error });
-       for (let i = 0; i < 20000; ) {
-         for (let n = 0; n < 200; n++, i++) {
-           const syn = buildPacket({ kind: 'tcp', source: '100.' + (65 + (i >> 14)) + '.' + ((i >> 6) & 255) + '.' + (1 + (i & 63)), destination: '${SERVER}', sourcePort: 1024 + i, destinationPort: 80,
-             sequence: i, acknowledgment: 0, flags: 2, window: 64240, options: { mss: 1460 }, payload: new Uint8Array(0) });
-           device.sink.bytes.set(syn, device.sink.reserve(syn.length, 0));
-         }
-         device.flush();
-         await new Promise((resolve) => setTimeout(resolve, 10));
-       }
-       await new Promise((resolve) => setTimeout(resolve, 500));
-       device.close();
-       console.log('over');`,
-    );
+    const flooding = flood(inside, 20_000, 80);
     const times: number[] = [];
     let lost = 0;
     let isOver = false;
-    void flood.finally(() => {
+    void flooding.finally(() => {
       isOver = true;
     });
     while (!isOver) {
@@ -139,7 +148,7 @@ t.test('crowds and floods', { skip: unlessNamespaces('curl'), timeout: 300_000 }
     // In the crowd a newcomer is let in with its second SYN, a second later.
     t.equal(lost, 0, `of ${times.length} requests`);
     t.equal((await curl(inside, '-o', '/dev/null', url('/1000'))).code, 0, 'and after it all is as before');
-    t.equal(await flood, 'over');
+    t.equal(await flooding, 'over');
     const grown = resident(kernel.pid) - before;
     t.comment(`${times.length} requests meanwhile, the slowest took ${Math.round(Math.max(...times))} ms; RSS grew by ${Math.round(grown / 2 ** 20)} MiB`);
     t.ok(grown < 200 * 2 ** 20, `RSS grew by ${grown}`);
@@ -168,6 +177,26 @@ t.test('crowds and floods', { skip: unlessNamespaces('curl'), timeout: 300_000 }
     t.comment(`${count} times: p50 ${p50.toFixed(3)} ms, p99 ${p99.toFixed(3)} ms, the longest ${most.toFixed(1)} ms`);
     t.ok(p99 < 50);
   });
+});
+
+// Each is dialled and refused at once, so that they are never many at a time.
+t.test('a flood of SYNs to a closed port: when it is over, its memory is given back', { skip: unlessNamespaces('curl'), timeout: 120_000 }, async (t) => {
+  const { home: inside, outside, start } = await home(t);
+  await serve(outside, SERVERS);
+  // As it is, without what tap loads into every Node.
+  const kernel = await start(CONFIG, [], { through: ['env', '-u', 'NODE_OPTIONS'] });
+  await inside.sh(FORWARD);
+  t.equal((await curl(inside, '-o', '/dev/null', url('/1000'))).code, 0);
+  const before = resident(kernel.pid);
+  t.equal(await flood(inside, full ? 400_000 : 80_000, 9999), 'over');
+  const after = resident(kernel.pid);
+  const began = performance.now();
+  await eventually(() => resident(kernel.pid) < before * 1.2, 20_000, `${before} bytes before, ${after} after it`);
+  const left = resident(kernel.pid);
+  t.comment(
+    `RSS ${[before, after, left].map((bytes) => Math.round(bytes / 2 ** 20)).join(', ')} MiB: before, after, and ${Math.round(performance.now() - began)} ms later`,
+  );
+  t.equal((await curl(inside, '-o', '/dev/null', url('/1000'))).code, 0, 'and all is as before');
 });
 
 /** What nmap says of the ports, as { '80/tcp': 'open' }. */

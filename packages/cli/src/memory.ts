@@ -1,9 +1,12 @@
-/** Gives memory back when a crowd has come and rests, and when it has gone: V8 keeps what a crowd needed for a long time, and malloc for ever. */
+/**
+ * Gives memory back when a crowd has come and rests, when it has gone, and when the process has grown and rests: V8 keeps what was needed for a long time, and malloc for ever.
+ */
 import { Session } from 'node:inspector/promises';
 import { performance } from 'node:perf_hooks';
 import { findAddon, type Kernel } from '@nekit/core';
 import type { Logger } from 'pino';
 import { Crowd } from './crowd.js';
+import { Growth } from './growth.js';
 
 /** How often it looks, in ms. */
 const LOOK_MS = 1_000;
@@ -13,6 +16,8 @@ export class MemoryKeeper {
   readonly #logger: Logger;
   readonly #timer: NodeJS.Timeout;
   readonly #crowd = new Crowd();
+  readonly #growth = new Growth();
+  #isGiving = false;
   #load = performance.eventLoopUtilization();
 
   constructor(kernel: Kernel, logger: Logger) {
@@ -31,7 +36,17 @@ export class MemoryKeeper {
     this.#load = load;
     // A connection that keeps its listener waiting is no session yet, and one of a TUN is none of a listener's.
     const count = Math.max(this.#kernel.connections, this.#kernel.sessionCount);
-    if (this.#crowd.look(count, utilization)) void giveBack(this.#logger);
+    const isCrowd = this.#crowd.look(count, utilization);
+    const hasGrown = this.#growth.look(process.memoryUsage.rss(), utilization);
+    if (isCrowd || hasGrown) void this.#giveBack();
+  }
+
+  async #giveBack(): Promise<void> {
+    if (this.#isGiving) return;
+    this.#isGiving = true;
+    await giveBack(this.#logger);
+    this.#isGiving = false;
+    this.#growth.left(process.memoryUsage.rss());
   }
 }
 
