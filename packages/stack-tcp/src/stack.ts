@@ -269,7 +269,7 @@ export class TcpStack implements IpStack, ConnectionHost {
     const env = this.#env;
     env.received(s.length);
     if (isRefused(batch, index)) {
-      env.count(COUNT.dropAddress);
+      env.count(COUNT.dropAddress); // a reset would come from a group, or go to one (RFC 1122 section 4.2.3.10)
       return false;
     }
     if (s.has(FLAG.rst)) {

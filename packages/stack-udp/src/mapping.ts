@@ -1,5 +1,5 @@
 import { addressFamily, type Datagram, type Endpoint, type NetError, type PacketConn, PacketQueue, parseAddress } from '@nekit/core';
-import type { PacketBatch } from '@nekit/core/ip';
+import { isHostAddress, type PacketBatch } from '@nekit/core/ip';
 import { type AddressKey, endpointAt, keyAt, quotation, sourceOf } from './nat-table.js';
 import type { UdpWriter } from './udp-writer.js';
 
@@ -157,12 +157,16 @@ export class Mapping implements PacketConn {
     this.#onClose(this);
   }
 
-  /** The bytes of a remote's address; null for one of the other family, or that is none. */
+  /**
+   * The bytes of a remote's address; null for one of the other family, or that no packet comes from: a proxy can name any remote as the sender, and a client must not see it say that
+   * something came from itself, from its loopback or from a group.
+   */
   #addressOf(peer: Endpoint): Uint8Array | null {
     const known = this.#addresses.get(peer);
     if (known !== undefined) return known;
-    const address = addressFamily(peer.host) === this.version ? parseAddress(peer.host) : null;
-    if (address !== null) this.#addresses.set(peer, address);
+    const address = peer.port !== 0 && addressFamily(peer.host) === this.version ? parseAddress(peer.host) : null;
+    if (address === null || !isHostAddress(address, 0, this.version) || Buffer.compare(address, this.address) === 0) return null;
+    this.#addresses.set(peer, address);
     return address;
   }
 }

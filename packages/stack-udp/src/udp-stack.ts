@@ -69,6 +69,11 @@ export class UdpStack implements IpStack {
     return this.#mappings.size;
   }
 
+  /** Bytes of datagrams that wait for whoever carries them. */
+  get waiting(): number {
+    return this.#waiting.now;
+  }
+
   input(batch: PacketBatch, index: number): boolean {
     if (batch.protocol[index] !== PROTOCOL.udp) return false;
     if (this.#closed) return true; // the rest of a batch in which the kernel was stopped

@@ -174,6 +174,24 @@ void t.test('what goes to many, or comes from nobody, is counted and dropped', a
   bench.driver.close();
 });
 
+void t.test('what a remote cannot have sent is not said to come from it', async () => {
+  for (const [client, server, nobody] of [
+    ['10.0.0.1', '192.0.2.9', ['127.0.0.1', '127.1.2.3', '0.0.0.0', '224.0.0.251', '255.255.255.255', '10.0.0.1', 'a.name']],
+    ['fd00::1', '2001:db8::9', ['::', '::1', 'ff02::fb', '::ffff:10.0.0.9', 'fd00::1', '192.0.2.9']],
+  ] as const) {
+    const bench = new Bench();
+    bench.send(udp(client, 4000, server, 9, 'x'));
+    await bench.turn();
+    const { conn } = bench.associations[0] ?? assert.fail();
+    for (const host of nobody) assert.equal(conn.send([datagram(host, 53, 'no')]), 0, host);
+    assert.equal(conn.send([datagram(server, 0, 'no')]), 0, 'port 0');
+    assert.equal(conn.send([datagram(server, 9, 'yes')]), 1);
+    await bench.turn();
+    assert.equal(bench.out.length, 1);
+    bench.driver.close();
+  }
+});
+
 void t.test('mappings end after silence, sooner when they only asked name servers, and the least recently used makes room', async () => {
   const bench = new Bench({ mappings: 3, idle: 60_000, dnsIdle: 5_000 });
   bench.send(udp('10.0.0.1', 1, '192.0.2.9', 53, 'dns'));

@@ -74,6 +74,11 @@ export class Reassembly {
     return this.#datagrams.size;
   }
 
+  /** Bytes that are kept of them. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   /**
    * Takes one fragment, copying what it keeps: an IP packet at `[start, end)` whose fragment header (IPv6) or payload (IPv4) begins at `transport`. The whole IP packet,
    * if this was what it lacked, without options and extension headers; its transport checksum has not been looked at. `now` in ms.

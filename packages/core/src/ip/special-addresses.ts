@@ -10,11 +10,14 @@ export function isHostPair(batch: PacketBatch, index: number): boolean {
   const { bytes } = batch;
   const start = batch.start[index] ?? 0;
   if (batch.version[index] === 4) {
-    const source = read32(bytes, start + 12);
-    const destination = read32(bytes, start + 16);
-    return source !== destination && isHost4(source) && isHost4(destination);
+    return read32(bytes, start + 12) !== read32(bytes, start + 16) && isHostAddress(bytes, start + 12, 4) && isHostAddress(bytes, start + 16, 4);
   }
-  return !isSame(bytes, start + 8, start + 24) && isHost6(bytes, start + 8) && isHost6(bytes, start + 24);
+  return !isSame(bytes, start + 8, start + 24) && isHostAddress(bytes, start + 8, 6) && isHostAddress(bytes, start + 24, 6);
+}
+
+/** The same of one address, whose 4 or 16 bytes lie at `at`. */
+export function isHostAddress(bytes: Uint8Array, at: number, version: 4 | 6): boolean {
+  return version === 4 ? isHost4(read32(bytes, at)) : isHost6(bytes, at);
 }
 
 function isHost4(address: number): boolean {
