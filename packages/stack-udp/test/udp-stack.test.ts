@@ -132,14 +132,18 @@ void t.test('datagrams there and back, and from remotes that were never asked (f
 void t.test('a refused one is answered with "port unreachable", at a bounded rate', async () => {
   const bench = new Bench();
   bench.refuse = true;
-  bench.send(udp('10.0.0.1', 4000, '192.0.2.9', 443, 'quic'));
-  bench.send(udp('fd00::1', 4000, '2001:db8::9', 443, 'quic'));
+  bench.send(udp('10.0.0.1', 4000, '192.0.2.9', 443, 'q'.repeat(1_300)));
+  bench.send(udp('fd00::1', 4000, '2001:db8::9', 443, 'q'.repeat(1_300)));
   await bench.turn();
   const [four, six] = bench.out.map((bytes) => parsePacket(bytes));
   assert.ok(four?.kind === 'icmp' && six?.kind === 'icmp');
   assert.deepEqual([four.source, four.destination, four.type, four.code], ['192.0.2.9', '10.0.0.1', 3, 3]);
   assert.deepEqual([six.source, six.destination, six.type, six.code], ['2001:db8::9', 'fd00::1', 1, 4]);
-  assert.equal(four.payload.length, 28, 'the header and eight bytes');
+  assert.deepEqual(
+    bench.out.map(({ length }) => length),
+    [576, 1280],
+    'as much of it as fits (RFC 1812 section 4.3.2.3, RFC 4443 section 2.4)',
+  );
   assert.deepEqual([four.payload[9], four.payload[20], four.payload[21]], [17, 4000 >> 8, 4000 & 255]);
   assert.equal(bench.stack.size, 0);
   for (let port = 1; port < 1000; port++) {

@@ -29,6 +29,9 @@ export const UNREACHABLE_CODES = {
   prohibited: { v4: 13, v6: 1 },
 } as const;
 
+/** How much of a packet an error about it quotes at most, in bytes: as much as fits (RFC 4443 section 2.4; RFC 1812 section 4.3.2.3). */
+export const MOST_QUOTED = { v4: LONGEST_ERROR - IPV4_HEADER - ICMP_HEADER, v6: LONGEST_ERROR_6 - IPV6_HEADER - ICMP_HEADER } as const;
+
 export type UnreachableReason = keyof typeof UNREACHABLE_CODES;
 
 /** The answer to an echo request of a batch. */
@@ -45,8 +48,7 @@ export function echoReply(batch: PacketBatch, index: number): Uint8Array {
  */
 export function unreachable(bytes: Uint8Array, start: number, end: number, reason: UnreachableReason): Uint8Array {
   const isIPv4 = (bytes[start] ?? 0) >>> 4 === 4;
-  const most = isIPv4 ? LONGEST_ERROR - IPV4_HEADER - ICMP_HEADER : LONGEST_ERROR_6 - IPV6_HEADER - ICMP_HEADER;
-  const quoted = bytes.subarray(start, Math.min(end, start + most));
+  const quoted = bytes.subarray(start, Math.min(end, start + MOST_QUOTED[isIPv4 ? 'v4' : 'v6']));
   const message = new Uint8Array(ICMP_HEADER + quoted.length);
   message[0] = isIPv4 ? UNREACHABLE : UNREACHABLE_6;
   message[1] = UNREACHABLE_CODES[reason][isIPv4 ? 'v4' : 'v6'];
