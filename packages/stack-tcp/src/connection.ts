@@ -349,7 +349,8 @@ export class Connection extends Flow implements Timed {
 
   /** Whether an answer that carries nothing may be sent now; if so it counts. */
   mayChallenge(now: number): boolean {
-    if (this.wasChallenged && distance(this.challengedAt, now) < CHALLENGE_MS) return false;
+    const since = distance(this.challengedAt, now); // negative after 24.8 days
+    if (this.wasChallenged && since >= 0 && since < CHALLENGE_MS) return false;
     this.wasChallenged = true;
     this.challengedAt = now;
     return true;

@@ -131,6 +131,8 @@ t.test('challenges are throttled, per flow', async (t) => {
   t.equal(two.send({ flags: FLAG.syn }).length, 1, 'another flow has its own');
   wire.time += 600;
   t.equal(one.send({ flags: FLAG.rst, sequence: one.seq + 5 }).length, 1, 'and after half a second there is one more');
+  wire.time += 30 * 86_400_000;
+  t.equal(one.send({ flags: FLAG.syn }).length, 1, 'and after 30 days, when the difference of two int32 times is negative');
 });
 
 t.test('a peer that sends again what we have gets an ACK each time: its own may have been lost', async (t) => {
