@@ -1,6 +1,7 @@
 // The flows of one thread: pumps those that have something to do, in turn, and watches their time.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -63,6 +64,16 @@ class FlowSet {
       leave(flow->b());
     }
     graveyard_.clear();
+  }
+  // The same of those only that have not ended cleanly: nobody may come before their resets, or a transfer that was cut off could look complete.
+  template <typename F>
+  void buryFailed(F&& leave) {
+    const auto failed = std::stable_partition(graveyard_.begin(), graveyard_.end(), [](const auto& flow) { return flow->reason() == kEndClean; });
+    for (auto flow = failed; flow != graveyard_.end(); ++flow) {
+      leave((*flow)->a());
+      leave((*flow)->b());
+    }
+    graveyard_.erase(failed, graveyard_.end());
   }
 
  private:

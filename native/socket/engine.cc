@@ -332,6 +332,7 @@ const std::vector<Event>& Engine::poll() {
     }
   }
   ended(flows_.ended);
+  flows_.buryFailed([this](Conn& conn) { watched_.remove(conn); });
   setTimer();
   return events_;
 }

@@ -100,7 +100,7 @@ class Engine {
 
   // Handles what epoll has, without waiting. Call it again at once while `more`, and also after calls that came between two polls.
   const std::vector<Event>& poll();
-  // Closes what has ended. After the events of `poll` were told: what they make JavaScript send gives others work, which they do while we close.
+  // Closes what has ended cleanly (the rest was reset in `poll`). After the events of `poll` were told: what they make JavaScript send gives others work, which they do while we close.
   void closeEnded();
   bool more() const { return !deferred_.empty() || flows_.busy() || !flows_.ended.empty(); }
   // Makes the epoll descriptor readable, so that the loop calls `poll` once more.

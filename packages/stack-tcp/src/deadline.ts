@@ -87,7 +87,7 @@ function giveUp(c: Connection): void {
 
 /** What is in flight, or waits for the window, has a timer that finds out by itself (RFC 9293, MUST-26). */
 function isKeptAlive(c: Connection): boolean {
-  return c.env.settings.keepAliveMs > 0 && c.isSynchronized && c.log.count === 0 && c.rtxKind === RTX.none;
+  return c.env.settings.keepAliveMs > 0 && c.isSynchronized && c.log.count === 0 && c.rtxKind === RTX.none && !c.isWindowProbeDue;
 }
 
 function keepAliveAt(c: Connection): number {

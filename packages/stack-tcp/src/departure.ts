@@ -115,7 +115,8 @@ export class Departure {
   #fresh(c: Connection, sink: PacketSink, now: number): boolean {
     const isProbing = c.isWindowProbeDue;
     c.isWindowLimited = false;
-    if (c.log.count === 0 && distance(c.sentAt, now) > c.rtt.rto) c.congestion.idle();
+    const silence = distance(c.sentAt, now); // negative after 24.8 days
+    if (c.log.count === 0 && (silence < 0 || silence > c.rtt.rto)) c.congestion.idle();
     for (;;) {
       const data = distance(c.sndNxt, c.send.end);
       const pending = data + (c.isFinQueued && !c.isFinSent ? 1 : 0);

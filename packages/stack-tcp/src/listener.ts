@@ -82,10 +82,6 @@ export class Listener implements PendingHost {
   /** A SYN of no connection. `lastSndNxt`: see Pending. Whether it is dialled for. */
   receiveSyn(batch: PacketBatch, index: number, s: Segment, now: number, lastSndNxt: number | null): boolean {
     const { env, table, openSession } = this.#parts;
-    if ((batch.sourcePort[index] ?? 0) === 0 || (batch.destinationPort[index] ?? 0) === 0) {
-      env.count(COUNT.dropPort);
-      return false;
-    }
     if (!this.#isWelcome((batch.flow[index] ?? 0) | 0, s.sequence, now)) {
       env.count(COUNT.dropCrowd);
       return false;

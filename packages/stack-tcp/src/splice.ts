@@ -13,7 +13,7 @@ import {
   type Totals,
   toNetError,
 } from '@nekit/core';
-import { type Connection, FAILURE, type Owner, STATE } from './connection.js';
+import { type Connection, FAILURE, type Owner } from './connection.js';
 import { errorOf } from './errors.js';
 import type { ConnectionHost } from './host.js';
 import { distance } from './sequence.js';
@@ -233,7 +233,7 @@ export class Splice implements Owner, CancelListener, NativeConnListener, Timed 
     if (c.owner === this) c.owner = null;
     if (error !== null) {
       this.#remote.abort(error);
-      if (c.state !== STATE.closed) c.abort(FAILURE.aborted);
+      c.abort(FAILURE.aborted); // of one that has ended, too: what nobody has taken is nobody's now
       this.#stack.wake(c);
     }
     this.#resolve({ up: this.#counters[this.#slot] ?? 0, down: this.#counters[this.#slot + 1] ?? 0, error });

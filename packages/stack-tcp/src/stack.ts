@@ -272,6 +272,10 @@ export class TcpStack implements IpStack, ConnectionHost {
       env.count(COUNT.dropAddress); // a reset would come from a group, or go to one (RFC 1122 section 4.2.3.10)
       return false;
     }
+    if ((batch.sourcePort[index] ?? 0) === 0 || (batch.destinationPort[index] ?? 0) === 0) {
+      env.count(COUNT.dropPort);
+      return false;
+    }
     if (s.has(FLAG.rst)) {
       env.count(COUNT.dropStray);
       return false;

@@ -1,6 +1,6 @@
 /** The bytes of a segment and its FIN. Read first: RFC 9293 section 3.10.7.4 (seventh, eighth), RFC 5681 section 4.2 (when to answer), RFC 2883. */
 import { FLAG } from '@nekit/core/ip';
-import { type Connection, STATE } from './connection.js';
+import { type Connection, FAILURE, STATE } from './connection.js';
 import { COUNT } from './counters.js';
 import type { Segment } from './segment.js';
 import { before, distance } from './sequence.js';
@@ -52,6 +52,7 @@ function inOrder(c: Connection, s: Segment, sequence: number, from: number, end:
   let start = from;
   if (end - start >= TAKE_AT_ONCE && owner?.takesAtOnce === true) {
     const taken = owner.take(s.bytes, start, end);
+    if (c.failure !== FAILURE.none) return; // the call found out that its socket has failed
     if (taken > 0) {
       start += taken;
       receive.pass(taken);

@@ -148,6 +148,8 @@ t.test('addresses that no honest client has are dropped, and counted', async (t)
     const wire = new Wire();
     new Client(wire).syn({}, fields);
     t.equal(wire.stack.counters.get('dropPort'), 1);
+    t.strictSame(new Client(wire).send(fields), []);
+    t.equal(wire.stack.counters.get('dropPort'), 2, 'SYN or not');
   }
   const legal = new Wire();
   new Client(legal).syn({}, { source: '172.16.9.9', destination: '10.0.0.2' });

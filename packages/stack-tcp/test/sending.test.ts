@@ -532,6 +532,16 @@ t.test('keep-alive, if asked for: probes after silence; an answer is enough; wit
     'none while something is in flight: its timer is enough (RFC 9293, MUST-26)',
   );
   client.ack = (client.ack + 1) >>> 0;
+  client.window = 0;
+  client.send();
+  await client.stream.write([Buffer.from('y')]);
+  t.ok(
+    tcp(wire.advance(200_000)).every((packet) => packet.payload.length === 1),
+    'nor beside window probes',
+  );
+  client.window = 60_000;
+  client.send();
+  client.ack = (client.ack + 1) >>> 0;
   client.send();
   const reading = client.stream.read().catch(error);
   wire.advance(900_000);

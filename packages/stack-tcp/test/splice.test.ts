@@ -29,6 +29,8 @@ class MemoryConn implements NativeConn {
   readonly taken: Uint8Array[] = [];
   sends = 0;
   isFinSent = false;
+  /** What it is found to have failed with by the next send. */
+  breaks: NetError | null = null;
   aborted: Error | null = null;
   pending = 0;
   listener: NativeConnListener | null = null;
@@ -51,6 +53,11 @@ class MemoryConn implements NativeConn {
     return Buffer.concat(this.taken).toString();
   }
   send(bytes: Uint8Array, start: number, end: number): number {
+    const error = this.breaks;
+    if (error !== null) {
+      this.listener?.closed(error);
+      return 0;
+    }
     this.sends++;
     const count = Math.min(this.room, end - start);
     this.room -= count;
@@ -239,6 +246,47 @@ t.test('segments of any size, batches of any length, a socket that takes what it
     if (wire.stack.info.memory !== 0) t.fail(`seed ${seed}: memory is left`);
   }
   t.pass(`${runs} runs`);
+});
+
+t.test('a socket that turns out to be broken when it is sent to: nothing of the segment is kept', async (t) => {
+  for (const inFront of [0, 3_000]) {
+    const { wire, client, conn, done } = await spliced();
+    conn.breaks = new NetError('aborted', 'broken', { code: 'EPIPE' });
+    const short = client.segment({ payload: Buffer.alloc(inFront, 1) });
+    const large = client.segment({ sequence: client.seq + inFront, payload: Buffer.alloc(20_000, 2) });
+    wire.feed(...(inFront === 0 ? [large] : [short, large]));
+    wire.flush();
+    t.match(await done, { error: { code: 'EPIPE' } });
+    wire.flush();
+    t.match(wire.stack.info, { connections: 0, memory: 0 }, `${inFront} bytes in front`);
+  }
+});
+
+t.test('both ends have ended, and the socket takes no more: what is left is forgotten with the relay', async (t) => {
+  const failed = new NetError('aborted', 'broken', { code: 'EPIPE' });
+  const endings: Record<string, (s: Spliced) => void> = {
+    silence: ({ wire }) => {
+      wire.time += 20_000;
+    },
+    signal: ({ signal }) => signal.cancel(failed),
+    socket: ({ conn }) => conn.listener?.closed(failed),
+  };
+  for (const [name, end] of Object.entries(endings)) {
+    const all = await spliced();
+    const { wire, client, conn, done } = all;
+    conn.room = 0;
+    client.text('nobody takes it', { flags: FLAG.fin | FLAG.ack });
+    client.seq++;
+    conn.end();
+    client.take(tcp(wire.flush()));
+    client.send();
+    t.match(wire.stack.info, { connections: 0, memory: 4_096 }, `${name}: it waits for the socket`);
+    end(all);
+    wire.flush();
+    t.ok((await done)?.error, name);
+    wire.flush();
+    t.equal(wire.stack.info.memory, 0, name);
+  }
 });
 
 t.test('a full ring leaves the rest in the socket', async (t) => {

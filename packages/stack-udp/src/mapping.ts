@@ -32,7 +32,7 @@ export class Mapping implements PacketConn {
   activeAt: number;
   /** It has only asked name servers: such a port is used once. */
   onlyDns = true;
-  /** The start of its first packet, until that was carried: what an ICMP message quotes. */
+  /** The start of its first packet, until it was refused or something has come back: what an ICMP message quotes. */
   first: Uint8Array | null;
   readonly #writer: UdpWriter;
   readonly #onClose: (mapping: Mapping) => void;

@@ -85,10 +85,10 @@ function relayBoth(client: Stream, remote: Stream, record: SessionRecord, { time
   );
 }
 
-/** Who throws rather than rejects has failed all the same. */
+/** Who throws rather than rejects has failed all the same, and who gives what he should promise has kept it. */
 function attempt<T>(run: () => Promise<T>): Promise<T> {
   try {
-    return run();
+    return Promise.resolve(run());
   } catch (thrown) {
     return Promise.reject(toNetError(thrown));
   }

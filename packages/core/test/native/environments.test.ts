@@ -1,6 +1,8 @@
 // The addon in more than one place: engines side by side, worker threads that end in every way, processes that exit with live sockets.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import t from 'tap';
 import { findAddon } from '../../dist/native/load.js';
 import { openSockets } from '../../dist/native/open-sockets.js';
@@ -237,3 +239,37 @@ for (const [name, worker, main, expected] of inWorkers) {
     for (let i = 0; i < (full ? 5 : 1); i++) assert.deepEqual(await runChild(text, { abrupt: main.includes('process.exit(') }), { ...CLEAN, ...expected });
   });
 }
+
+t.test('a process that exits as soon as it hears that a relay was cut off: the other end sees a reset, and no end', { skip }, async () => {
+  const [near, far] = [createServer(), createServer()];
+  for (const server of [near, far]) server.listen(0, '127.0.0.1');
+  const port = (server: typeof near): number => (server.address() as AddressInfo).port;
+  try {
+    await Promise.all([once(near, 'listening'), once(far, 'listening')]);
+    const met = Promise.all([once(near, 'connection'), once(far, 'connection')]);
+    const child = runChild(
+      `${FLOWS}
+      const dial = (port) => new Promise((resolve, reject) => sockets.connect('127.0.0.1', port, {}, resolve, reject));
+      const options = { signal: never, idleMs: 60_000, halfCloseMs: 60_000, counters, slot: 0 };
+      const { error } = await relay(await dial(${port(near)}), await dial(${port(far)}), options, timers);
+      console.log(error === null ? 'no error' : 'ok');
+      process.exit(0);`,
+      { abrupt: true },
+    );
+    const [[client], [target]] = (await within(met, 10_000, 'both connections')) as [[Socket], [Socket]];
+    const outcome = new Promise((resolve) => {
+      client.once('end', () => resolve('end'));
+      client.once('error', (error: Error & { readonly code?: string }) => resolve(error.code));
+    });
+    const heard = once(client, 'data');
+    target.write('the first half');
+    await within(heard, 10_000, 'the first half');
+    target.resetAndDestroy();
+    assert.equal(await within(outcome, 10_000, 'the end'), 'ECONNRESET');
+    client.destroy();
+    assert.deepEqual(await child, CLEAN);
+  } finally {
+    near.close();
+    far.close();
+  }
+});
