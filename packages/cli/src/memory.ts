@@ -37,7 +37,8 @@ export class MemoryKeeper {
     // A connection that keeps its listener waiting is no session yet, and one of a TUN is none of a listener's.
     const count = Math.max(this.#kernel.connections, this.#kernel.sessionCount);
     const isCrowd = this.#crowd.look(count, utilization);
-    const hasGrown = this.#growth.look(process.memoryUsage.rss(), utilization);
+    const resident = residentBytes();
+    const hasGrown = resident !== null && this.#growth.look(resident, utilization);
     if (isCrowd || hasGrown) void this.#giveBack();
   }
 
@@ -46,7 +47,17 @@ export class MemoryKeeper {
     this.#isGiving = true;
     await giveBack(this.#logger);
     this.#isGiving = false;
-    this.#growth.left(process.memoryUsage.rss());
+    const resident = residentBytes();
+    if (resident !== null) this.#growth.left(resident);
+  }
+}
+
+/** null: it cannot be told now, for it takes a descriptor, and a crowd may have them all. */
+function residentBytes(): number | null {
+  try {
+    return process.memoryUsage.rss();
+  } catch {
+    return null;
   }
 }
 

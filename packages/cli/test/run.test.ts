@@ -1,5 +1,5 @@
 // `run`: real connections through the real command, its log, its signals, and what it says when it cannot run.
-import { execFile, spawn } from 'node:child_process';
+import { execFile, spawn, spawnSync } from 'node:child_process';
 import { closeSync, existsSync, openSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, request } from 'node:http';
@@ -305,6 +305,27 @@ tap.test('a log that cannot be written (ENOSPC) ends nothing', { timeout: TIMEOU
   for (let i = 0; i < 20; i++) t.equal((await getThrough(port, `http://127.0.0.1:${web}/`)).body, 'hello');
   child.kill('SIGTERM');
   t.equal(await ended, 0);
+});
+
+const noPrlimit = spawnSync('prlimit', ['--version']).status === 0 ? false : 'not installed: prlimit (util-linux)';
+tap.test('a process without descriptors lives on, whatever looks at it meanwhile, and serves again', { timeout: TIMEOUT_MS, skip: noPrlimit }, async (t) => {
+  const web = await webServer(t);
+  const port = await freePort();
+  const child = spawn(process.execPath, [BIN, '--mixed-port', String(port)], { stdio: ['ignore', 'pipe', 'pipe'] });
+  t.teardown(() => child.kill('SIGKILL'));
+  let log = '';
+  for (const output of [child.stdout, child.stderr]) output.setEncoding('utf8').on('data', (text: string) => (log += text));
+  await eventually(() => getThrough(port, `http://127.0.0.1:${web}/`));
+  t.equal(spawnSync('prlimit', ['--pid', String(child.pid), '--nofile=40:40']).status, 0);
+  const clients = Array.from({ length: 60 }, () => connect({ host: '127.0.0.1', port }).on('error', () => {}));
+  t.teardown(() => {
+    for (const client of clients) client.destroy();
+  });
+  await eventually(() => (log.includes('EMFILE') ? Promise.resolve() : Promise.reject(new Error('nothing was told'))));
+  await new Promise((resolve) => setTimeout(resolve, 2_500)); // the memory keeper looks each second
+  t.equal(child.exitCode, null);
+  for (const client of clients) client.destroy();
+  await eventually(() => getThrough(port, `http://127.0.0.1:${web}/`));
 });
 
 tap.test('on a terminal the log is for people', { timeout: TIMEOUT_MS }, async (t) => {
