@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto';
 import http from 'node:http';
 import { NetError, type Stream } from '@nekit/core';
-import { closedPort, collect, eventually, startTarget, within } from '@nekit/core/testing';
+import { closedPort, collect, eventually, startSilent, startTarget, within } from '@nekit/core/testing';
 import t from 'tap';
 import { connectTo } from '../helpers/apps.js';
 import { startKernel, type TestKernel } from '../helpers/kernel.js';
@@ -183,7 +183,7 @@ for (const { name, upstream, code } of paths) {
     });
 
     await t.test('passes a reset of the app on', async (t) => {
-      const silent = await startTarget((socket) => socket.resume());
+      const silent = await startSilent();
       t.teardown(() => silent.close());
       const stream = await say(entry.port, `GET http://127.0.0.1:${silent.port}/ HTTP/1.1\nHost: a\n\n`);
       await eventually(() => silent.connections() === 1, 5_000, 'the connection to the origin');

@@ -31,6 +31,7 @@ import {
   send,
   settle,
   startEcho,
+  startSilent,
   startTarget,
   testContext,
   within,
@@ -237,7 +238,7 @@ t.test('a dial succeeds when the TCP of the server does', async (t) => {
   const setting = byName('aes-256-gcm');
   const refused = streamOf(adapterFor(await closedPort(), setting, context));
   t.equal(await failureOf(refused.dialStream({ host: 'example.com', port: 80 }, dialOptions())), 'refused ECONNREFUSED');
-  const silent = await startTarget(() => undefined);
+  const silent = await startSilent();
   t.teardown(() => silent.close());
   const stream = await within(streamOf(adapterFor(silent.port, setting, context)).dialStream({ host: 'example.com', port: 80 }, dialOptions()));
   stream.abort(new Error('enough'));

@@ -18,7 +18,7 @@ import {
   dialOptions,
   eventually,
   startEcho,
-  startTarget,
+  startSilent,
   streamConformance,
   type TestContextOptions,
   testContext,
@@ -251,7 +251,7 @@ t.test('a server that leaves, hangs, or a client that leaves, at every step: an 
     }
   }
   t.test('a TLS handshake that never comes', async (t) => {
-    const silent = await startTarget(() => {});
+    const silent = await startSilent();
     const { context } = testContext({ timeouts: { handshake: 40 } });
     t.equal(await failureOf(dial(streamOf(adapterFor(silent.port, { tls: true }, context)))), 'timeout NET_TIMEOUT');
     await eventually(() => silent.connections() === 0);

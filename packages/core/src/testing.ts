@@ -8,5 +8,5 @@ export { pipePair } from './testing/pipe-pair.js';
 export { FakeFacts, ruleContext } from './testing/rules.js';
 export { testStackContext } from './testing/stack-context.js';
 export { pattern, type RegisterTest, type StreamPair, streamConformance } from './testing/stream-conformance.js';
-export { closedPort, startEcho, startTarget, type Target } from './testing/targets.js';
+export { closedPort, startEcho, startSilent, startTarget, type Target } from './testing/targets.js';
 export { collect, eventually, send, within } from './testing/wait.js';

@@ -9,6 +9,7 @@ import {
   pipePair,
   send,
   startEcho,
+  startSilent,
   startTarget,
   streamConformance,
   testContext,
@@ -228,7 +229,7 @@ void t.test('servers that are none', async (t) => {
     await eventually(() => target.connections() === 0);
     await target.close();
   }
-  const mute = await startTarget(() => {});
+  const mute = await startSilent();
   const { context: hasty } = testContext({ timeouts: { handshake: 50 } });
   const link = linkOf({ server: '127.0.0.1', port: mute.port, plugin: 'v2ray-plugin' }, hasty);
   t.equal((await failure(link.dial(dialOptions()))).failure, 'timeout');

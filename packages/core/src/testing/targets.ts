@@ -46,6 +46,13 @@ export function startEcho(host?: string): Promise<Target> {
   }, host);
 }
 
+/**
+ * Says nothing, and FIN after FIN: of a reset behind FIN Node tells nothing, so a target that keeps its half open would never see that its peer is gone.
+ */
+export function startSilent(host?: string): Promise<Target> {
+  return startTarget((socket) => socket.resume().on('end', () => socket.end()), host);
+}
+
 /** A port on 127.0.0.1 where nothing listens (it was just closed). */
 export async function closedPort(): Promise<number> {
   const target = await startTarget((socket) => socket.destroy());

@@ -7,7 +7,7 @@ import { CancelSource, never } from '../../dist/net/cancel.js';
 import { systemClock } from '../../dist/net/clock.js';
 import { isNetError, NetError } from '../../dist/net/errors.js';
 import { TimerWheel } from '../../dist/net/timer-wheel.js';
-import { closedPort, eventually, FakeClock, pipePair, startTarget, testSession, within } from '../../dist/testing.js';
+import { closedPort, eventually, FakeClock, pipePair, startSilent, startTarget, testSession, within } from '../../dist/testing.js';
 import { makeCertificate } from '../support/certificate.js';
 import { countingDialer, startOrigin } from '../support/origin.js';
 
@@ -38,6 +38,7 @@ const quiet = (server: { connections(): number }): Promise<void> => eventually((
 /** A server that answers these bytes to whatever comes, then does `after`. */
 function raw(answer: string, after: 'end' | 'reset' | 'wait' = 'end') {
   return startTarget((socket) => {
+    if (after === 'wait') socket.on('end', () => socket.end());
     socket.once('data', () => {
       socket.write(answer, () => {
         if (after === 'end') socket.end();
@@ -224,14 +225,14 @@ void t.test('servers that fail', async (t) => {
   const port = await closedPort();
   await assert.rejects(fetchUrl(`http://127.0.0.1:${port}/`), fails('ECONNREFUSED', 'refused'));
   for (const url of ['nonsense', 'ftp://127.0.0.1/', 'http://a..b/', 'file:///etc/passwd']) await assert.rejects(fetchUrl(url), fails('BAD_URL'), url);
-  const silent = await startTarget(() => undefined);
+  const silent = await startSilent();
   await assert.rejects(fetchUrl(`http://127.0.0.1:${silent.port}/`, { headers: { 'x-bad': 'a\nb' } }), isNetError, 'a header that cannot be one');
   await quiet(silent);
   await silent.close();
 });
 
 void t.test('time limits and cancellation', async (t) => {
-  const silent = await startTarget(() => undefined);
+  const silent = await startSilent();
   const dripping = await raw('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf', 'wait');
   await t.test('one limit for all of it', async () => {
     for (const server of [silent, dripping]) {

@@ -9,7 +9,7 @@ import { InlineSource } from '../../dist/provider/list-source.js';
 import { defaultCacheFolder } from '../../dist/provider/provider-store.js';
 import type { RuleProviders } from '../../dist/provider/rule-providers.js';
 import { compileList } from '../../dist/rule/set/compile-list.js';
-import { eventually, FakeFacts, ruleContext, startTarget, testSession, within } from '../../dist/testing.js';
+import { eventually, FakeFacts, ruleContext, startSilent, testSession, within } from '../../dist/testing.js';
 import { knownRules } from '../support/known-rules.js';
 import { file, has, http, info, inline, START, says, server, status, World } from '../support/rule-lists.js';
 
@@ -70,7 +70,7 @@ void t.test('a file is read again at its interval, and when it is asked for', as
 
 void t.test('load and refresh end when they are told to', async () => {
   const world = await World.make();
-  const silent = await startTarget(() => undefined);
+  const silent = await startSilent();
   const config = http(`http://127.0.0.1:${silent.port}/x`);
   const stop = new CancelSource();
   const providers = world.providers([config]);

@@ -7,7 +7,7 @@ import { gzipSync } from 'node:zlib';
 import t from 'tap';
 import { never } from '../../dist/net/cancel.js';
 import { TimerWheel } from '../../dist/net/timer-wheel.js';
-import { eventually, startTarget, within } from '../../dist/testing.js';
+import { eventually, startSilent, within } from '../../dist/testing.js';
 import { HOUR, has, http, info, START, says, server, status, tagged, World } from '../support/rule-lists.js';
 
 void t.test('a list on a server', async (t) => {
@@ -195,7 +195,7 @@ void t.test('a list on a server', async (t) => {
 
 void t.test('a server that is down keeps nobody waiting for long, and is asked again after growing pauses', async () => {
   const world = await World.make();
-  const silent = await startTarget(() => undefined);
+  const silent = await startSilent();
   const config = http(`http://127.0.0.1:${silent.port}/x`);
   const providers = world.providers([config], { timers: new TimerWheel(world.clock) });
   const loading = within(providers.load(never));
