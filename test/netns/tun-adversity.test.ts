@@ -191,7 +191,8 @@ t.test('a flood of SYNs to a closed port: when it is over, its memory is given b
   t.equal(await flood(inside, full ? 400_000 : 80_000, 9999), 'over');
   const after = resident(kernel.pid);
   const began = performance.now();
-  await eventually(() => resident(kernel.pid) < before * 1.2, 20_000, `${before} bytes before, ${after} after it`);
+  // Where it rested for a moment in the middle of the flood, it has given some back then, and waits for 30 s until it does so again.
+  await eventually(() => resident(kernel.pid) < before * 1.2, 60_000, `${before} bytes before, ${after} after it`);
   const left = resident(kernel.pid);
   t.comment(
     `RSS ${[before, after, left].map((bytes) => Math.round(bytes / 2 ** 20)).join(', ')} MiB: before, after, and ${Math.round(performance.now() - began)} ms later`,

@@ -23,6 +23,13 @@ function payload(number: number, length: number): Uint8Array {
 const numberOf = (bytes: Uint8Array): number => new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
 const digest = (bytes: Uint8Array): string => createHash('sha1').update(bytes).digest('base64');
 
+/** Datagrams that came to this port of 127.0.0.1 and found its socket's buffer full. */
+function dropsOf(port: number): number {
+  const local = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  const sockets = readFileSync('/proc/self/net/udp', 'utf8').split('\n');
+  return Number(/ (\d+)\s*$/.exec(sockets.find((line) => line.includes(local)) ?? '')?.[1]);
+}
+
 /** For tap's `skip`: false, or why the system gives a socket no more than the usual room. */
 function unlessLargeBuffers(): string | false {
   const allowed = Number(readFileSync('/proc/sys/net/core/rmem_max', 'utf8'));
@@ -362,8 +369,10 @@ if (addon !== null) {
       sockets.close();
     });
     for (let i = 0; i < 2_000; i++) from.send(payload(i, 1_400), to);
+    const dropped = dropsOf(to.socket.port); // by the socket: on its way, a busy loopback drops what is above net.core.netdev_max_backlog
     await eventually(() => to.got.length >= 2_000, 5_000, `${to.got.length} of 2000`).catch(() => {});
-    t.equal(to.got.length, 2_000);
+    t.equal(dropped, 0);
+    t.ok(to.got.length > 900, `${to.got.length} came`);
   });
 
   t.test('native: streams and datagrams share a slab, and neither starves', async (t) => {
