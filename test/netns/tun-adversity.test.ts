@@ -191,7 +191,7 @@ t.test('a flood of SYNs to a closed port: when it is over, its memory is given b
   t.equal(await flood(inside, full ? 400_000 : 80_000, 9999), 'over');
   const after = resident(kernel.pid);
   const began = performance.now();
-  // Where it rested for a moment in the middle of the flood, it has given some back then, and waits for 30 s until it does so again.
+  // It must have rested for 30 s.
   await eventually(() => resident(kernel.pid) < before * 1.2, 60_000, `${before} bytes before, ${after} after it`);
   const left = resident(kernel.pid);
   t.comment(

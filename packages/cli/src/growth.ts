@@ -3,14 +3,13 @@ const LEAST = 16 * 1024 * 1024;
 const PART = 0.2;
 
 /**
- * The event loop rests when it was busy for at most this part of the time, in so many looks on end. Less than for a crowd, which comes once: 200 Mbit/s of UDP keep it busy for a
- * tenth, and would overflow their socket's buffer in a collection of 100 ms.
+ * The event loop rests when it was busy for at most this part of the time. Less than for a crowd, which comes once: 200 Mbit/s of UDP keep it busy for a tenth, and would overflow
+ * their socket's buffer in a collection of 100 ms.
  */
 const REST = 0.03;
-const LOOKS = 3;
 
-/** Looks between two collections, so that one who grows again and again does not pay for it all the time. */
-const PATIENCE = 30;
+/** In so many looks on end: V8 throws code away with the memory, and who works again at once is a tenth slower for some seconds. */
+const LOOKS = 30;
 
 /**
  * Tells when the process has grown and rests. Many short sessions one after the other are never many at a time, so no crowd (crowd.ts): 100,000 connections that are refused in a
@@ -20,15 +19,13 @@ export class Growth {
   /** The least since memory was given back, or what was left then. */
   #base = Number.POSITIVE_INFINITY;
   #rested = 0;
-  #waits = 0;
 
   /** Once for each look: resident bytes, and for which part of the time since the last look the event loop was busy. True: give memory back now, and tell `left`. */
   look(resident: number, busy: number): boolean {
     this.#base = Math.min(this.#base, resident);
     this.#rested = busy <= REST ? this.#rested + 1 : 0;
-    this.#waits = Math.max(0, this.#waits - 1);
-    if (this.#waits > 0 || this.#rested < LOOKS || resident - this.#base < Math.max(LEAST, this.#base * PART)) return false;
-    this.#waits = PATIENCE;
+    if (this.#rested < LOOKS || resident - this.#base < Math.max(LEAST, this.#base * PART)) return false;
+    this.#rested = 0;
     return true;
   }
 

@@ -14,9 +14,9 @@ function looks(growth: Growth, resident: number, busy: number, most = 100): numb
 
 t.test('it has grown and rests', (t) => {
   const growth = new Growth();
-  growth.look(100 * MB, IDLE);
+  growth.look(100 * MB, BUSY);
   t.equal(looks(growth, 150 * MB, BUSY), null, 'works');
-  t.equal(looks(growth, 150 * MB, IDLE), 3, 'rests for three looks on end');
+  t.equal(looks(growth, 150 * MB, IDLE), 30, 'rests for thirty looks on end');
   growth.left(90 * MB);
   t.equal(looks(growth, 90 * MB, IDLE), null, 'once');
   t.equal(looks(growth, 107 * MB, IDLE), null, 'a little is not worth it');
@@ -26,10 +26,10 @@ t.test('it has grown and rests', (t) => {
 
 t.test('one busy look begins the rest anew', (t) => {
   const growth = new Growth();
-  growth.look(100 * MB, IDLE);
-  t.equal(looks(growth, 150 * MB, IDLE, 1), null);
+  growth.look(100 * MB, BUSY);
+  t.equal(looks(growth, 150 * MB, IDLE, 29), null);
   t.equal(looks(growth, 150 * MB, BUSY, 1), null);
-  t.equal(looks(growth, 150 * MB, IDLE), 3);
+  t.equal(looks(growth, 150 * MB, IDLE), 30);
   t.end();
 });
 
@@ -44,7 +44,7 @@ t.test('a part of a large process', (t) => {
 t.test('what is used stays, and is not collected again and again', (t) => {
   const growth = new Growth();
   growth.look(100 * MB, IDLE);
-  t.equal(looks(growth, 200 * MB, IDLE), 2);
+  t.equal(looks(growth, 200 * MB, IDLE), 29);
   growth.left(195 * MB);
   t.equal(looks(growth, 200 * MB, IDLE), null);
   t.end();
@@ -53,7 +53,7 @@ t.test('what is used stays, and is not collected again and again', (t) => {
 t.test('one who grows again at once waits', (t) => {
   const growth = new Growth();
   growth.look(100 * MB, IDLE);
-  t.equal(looks(growth, 200 * MB, IDLE), 2);
+  t.equal(looks(growth, 200 * MB, IDLE), 29);
   growth.left(100 * MB);
   t.equal(looks(growth, 200 * MB, IDLE), 30);
   t.end();
@@ -61,8 +61,8 @@ t.test('one who grows again at once waits', (t) => {
 
 t.test('a smaller process is the new measure', (t) => {
   const growth = new Growth();
-  growth.look(300 * MB, IDLE);
-  growth.look(100 * MB, IDLE);
-  t.equal(looks(growth, 130 * MB, IDLE), 1);
+  growth.look(300 * MB, BUSY);
+  growth.look(100 * MB, BUSY);
+  t.equal(looks(growth, 130 * MB, IDLE), 30);
   t.end();
 });
