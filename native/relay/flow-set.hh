@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "relay/flow.hh"
@@ -65,7 +66,9 @@ class FlowSet {
     }
     graveyard_.clear();
   }
-  // The same of those only that have not ended cleanly: nobody may come before their resets, or a transfer that was cut off could look complete.
+  // The same, but the caller destroys them.
+  std::vector<std::unique_ptr<Flow>> takeDead() { return std::exchange(graveyard_, {}); }
+  // The same as `bury` of those only that have not ended cleanly: nobody may come before their resets, or a transfer that was cut off could look complete.
   template <typename F>
   void buryFailed(F&& leave) {
     const auto failed = std::stable_partition(graveyard_.begin(), graveyard_.end(), [](const auto& flow) { return flow->reason() == kEndClean; });

@@ -1,8 +1,5 @@
 #include "relay/relay-thread.hh"
 
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/eventfd.h>
@@ -11,7 +8,8 @@
 
 #include <cerrno>
 #include <iterator>
-#include <system_error>
+
+#include "relay/helper-thread.hh"
 
 namespace nekit {
 
@@ -64,17 +62,7 @@ RelayThread::~RelayThread() {
 bool RelayThread::start() {
   if (thread_.joinable()) return true;
   if (!usable()) return false;
-  // Signals are the main thread's.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  try {
-    thread_ = std::thread([this] { run(); });
-  } catch (const std::system_error&) {
-    // No room for a thread: the caller keeps its flows.
-  }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  thread_ = startHelper("nekit-relay", [this] { run(); });
   return thread_.joinable();
 }
 
@@ -100,12 +88,7 @@ std::vector<EndedFlow> RelayThread::takeEnded() {
 }
 
 void RelayThread::run() {
-  pthread_setname_np(pthread_self(), "nekit-relay");
   prctl(PR_SET_TIMERSLACK, kTimerSlack);
-  // Where all cores are busy those that make the bytes are not interrupted for every few of them: one turn then carries more. An idle core takes the
-  // thread at once all the same.
-  const sched_param none{};
-  pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
   FlowSet flows(true);
   std::vector<epoll_event> events(kEventsAtOnce);
   std::vector<std::unique_ptr<Flow>> arrived;

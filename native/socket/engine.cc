@@ -338,7 +338,16 @@ const std::vector<Event>& Engine::poll() {
 }
 
 void Engine::closeEnded() {
-  flows_.bury([this](Conn& conn) { watched_.remove(conn); });
+  const auto left = closer_.takeBack();
+  auto dead = flows_.takeDead();
+  const bool helped = closer_.wants(dead.size());
+  for (const auto& flow : dead) {
+    for (Conn* conn : {&flow->a(), &flow->b()}) {
+      if (helped) unwatch(conn->fd, *conn);
+      else watched_.remove(*conn);
+    }
+  }
+  if (helped) closer_.take(std::move(dead));
 }
 
 void Engine::heard(Conn& conn, uint32_t events) {

@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "relay/closer.hh"
 #include "relay/flow-set.hh"
 #include "relay/relay-thread.hh"
 #include "socket/conn.hh"
@@ -100,7 +101,7 @@ class Engine {
 
   // Handles what epoll has, without waiting. Call it again at once while `more`, and also after calls that came between two polls.
   const std::vector<Event>& poll();
-  // Closes what has ended cleanly (the rest was reset in `poll`). After the events of `poll` were told: what they make JavaScript send gives others work, which they do while we close.
+  // Closes what has ended cleanly (the rest was reset in `poll`), with help where there is much of it. After the events of `poll` were told: what they make JavaScript send gives others work, which they do while we close.
   void closeEnded();
   bool more() const { return !deferred_.empty() || flows_.busy() || !flows_.ended.empty(); }
   // Makes the epoll descriptor readable, so that the loop calls `poll` once more.
@@ -157,6 +158,7 @@ class Engine {
   Slots<Relaying> relays_;
   Slots<Udp> udp_;
   FlowSet flows_{false};
+  Closer closer_;
   std::vector<std::unique_ptr<RelayThread>> threads_;
   size_t mostThreads_;
   std::vector<Event> events_;
