@@ -221,8 +221,7 @@ export class TcpStack implements IpStack, ConnectionHost {
     }
     rearm(c, now);
     if (c.state === STATE.closed ? !c.isResetDue : c.state === STATE.timeWait && !c.isAckDue) this.#remove(c);
-    else if (hasDeadline(c)) this.timers.set(c, nextDeadline(c));
-    else this.timers.delete(c);
+    else if (hasDeadline(c)) this.timers.set(c, nextDeadline(c)); // one that is gone stays until its time: most have another soon
   }
 
   /** Nothing more is to be said; a tuple that we closed first rests. */
