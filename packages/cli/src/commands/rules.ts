@@ -60,7 +60,7 @@ function describe(file: string, list: CheckedList): string[] {
     ...list.problems.map(({ line, text, message }) => `${file}${line === null ? '' : `:${line}`}: ${message.includes(text) ? message : `${text}: ${message}`}`),
     ...(more === 0 ? [] : [`${file}: … and ${more} more`]),
     `${file}: format ${list.format}, behavior ${list.behavior}`,
-    `${list.entries} entries${list.problemCount === 0 ? '' : `, ${list.problemCount} more that were not understood`}`,
+    `${list.entries} ${list.entries === 1 ? 'entry' : 'entries'}${list.problemCount === 0 ? '' : `, ${list.problemCount} more that were not understood`}`,
     ...[...list.kinds].map(([kind, count]) => `  ${String(count).padStart(width)}  ${kind}`),
   ];
 }

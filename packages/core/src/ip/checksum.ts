@@ -72,7 +72,7 @@ export function pieceCount(payload: number, segmentSize: number): number {
   return Math.max(1, Math.ceil(payload / segmentSize));
 }
 
-/** Turns the header of a super-packet of TCP that was copied in front of piece `index` into the piece's own, checksums included. */
+/** Turns the header of a super-packet of TCP or UDP that was copied in front of piece `index` into the piece's own, checksums included. */
 export function finishPiece(bytes: Uint8Array, start: number, transport: number, end: number, index: number, segmentSize: number, isLast: boolean): void {
   const isIPv4 = (bytes[start] ?? 0) >>> 4 === 4;
   if (isIPv4) {
@@ -80,6 +80,11 @@ export function finishPiece(bytes: Uint8Array, start: number, transport: number,
     write16(bytes, start + 4, (read16(bytes, start + 4) + index) & 0xffff);
     writeIPv4Checksum(bytes, start);
   } else write16(bytes, start + 4, end - start - 40);
+  if (bytes[start + (isIPv4 ? 9 : 6)] === PROTOCOL.udp) {
+    write16(bytes, transport + 4, end - transport);
+    writeTransportChecksum(bytes, start, PROTOCOL.udp, transport, end);
+    return;
+  }
   const sequence = ((read16(bytes, transport + 4) << 16) | read16(bytes, transport + 6)) + index * segmentSize;
   write16(bytes, transport + 4, (sequence >>> 16) & 0xffff);
   write16(bytes, transport + 6, sequence & 0xffff);

@@ -1,7 +1,7 @@
 import { copyBytes, read16 } from './bytes.js';
 import { finishPiece, pieceCount, writeTransportChecksum } from './checksum.js';
 import type { PacketSink } from './packet-device.js';
-import { IPV4_HEADER, IPV6_HEADER, PROTOCOL } from './protocol.js';
+import { IPV4_HEADER, IPV6_HEADER, PROTOCOL, UDP_HEADER } from './protocol.js';
 
 /** A part of a slab where packets are written, with what it takes to send them without the help of a kernel. */
 export class PacketSlab implements PacketSink {
@@ -71,10 +71,10 @@ export function finishPacket(bytes: Uint8Array, start: number, end: number): voi
   if (protocol === PROTOCOL.tcp || protocol === PROTOCOL.udp) writeTransportChecksum(bytes, start, protocol, transportOf(bytes, start), end);
 }
 
-/** Cuts a super-packet of TCP and hands each piece, checksums included, to `take`; the bytes are lent. `room` holds one piece. */
+/** Cuts a super-packet of TCP or UDP and hands each piece, checksums included, to `take`; the bytes are lent. `room` holds one piece. */
 export function cutPacket(bytes: Uint8Array, start: number, end: number, segmentSize: number, room: Uint8Array, take: (piece: Uint8Array) => void): void {
   const transport = transportOf(bytes, start);
-  const header = transport - start + ((bytes[transport + 12] ?? 0) >>> 4) * 4;
+  const header = transport - start + (protocolOf(bytes, start) === PROTOCOL.udp ? UDP_HEADER : ((bytes[transport + 12] ?? 0) >>> 4) * 4);
   const count = pieceCount(end - start - header, segmentSize);
   for (let i = 0; i < count; i++) {
     const from = start + header + i * segmentSize;

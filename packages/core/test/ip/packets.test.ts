@@ -221,6 +221,23 @@ t.test('super-packets are cut into what they stand for', (t) => {
   t.end();
 });
 
+t.test('and those of UDP, each piece a datagram of its own', (t) => {
+  for (const ip of [V4, V6]) {
+    const payload = Buffer.alloc(3_000, 'datagrams ');
+    const whole = buildPacket({ kind: 'udp', ...ip, sourcePort: 53, destinationPort: 40_000, payload });
+    const pieces: Uint8Array[] = [];
+    cutPacket(whole, 0, whole.length, 1_200, new Uint8Array(2_000), (piece) => pieces.push(piece.slice()));
+    const packets = pieces.map(parsePacket);
+    t.match(packets, Array(3).fill({ kind: 'udp', ...ip, sourcePort: 53, destinationPort: 40_000 }));
+    t.strictSame(
+      packets.map((packet) => packet?.payload.length),
+      [1_200, 1_200, 600],
+    );
+    t.equal(Buffer.concat(packets.map((packet) => packet?.payload ?? Buffer.alloc(0))).toString(), payload.toString());
+  }
+  t.end();
+});
+
 t.test('the arena: blocks do not overlap, neighbours grow together again, and it is bounded', (t) => {
   const size = 4 << 20;
   const arena = new Arena(new Uint8Array(size + 100), 100);
