@@ -223,10 +223,9 @@ void t.test('inline entries come out as they were written', async () => {
         return { match: () => false };
       };
       await compileList(copy.bytes, { behavior: 'classical', format: 'yaml', buildRule });
-      assert.deepEqual(
-        seen.map((text) => text.trim()),
-        payload.map((text) => text.trim()).filter((text) => text !== ''),
-      );
+      // Spaces that are not ASCII are no blank to a list: such an entry is one that is not understood.
+      const trimmed = (texts: readonly string[]): string[] => texts.map((text) => text.trim()).filter((text) => text !== '');
+      assert.deepEqual(trimmed(seen), trimmed(payload));
     }),
     { numRuns: process.env.NEKIT_FULL === '1' ? 5_000 : 200 },
   );
