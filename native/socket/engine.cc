@@ -338,6 +338,8 @@ const std::vector<Event>& Engine::poll() {
 }
 
 void Engine::closeEnded() {
+  // What JavaScript has aborted meanwhile is reset before anything else, like what `poll` saw.
+  flows_.buryFailed([this](Conn& conn) { watched_.remove(conn); });
   const auto left = closer_.takeBack();
   auto dead = flows_.takeDead();
   const bool helped = closer_.wants(dead.size());

@@ -1,0 +1,73 @@
+// Relays that JavaScript aborts while it is told a batch: their resets are out before `closeEnded` returns, however many they are.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "socket/engine.hh"
+#include "test/check.hh"
+
+namespace nekit {
+namespace {
+
+// Two ends of a connection over loopback.
+std::pair<int, int> tcpPair() {
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  CHECK(bind(listener, reinterpret_cast<sockaddr*>(&address), length) == 0 && listen(listener, 1) == 0);
+  CHECK(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length) == 0);
+  const int a = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  CHECK(connect(a, reinterpret_cast<sockaddr*>(&address), length) == 0 || errno == EINPROGRESS);
+  const int b = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  CHECK(b >= 0);
+  ::close(listener);
+  return {a, b};
+}
+
+void testAborted(size_t count) {
+  std::vector<uint8_t> slab(1 << 16);
+  std::vector<double> cells(2 * count);
+  std::vector<int> far;
+  std::vector<int32_t> relays;
+  Engine engine(slab.data(), slab.size());
+  for (size_t i = 0; i < count; i++) {
+    int32_t ends[2];
+    for (int32_t& end : ends) {
+      const auto [near, other] = tcpPair();
+      end = engine.adopt(near);
+      CHECK(end > 0);
+      far.push_back(other);
+    }
+    relays.push_back(engine.relay(ends[0], ends[1], {60'000, 60'000}, &cells[2 * i], &cells[2 * i + 1]));
+    CHECK(relays.back() > 0);
+  }
+  engine.poll();
+  for (const int32_t relay : relays) engine.abortRelay(relay);
+  engine.closeEnded();
+  for (const int fd : far) {
+    char byte;
+    CHECK(recv(fd, &byte, 1, 0) == -1 && errno == ECONNRESET);
+    ::close(fd);
+  }
+  size_t ended = 0;
+  for (const Event& event : engine.poll())
+    if (event.kind == Event::kRelayEnded && event.a == kEndAborted) ended++;
+  CHECK(ended == count);
+}
+
+}  // namespace
+}  // namespace nekit
+
+int main() {
+  for (int turn = 0; turn < 20; turn++)
+    for (const size_t count : {1, 2, 40}) nekit::testAborted(count);
+  return 0;
+}
