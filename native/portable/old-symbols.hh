@@ -19,5 +19,9 @@ NEKIT_OLD(pthread_join, "2.2.5", "2.17");
 NEKIT_OLD(pthread_once, "2.2.5", "2.17");
 NEKIT_OLD(pthread_setname_np, "2.12", "2.17");
 NEKIT_OLD(pthread_sigmask, "2.2.5", "2.17");
+NEKIT_OLD(sem_destroy, "2.2.5", "2.17");
+NEKIT_OLD(sem_init, "2.2.5", "2.17");
+NEKIT_OLD(sem_post, "2.2.5", "2.17");
+NEKIT_OLD(sem_wait, "2.2.5", "2.17");
 #undef NEKIT_OLD
 #endif

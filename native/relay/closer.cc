@@ -6,14 +6,18 @@
 
 namespace nekit {
 
+Closer::Closer() { sem_init(&wake_, 0, 0); }
+
 Closer::~Closer() {
-  if (!thread_.joinable()) return;
-  {
-    const std::lock_guard lock(mutex_);
-    stop_ = true;
+  if (thread_.joinable()) {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    sem_post(&wake_);
+    thread_.join();
   }
-  wake_.notify_one();
-  thread_.join();
+  sem_destroy(&wake_);
 }
 
 void Closer::take(std::vector<std::unique_ptr<Flow>> flows) {
@@ -28,7 +32,7 @@ void Closer::take(std::vector<std::unique_ptr<Flow>> flows) {
     for (auto& flow : flows) queue_.push_back(std::move(flow));
     wake = std::exchange(asleep_, false);
   }
-  if (wake) wake_.notify_one();
+  if (wake) sem_post(&wake_);
 }
 
 std::vector<std::unique_ptr<Flow>> Closer::takeBack() {
@@ -42,7 +46,9 @@ void Closer::run() {
   while (!stop_) {
     if (queue_.empty()) {
       asleep_ = true;
-      wake_.wait(lock);
+      lock.unlock();
+      sem_wait(&wake_);  // also for nothing, where a signal comes
+      lock.lock();
       continue;
     }
     auto flow = std::move(queue_.back());

@@ -1,7 +1,8 @@
 // A thread that closes what has ended, while the event loop goes on: closing is a sixth of what a short connection costs, and the loop's core is the one that is short.
 #pragma once
 
-#include <condition_variable>
+#include <semaphore.h>
+
 #include <cstddef>
 #include <memory>
 #include <mutex>
@@ -14,7 +15,7 @@ namespace nekit {
 
 class Closer {
  public:
-  Closer() = default;
+  Closer();
   // Closes what is left.
   ~Closer();
   Closer(const Closer&) = delete;
@@ -35,7 +36,8 @@ class Closer {
   // Only the owner's: there is a core for a thread, and room.
   bool usable_ = std::thread::hardware_concurrency() > 1;
   std::mutex mutex_;
-  std::condition_variable wake_;
+  // Posted once for each time that it was asleep. (std::condition_variable needs a newer libstdc++ than the published addon may.)
+  sem_t wake_;
   std::vector<std::unique_ptr<Flow>> queue_;
   bool asleep_ = false;
   bool stop_ = false;

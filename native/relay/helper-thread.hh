@@ -5,7 +5,7 @@
 #include <sched.h>
 #include <signal.h>
 
-#include <system_error>
+#include <exception>
 #include <thread>
 #include <utility>
 
@@ -27,7 +27,7 @@ std::thread startHelper(const char* name, F run) {
       pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
       run();
     });
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {
     // The caller sees that it is not joinable.
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
