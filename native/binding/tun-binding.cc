@@ -10,6 +10,7 @@
 
 #include "binding/arguments.hh"
 #include "binding/loop-poll.hh"
+#include "tun/ack-writer.hh"
 #include "tun/netlink.hh"
 #include "tun/tun-device.hh"
 
@@ -110,8 +111,10 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
   Napi::Value started(const Napi::CallbackInfo& info, std::unique_ptr<TunDevice> device, int error) {
     if (error != 0) return Napi::Number::New(info.Env(), -error);
     device_ = std::move(device);
+    acks_ = std::make_unique<AckWriter>(device_->fd());
     poll_ = LoopPoll::open(info.Env(), device_->fd(), [this] { turn(); }, [this] { gone(); });
     if (poll_ == nullptr) {
+      acks_.reset();
       device_.reset();
       return Napi::Number::New(info.Env(), 0);  // an error is on its way
     }
@@ -129,8 +132,10 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
       count = isWhole() ? device_->read(slab_, fields_, seed_, drops_, more) : -EFAULT;
       if (count == 0 && batch == 1) break;
       if (count < 0 || batch == TunDevice::kMostBatches) more = false;
+      readsOn_ = more;
       call(count, more);
     }
+    endTurn();
     running_ = false;
     if (poll_ == nullptr) finish();
     else if (count < 0) poll_->close();  // it would be told for ever
@@ -165,16 +170,43 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
     if (napi_get_typedarray_info(info.Env(), info[1], &type, &length, &data, nullptr, nullptr) != napi_ok || type != napi_uint32_array) length = 0;
     const size_t count = std::min<size_t>(static_cast<size_t>(std::max(0, intOf(info, 2))), length / kRecord);
     const auto* records = static_cast<const uint32_t*>(data);
+    if (handedOver(bytes, records, count)) return Napi::Number::New(info.Env(), static_cast<double>(count));
+    acks_->takeBack();
     uint32_t sent = 0;
     for (size_t i = 0; i < count; ++i, records += kRecord) {
-      const bool inside = bytes.data != nullptr && records[0] <= records[1] && records[1] <= bytes.length && records[3] <= bytes.length &&
-                          records[4] <= bytes.length - records[3] && (records[4] == 0 || bytes.length - records[0] >= TunDevice::kMostHeaders);
-      if (!inside) continue;
+      if (!isInside(bytes, records)) continue;
       const auto segment = static_cast<uint16_t>(records[2]);
       if (device_->write(bytes.data + records[0], records[1] - records[0], bytes.data + records[3], records[4], segment) == 0) ++sent;
     }
     if (sent < count && isWhole()) drops_[static_cast<size_t>(Drop::kOutput)] += static_cast<double>(count - sent);
     return Napi::Number::New(info.Env(), sent);
+  }
+
+  // Whether a record lies in the bytes that it is a record of.
+  static bool isInside(const Bytes& bytes, const uint32_t* record) {
+    return bytes.data != nullptr && record[0] <= record[1] && record[1] <= bytes.length && record[3] <= bytes.length && record[4] <= bytes.length - record[3] &&
+           (record[4] == 0 || bytes.length - record[0] >= TunDevice::kMostHeaders);
+  }
+
+  // Gives acknowledgments to a thread while there are large packets to read on.
+  bool handedOver(const Bytes& bytes, const uint32_t* records, size_t count) {
+    if (!readsOn_ || count == 0 || count > AckWriter::kMost || !acks_->usable()) return false;
+    for (const uint32_t* record = records; record < records + count * kRecord; record += kRecord)
+      if (!isInside(bytes, record) || record[4] > 0 || !AckWriter::mayBeLate(bytes.data + record[0], record[1] - record[0])) return false;
+    uint8_t ready[TunDevice::kMostReady];
+    for (const uint32_t* record = records; record < records + count * kRecord; record += kRecord)
+      acks_->add(ready, device_->ready(bytes.data + record[0], record[1] - record[0], ready));
+    acks_->handOver();
+    return true;
+  }
+
+  // Nothing waits for the thread beyond a turn, and what it could not send is counted.
+  void endTurn() {
+    readsOn_ = false;
+    if (acks_ == nullptr) return;
+    acks_->takeBack();
+    const uint32_t failed = acks_->takeFailed();
+    if (failed > 0 && isWhole()) drops_[static_cast<size_t>(Drop::kOutput)] += failed;
   }
 
   void close(const Napi::CallbackInfo&) {
@@ -184,6 +216,7 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
   // No call will come from the loop any more.
   void gone() {
     poll_ = nullptr;
+    acks_.reset();
     device_.reset();
     if (!running_) finish();
   }
@@ -200,6 +233,10 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
 
   Napi::AsyncContext context_;
   std::unique_ptr<TunDevice> device_;
+  // There while the device is, and gone before it.
+  std::unique_ptr<AckWriter> acks_;
+  // Another batch is read as soon as JavaScript is through with this one.
+  bool readsOn_ = false;
   LoopPoll* poll_ = nullptr;
   PacketFields fields_{};
   FlowSeed seed_{};

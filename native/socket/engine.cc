@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <system_error>
-#include <thread>
 #include <utility>
 
 #ifndef IPPROTO_MPTCP
@@ -30,6 +29,8 @@ constexpr size_t kLeastRoom = 4 * 1024;
 constexpr uint64_t kToThread = 64 * 1024;
 // One core moves some 30 Gbit/s of plain bytes and a fifth of that sealed; more threads than cores gain nothing.
 constexpr size_t kMostThreads = 4;
+// Waking the closer for one flow costs as much as closing that.
+constexpr size_t kWorthHelp = 2;
 // How long a listener without descriptors waits.
 constexpr int64_t kPauseMs = 100;
 
@@ -48,7 +49,7 @@ Engine::Engine(uint8_t* slab, size_t slabSize)
     : epoll_(epoll_create1(EPOLL_CLOEXEC)),
       wake_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
       timer_(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)),
-      mostThreads_(std::clamp<size_t>(std::thread::hardware_concurrency(), 1, kMostThreads)),
+      mostThreads_(std::clamp<size_t>(coresAllowed(), 1, kMostThreads)),
       slab_(slab),
       slabSize_(slabSize) {
   int error = epoll_ < 0 || wake_ < 0 || timer_ < 0 ? errno : 0;
@@ -340,16 +341,17 @@ const std::vector<Event>& Engine::poll() {
 void Engine::closeEnded() {
   // What JavaScript has aborted meanwhile is reset before anything else, like what `poll` saw.
   flows_.buryFailed([this](Conn& conn) { watched_.remove(conn); });
-  const auto left = closer_.takeBack();
+  closer_.takeBack(left_);
+  left_.clear();
   auto dead = flows_.takeDead();
-  const bool helped = closer_.wants(dead.size());
+  const bool helped = closer_.usable() && dead.size() >= kWorthHelp;
   for (const auto& flow : dead) {
     for (Conn* conn : {&flow->a(), &flow->b()}) {
       if (helped) unwatch(conn->fd, *conn);
       else watched_.remove(*conn);
     }
   }
-  if (helped) closer_.take(std::move(dead));
+  if (helped) closer_.take(dead);
 }
 
 void Engine::heard(Conn& conn, uint32_t events) {

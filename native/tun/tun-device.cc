@@ -168,6 +168,18 @@ int TunDevice::write(uint8_t* packet, size_t length, const uint8_t* payload, siz
   return put(header, packet, whole);
 }
 
+size_t TunDevice::ready(const uint8_t* packet, size_t length, uint8_t* into) const {
+  Layout layout;
+  if (length > kMostHeaders || !layoutOf(packet, length, layout)) return 0;
+  const size_t at = header_ ? kHeaderLength : 0;
+  std::memcpy(into + at, packet, length);
+  VirtioHeader header;
+  if ((offload_ & kOffloadChecksum) != 0) leaveChecksums(into + at, length, layout, 0, header);
+  else computeChecksums(into + at, length, layout);
+  if (header_) std::memcpy(into, &header, sizeof header);
+  return at + length;
+}
+
 void TunDevice::close() {
   if (fd_ >= 0) ::close(fd_);
   fd_ = -1;
@@ -186,6 +198,7 @@ int TunDevice::setUp(uint32_t) { return ENOSYS; }
 int TunDevice::read(uint8_t*, const PacketFields&, const FlowSeed&, double*, bool&) { return -ENOSYS; }
 int TunDevice::put(const VirtioHeader&, const uint8_t*, size_t, const uint8_t*, size_t) { return ENOSYS; }
 int TunDevice::write(uint8_t*, size_t, const uint8_t*, size_t, uint16_t) { return ENOSYS; }
+size_t TunDevice::ready(const uint8_t*, size_t, uint8_t*) const { return 0; }
 void TunDevice::close() {
   if (fd_ >= 0) ::close(fd_);
   fd_ = -1;

@@ -64,6 +64,12 @@ class TunDevice {
    */
   int write(uint8_t* packet, size_t length, const uint8_t* payload, size_t more, uint16_t segmentSize);
 
+  /// What `ready` makes at most of a packet of kMostHeaders bytes.
+  static constexpr size_t kMostReady = sizeof(VirtioHeader) + kMostHeaders;
+
+  /// Writes to `into` (kMostReady bytes) what one `write` to `fd` sends: a copy of a packet of at most kMostHeaders bytes that need not be cut, with its checksums. Its length; 0: it is no whole packet.
+  size_t ready(const uint8_t* packet, size_t length, uint8_t* into) const;
+
   void close();
 
  private:

@@ -238,7 +238,9 @@ export class Connection extends Flow implements Timed {
     this.receive.reset(this.rcvNxt);
     this.log = new TransmitLog(env.ranges);
     this.log.reset(this.sndNxt);
-    this.congestion = settings.congestion === 'cubic' ? new Cubic(this.mss) : new Reno(this.mss);
+    // Without a network on the way there is no queue that grows: what looks like one are busy cores, and whose window stays small by that gets less for good.
+    const watchesDelay = !env.ownAddresses.isClientOf(address);
+    this.congestion = settings.congestion === 'cubic' ? new Cubic(this.mss, watchesDelay) : new Reno(this.mss, watchesDelay);
     this.heardAt = now;
     this.sentAt = now;
     this.tunedAt = now;

@@ -1,4 +1,5 @@
 import type { Arena, PacketSink } from '@nekit/core/ip';
+import type { OwnAddresses } from './addresses.js';
 import { COUNT, Counters } from './counters.js';
 import type { Flow } from './flow.js';
 import { RangePool } from './range-pool.js';
@@ -16,6 +17,7 @@ export class TcpEnvironment {
   readonly counters = new Counters();
   readonly ranges = new RangePool();
   readonly replies: Replies;
+  readonly ownAddresses: OwnAddresses;
   /** How far our windows are shifted, where the peer can. */
   readonly windowShift: number;
   /** What one buffer may take, in bytes: less and less as the arena fills up. */
@@ -28,11 +30,12 @@ export class TcpEnvironment {
   #lookUps = 0;
   readonly #touch: (flow: Flow) => void;
 
-  constructor(settings: TcpSettings, arena: Arena, sink: PacketSink, replies: Replies, touch: (flow: Flow) => void) {
+  constructor(settings: TcpSettings, arena: Arena, sink: PacketSink, replies: Replies, ownAddresses: OwnAddresses, touch: (flow: Flow) => void) {
     this.settings = settings;
     this.arena = arena;
     this.sink = sink;
     this.replies = replies;
+    this.ownAddresses = ownAddresses;
     this.bufferCap = settings.maxWindow;
     this.#touch = touch;
     let shift = 0;

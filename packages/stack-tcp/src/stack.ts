@@ -1,6 +1,6 @@
 import type { StackContext } from '@nekit/core';
 import { FLAG, type IpStack, type PacketBatch, PROTOCOL } from '@nekit/core/ip';
-import { localEndpoint, remoteEndpoint } from './addresses.js';
+import { localEndpoint, OwnAddresses, remoteEndpoint } from './addresses.js';
 import { isRefused } from './admission.js';
 import { arrive } from './arrival.js';
 import { Connection, FAILURE, STATE } from './connection.js';
@@ -77,7 +77,7 @@ export class TcpStack implements IpStack, ConnectionHost {
   constructor(settings: TcpSettings, context: StackContext) {
     const { output } = context;
     this.#context = context;
-    this.#env = new TcpEnvironment(settings, output.arena, output.sink, new Replies(), (flow) => this.#touchFlow(flow));
+    this.#env = new TcpEnvironment(settings, output.arena, output.sink, new Replies(), new OwnAddresses(context.networks), (flow) => this.#touchFlow(flow));
     this.#timeWait = new TimeWait(this.#env, this.#table);
     this.#listener = new Listener({
       env: this.#env,

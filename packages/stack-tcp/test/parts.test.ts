@@ -257,7 +257,7 @@ t.test('the round trip: RFC 6298', (t) => {
 });
 
 t.test('Reno and CUBIC', (t) => {
-  const controls: Congestion[] = [new Reno(1_000), new Cubic(1_000)];
+  const controls: Congestion[] = [new Reno(1_000, true), new Cubic(1_000, true)];
   for (const control of controls) {
     t.equal(control.window, 10_000);
     control.acknowledged(10_000, 0, 10, 10, false);
@@ -342,7 +342,7 @@ t.test('HyStart++: slow start ends by the delay (RFC 9406)', async (t) => {
   t.strictSame(rounds(new HyStart(), [10, 40, 90], 5), [5_000, 5_000, 5_000], 'too few to judge by');
   t.equal(rounds(new HyStart(), [1, 4, 4])[1], 10_000, 'less than 4 ms is noise');
 
-  for (const control of [new Cubic(MSS), new Reno(MSS)]) {
+  for (const control of [new Cubic(MSS, true), new Reno(MSS, true)]) {
     for (let round = 0; round < 12; round++) for (let i = 0; i < 10; i++) control.acknowledged(MSS, round * 60, 50, round < 3 ? 50 : 80, i === 0);
     t.ok(control.threshold < 1 << 20, `slow start is over at ${control.threshold}`);
   }

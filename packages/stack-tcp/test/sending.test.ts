@@ -44,6 +44,34 @@ for (const congestion of ['reno', 'cubic'] as const)
     t.equal(tcp(wire.flush()).length, 10);
   });
 
+t.test('a delay that grows ends slow start (RFC 9406), but not towards the device itself, where no network can queue', async (t) => {
+  for (const congestion of ['reno', 'cubic'] as const)
+    for (const isIPv6 of [false, true])
+      for (const [networks, isOwn] of [
+        [['10.0.0.2/30', 'fd00::2/126'], true],
+        [['10.0.0.1/30', 'fd00::1/126'], false],
+        [[], false],
+      ] as const) {
+        const { client, sent, wire } = await sending(900_000, { settings: { congestion }, isIPv6, networks });
+        let packets = sent;
+        // Round trips of 10 ms, then longer ones; every segment is acknowledged by itself.
+        for (const wait of [10, 10, 10, 30, 60]) {
+          wire.time += wait;
+          const next: TcpPacket[] = [];
+          for (const packet of packets) {
+            client.take([packet]);
+            next.push(...client.send());
+          }
+          packets = next;
+        }
+        t.equal(
+          packets.length === 320,
+          isOwn,
+          `${packets.length} segments in the sixth round, ${congestion}, ${isIPv6 ? 'IPv6' : 'IPv4'}, ${networks.join(' ')}`,
+        );
+      }
+});
+
 t.test('a SYN-ACK that was sent again: a timeout of 3 s, or by a timestamp (RFC 6298 section 5.7); one segment if it was twice', async (t) => {
   for (const [waited, isStamped, segments, timeout] of [
     [0, false, 10, 240],

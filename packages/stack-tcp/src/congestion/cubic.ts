@@ -13,6 +13,7 @@ export class Cubic implements Congestion {
   window: number;
   threshold = MOST_WINDOW;
   #mss: number;
+  readonly #watchesDelay: boolean;
   #hystart: HyStart | null = null;
   /** Where the last loss was, the plateau of the curve. */
   #plateau = 0;
@@ -25,8 +26,10 @@ export class Cubic implements Congestion {
   /** What Reno would have by now. */
   #friendly = 0;
 
-  constructor(mss: number) {
+  /** `watchesDelay`: a delay that grows ends the first slow start. */
+  constructor(mss: number, watchesDelay: boolean) {
     this.#mss = mss;
+    this.#watchesDelay = watchesDelay;
     this.window = initialWindow(mss);
   }
 
@@ -67,7 +70,7 @@ export class Cubic implements Congestion {
 
   /** The first one ends by the delay (RFC 9406), the others where the last loss was. */
   #slowStart(bytes: number, latest: number, isNewRound: boolean): void {
-    if (this.threshold !== MOST_WINDOW) {
+    if (this.threshold !== MOST_WINDOW || !this.#watchesDelay) {
       this.#hystart = null;
       this.window = Math.min(MOST_WINDOW, this.window + Math.min(bytes, SLOW_START_SEGMENTS * this.#mss));
       return;

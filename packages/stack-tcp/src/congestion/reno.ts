@@ -6,12 +6,15 @@ export class Reno implements Congestion {
   window: number;
   threshold = MOST_WINDOW;
   #mss: number;
+  readonly #watchesDelay: boolean;
   #hystart: HyStart | null = null;
   /** Bytes acknowledged since the window last grew (RFC 3465). */
   #counted = 0;
 
-  constructor(mss: number) {
+  /** `watchesDelay`: a delay that grows ends the first slow start. */
+  constructor(mss: number, watchesDelay: boolean) {
     this.#mss = mss;
+    this.#watchesDelay = watchesDelay;
     this.window = initialWindow(mss);
   }
 
@@ -46,7 +49,7 @@ export class Reno implements Congestion {
 
   /** The first one ends by the delay (RFC 9406), the others where the last loss was. */
   #slowStart(bytes: number, latest: number, isNewRound: boolean): void {
-    if (this.threshold !== MOST_WINDOW) {
+    if (this.threshold !== MOST_WINDOW || !this.#watchesDelay) {
       this.#hystart = null;
       this.window = Math.min(MOST_WINDOW, this.window + Math.min(bytes, SLOW_START_SEGMENTS * this.#mss));
       return;

@@ -30,6 +30,8 @@ export interface WireOptions {
   readonly lends?: boolean;
   readonly arenaBytes?: number;
   readonly isIPv6?: boolean;
+  /** The device's own addresses with their networks. The clients are 10.0.0.2 and fd00::2. */
+  readonly networks?: readonly string[];
   /** Whether a session is given. */
   readonly admits?: () => boolean;
   readonly handleStream?: HandleStream;
@@ -84,7 +86,7 @@ export class Wire {
           this.requests.push(request);
         }),
       handlePackets: () => Promise.reject(new NetError('denied', 'not in this test')),
-      networks: [],
+      networks: options.networks ?? [],
       openSession: (network, source, requested, signal) =>
         admits() ? { id: ++ids, network, inbound: 'tun', inboundType: 'TUN', inboundPort: 0, source, requested, destination: requested, signal } : null,
       random: (length) => random.bytes(length),

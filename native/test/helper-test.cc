@@ -1,6 +1,7 @@
-// What the closer's thread, its owner and its end do to descriptors: each is closed once, whoever comes to it.
+// What a helper's thread, its owner and its end do to jobs, here flows to be closed: each descriptor is closed once, whoever comes to it.
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -10,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "relay/closer.hh"
 #include "relay/flow-set.hh"
+#include "relay/helper-thread.hh"
 #include "test/check.hh"
 
 namespace nekit {
@@ -73,32 +74,43 @@ struct Ended {
   std::vector<int> far;
 };
 
+struct Closer : Helper<std::unique_ptr<Flow>> {
+  Closer() : Helper("nekit-closer", [](std::unique_ptr<Flow>& flow) { flow.reset(); }) {}
+};
+
 void testThread() {
   Closer closer;
-  if (!closer.wants(kFlows)) return;  // one core: nobody calls `take`
-  CHECK(!closer.wants(0) && !closer.wants(1));
-  CHECK(closer.takeBack().empty());
+  std::vector<std::unique_ptr<Flow>> none;
+  closer.takeBack(none);
+  CHECK(none.empty());
   for (int turn = 0; turn < 20; turn++) {
     Ended ended;
-    closer.take(std::move(ended.flows));
+    CHECK(closer.take(ended.flows) && ended.flows.empty());
     await([&] { return ended.open() == 0; });
   }
 }
 
 void testTakenBack() {
   Closer closer;
-  if (!closer.wants(kFlows)) return;
   size_t taken = 0;
   for (int turn = 0; turn < 200; turn++) {
     Ended ended;
-    closer.take(std::move(ended.flows));
+    std::vector<Flow*> flows;
+    for (const auto& flow : ended.flows) flows.push_back(flow.get());
+    CHECK(closer.take(ended.flows));
     await([&] { return ended.open() <= 2 * (kFlows - static_cast<size_t>(turn) % kFlows); });
-    const auto left = closer.takeBack();
+    std::vector<std::unique_ptr<Flow>> left;
+    closer.takeBack(left);
     taken += left.size();
-    // What is ours again stays open; the thread is through with the rest, but for the one that it has in hand.
-    for (const auto& flow : left) CHECK(flow->a().fd >= 0 && flow->b().fd >= 0);
+    // What is ours again stays open, and is the end of what we gave; the thread is through with the rest, but for the one that it has in hand.
+    for (size_t i = 0; i < left.size(); i++) {
+      CHECK(left[i].get() == flows[kFlows - left.size() + i]);
+      CHECK(left[i]->a().fd >= 0 && left[i]->b().fd >= 0);
+    }
     const size_t open = ended.open();
     CHECK(open >= 2 * left.size() && open <= 2 * left.size() + 2);
+    left.clear();
+    await([&] { return ended.open() == 0; });
   }
   std::printf("%zu of %zu were taken back\n", taken, 200 * kFlows);
 }
@@ -108,11 +120,27 @@ void testEnd() {
     Ended ended;
     {
       Closer closer;
-      if (!closer.wants(kFlows)) return;
-      closer.take(std::move(ended.flows));
+      CHECK(closer.take(ended.flows));
     }
     CHECK(ended.open() == 0);
   }
+}
+
+void testOneCore() {
+  cpu_set_t before;
+  CHECK(sched_getaffinity(0, sizeof before, &before) == 0);
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  for (int core = 0; core < CPU_SETSIZE && CPU_COUNT(&one) == 0; core++)
+    if (CPU_ISSET(core, &before)) CPU_SET(core, &one);
+  CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
+  {
+    Ended ended;
+    Closer closer;
+    CHECK(coresAllowed() == 1 && !closer.usable() && !closer.take(ended.flows));
+    CHECK(ended.flows.size() == kFlows && ended.open() == 2 * kFlows);
+  }
+  CHECK(sched_setaffinity(0, sizeof before, &before) == 0);
 }
 
 }  // namespace
@@ -120,9 +148,14 @@ void testEnd() {
 
 int main() {
   const size_t before = nekit::openDescriptors();
-  nekit::testThread();
-  nekit::testTakenBack();
-  nekit::testEnd();
+  nekit::testOneCore();
+  if (nekit::coresAllowed() > 1) {
+    nekit::testThread();
+    nekit::testTakenBack();
+    nekit::testEnd();
+  } else {
+    std::printf("skipped: a helper wants a second core\n");
+  }
   CHECK(nekit::openDescriptors() == before);
   return 0;
 }

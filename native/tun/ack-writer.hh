@@ -1,0 +1,62 @@
+// Acknowledgments that a thread writes while the event loop reads on.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "relay/helper-thread.hh"
+#include "tun/tun-device.hh"
+
+namespace nekit {
+
+/**
+ * The kernel handles a packet in the call that writes it, and the sender that it acknowledges sends within that call: several microseconds for some bytes, during which who writes reads nothing.
+ * So that sender and reader work at the same time, the acknowledgments between two batches of large packets are written by a thread. Those that it has not come to by the next batch are the
+ * loop's again; one that it has in hand may come behind what the loop writes later, see `mayBeLate`.
+ */
+class AckWriter {
+ public:
+  /// Of one flush. More come from many flows, which keep both sides busy as it is.
+  static constexpr size_t kMost = 16;
+
+  /// `fd`: a device's, open for as long as this lives.
+  explicit AckWriter(int fd);
+
+  /// Whether there is a core for it.
+  bool usable() const { return helper_.usable(); }
+
+  /**
+   * Whether nobody is worse off if newer packets of its flow overtake this one: it acknowledges, carries nothing, opens or ends nothing, and its window is open. (A window of 0 behind the one that
+   * opens it again would stop the sender; an older window that is open changes nothing, RFC 9293 section 3.10.7.4, or lets it send less for a moment.)
+   */
+  static bool mayBeLate(const uint8_t* packet, size_t length);
+
+  /// Keeps a copy of what TunDevice::ready has made of a packet that may be late, for the next `handOver`.
+  void add(const uint8_t* ready, size_t length);
+  /// Takes back what the thread has not come to, writes that, and gives it what was added.
+  void handOver();
+  /// Writes what the thread has not come to, so that nothing that is written next overtakes it for want of a core.
+  void takeBack();
+  /// How many the device has not taken since this was asked last.
+  uint32_t takeFailed() { return failed_.exchange(0, std::memory_order_relaxed); }
+
+ private:
+  struct Ack {
+    uint16_t length = 0;
+    std::array<uint8_t, TunDevice::kMostReady> bytes;
+  };
+
+  void write(const Ack& ack);
+
+  const int fd_;
+  std::atomic<uint32_t> failed_{0};
+  std::vector<Ack> added_;
+  std::vector<Ack> left_;
+  // Last: its thread ends before the rest does.
+  Helper<Ack> helper_;
+};
+
+}  // namespace nekit
