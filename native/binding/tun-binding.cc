@@ -160,7 +160,7 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
     if (napi_get_and_clear_last_exception(env, &error) == napi_ok) napi_fatal_exception(env, error);
   }
 
-  // bytes, records, count: how many packets were sent; the others are counted as dropped
+  // bytes, records, count: how many packets were sent, or are a thread's to send; the others are counted as dropped
   Napi::Value write(const Napi::CallbackInfo& info) {
     if (device_ == nullptr) return Napi::Number::New(info.Env(), 0);  // nor is there where to count
     const Bytes bytes = nekit::bytesOf(info.Env(), info[0]);
@@ -200,7 +200,7 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
     return true;
   }
 
-  // Nothing waits for the thread beyond a turn, and what it could not send is counted.
+  // Nothing waits for the thread beyond a turn, but for what it has in hand; what it could not send so far is counted.
   void endTurn() {
     readsOn_ = false;
     if (acks_ == nullptr) return;

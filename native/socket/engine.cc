@@ -342,7 +342,6 @@ void Engine::closeEnded() {
   // What JavaScript has aborted meanwhile is reset before anything else, like what `poll` saw.
   flows_.buryFailed([this](Conn& conn) { watched_.remove(conn); });
   closer_.takeBack(left_);
-  left_.clear();
   auto dead = flows_.takeDead();
   const bool helped = closer_.usable() && dead.size() >= kWorthHelp;
   for (const auto& flow : dead) {
@@ -352,6 +351,8 @@ void Engine::closeEnded() {
     }
   }
   if (helped) closer_.take(dead);
+  // Behind that, so that the thread has something to do meanwhile.
+  left_.clear();
 }
 
 void Engine::heard(Conn& conn, uint32_t events) {

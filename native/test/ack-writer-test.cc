@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstring>
 #include <thread>
 #include <vector>
@@ -41,7 +42,7 @@ std::vector<uint8_t> ackPacket(uint8_t version, uint32_t number) {
   std::memcpy(&packet[ip + 8], &number, sizeof number);
   packet[ip + 12] = 0x80;
   packet[ip + 13] = 0x10;
-  store16be(&packet[ip + 14], 500);
+  store16be(&packet[ip + 14], 2 * 1'460);
   return packet;
 }
 
@@ -55,9 +56,11 @@ void testMayBeLate() {
       other[ip + 13] = flags;
       CHECK(!AckWriter::mayBeLate(other.data(), other.size()));
     }
-    auto closed = good;
-    store16be(&closed[ip + 14], 0);
-    CHECK(!AckWriter::mayBeLate(closed.data(), closed.size()));
+    for (const size_t window : {0, 1, 2 * 1'460 - 1}) {
+      auto narrow = good;
+      store16be(&narrow[ip + 14], window);
+      CHECK(!AckWriter::mayBeLate(narrow.data(), narrow.size()));
+    }
     auto full = good;
     full.push_back('x');
     store16be(&full[version == 4 ? 2 : 4], static_cast<uint16_t>(version == 4 ? full.size() : full.size() - kIp6));
@@ -106,6 +109,17 @@ uint32_t receive(int fd) {
   return number;
 }
 
+// The thread writes by itself what the owner does not take back.
+void testThread() {
+  Pair pair(SOCK_DGRAM);
+  AckWriter acks(pair.fds[0]);
+  for (uint32_t i = 0; i < 1'000; i++) {
+    acks.add(reinterpret_cast<const uint8_t*>(&i), sizeof i);
+    acks.handOver();
+    CHECK(receive(pair.fds[1]) == i);
+  }
+}
+
 // However thread and owner share them, each acknowledgment is written once.
 void testWritten() {
   Pair pair(SOCK_DGRAM);
@@ -148,7 +162,7 @@ void testRefused() {
   CHECK(failed == 10);
 }
 
-// A writer that ends with work in its thread's hand ends it: nothing is written to the descriptor afterwards.
+// A writer that ends: its thread writes nothing to the descriptor afterwards.
 void testEnd() {
   for (int turn = 0; turn < 100; turn++) {
     Pair pair(SOCK_DGRAM);
@@ -157,11 +171,12 @@ void testEnd() {
       for (uint32_t i = 0; i < AckWriter::kMost; i++) acks.add(reinterpret_cast<const uint8_t*>(&i), sizeof i);
       acks.handOver();
     }
+    // In their order, without a gap: what the thread had not begun is not written.
     uint8_t bytes[8];
-    size_t got = 0;
-    while (read(pair.fds[1], bytes, sizeof bytes) > 0) got++;
-    std::this_thread::yield();
-    CHECK(got <= AckWriter::kMost && read(pair.fds[1], bytes, sizeof bytes) < 0);
+    uint32_t got = 0;
+    for (; read(pair.fds[1], bytes, sizeof bytes) > 0; got++) CHECK(std::memcmp(bytes, &got, sizeof got) == 0);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    CHECK(read(pair.fds[1], bytes, sizeof bytes) < 0);
   }
 }
 
@@ -172,6 +187,7 @@ int main() {
   signal(SIGPIPE, SIG_IGN);
   nekit::testMayBeLate();
   nekit::testReady();
+  nekit::testThread();
   nekit::testWritten();
   nekit::testRefused();
   nekit::testEnd();

@@ -17,6 +17,8 @@ constexpr uint8_t kFlags = 0x3f;
 constexpr uint8_t kAck = 0x10;
 constexpr size_t kFlagsAt = 13;
 constexpr size_t kWindowAt = 14;
+// Two segments of Ethernet's size, whatever the window is shifted by.
+constexpr size_t kWideWindow = 2 * 1'460;
 
 }  // namespace
 
@@ -27,7 +29,7 @@ bool AckWriter::mayBeLate(const uint8_t* packet, size_t length) {
   if (length > TunDevice::kMostHeaders || !layoutOf(packet, length, layout)) return false;
   if (layout.protocol != protocol::kTcp || layout.fragment || layout.payload != length) return false;
   const uint8_t* tcp = packet + layout.transport;
-  return (tcp[kFlagsAt] & kFlags) == kAck && load16be(tcp + kWindowAt) != 0;
+  return (tcp[kFlagsAt] & kFlags) == kAck && load16be(tcp + kWindowAt) >= kWideWindow;
 }
 
 void AckWriter::add(const uint8_t* ready, size_t length) {

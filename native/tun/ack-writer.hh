@@ -15,11 +15,11 @@ namespace nekit {
 /**
  * The kernel handles a packet in the call that writes it, and the sender that it acknowledges sends within that call: several microseconds for some bytes, during which who writes reads nothing.
  * So that sender and reader work at the same time, the acknowledgments between two batches of large packets are written by a thread. Those that it has not come to by the next batch are the
- * loop's again; one that it has in hand may come behind what the loop writes later, see `mayBeLate`.
+ * loop's again; one that it has in hand may come behind what the loop writes later (by a turn of the scheduler, where all cores are busy), see `mayBeLate`.
  */
 class AckWriter {
  public:
-  /// Of one flush. More come from many flows, which keep both sides busy as it is.
+  /// At once: what many flows say in one flush keeps both sides busy as it is.
   static constexpr size_t kMost = 16;
 
   /// `fd`: a device's, open for as long as this lives.
@@ -29,8 +29,8 @@ class AckWriter {
   bool usable() const { return helper_.usable(); }
 
   /**
-   * Whether nobody is worse off if newer packets of its flow overtake this one: it acknowledges, carries nothing, opens or ends nothing, and its window is open. (A window of 0 behind the one that
-   * opens it again would stop the sender; an older window that is open changes nothing, RFC 9293 section 3.10.7.4, or lets it send less for a moment.)
+   * Whether nobody is worse off if newer packets of its flow overtake this one: it acknowledges, carries nothing, opens or ends nothing, and its window is wide. (A peer that has acknowledged
+   * nothing newer takes the older window, RFC 9293 section 3.10.7.4: one with room for two segments lets it go on, a smaller one could stop it.)
    */
   static bool mayBeLate(const uint8_t* packet, size_t length);
 

@@ -1,5 +1,5 @@
 import { type Endpoint, formatAddress, parseAddress } from '@nekit/core';
-import { read32, write32 } from '@nekit/core/ip';
+import { type PacketBatch, read32, write32 } from '@nekit/core/ip';
 import type { FlowAddress } from './flow.js';
 
 /** The client's end. */
@@ -12,27 +12,31 @@ export function localEndpoint(flow: FlowAddress): Endpoint {
   return { host: text(flow.version, flow.local0, flow.local1, flow.local2, flow.local3), port: flow.localPort };
 }
 
-/** The addresses of the device itself: who sends from one of them is a program of this host, and no network lies between it and us. */
+/** Hop limits that systems begin with. */
+const FIRST_HOP_LIMITS: readonly number[] = [64, 128, 255];
+
+/** The addresses of the device itself: packets that programs of this host send have them, and those that this host forwards and masquerades. */
 export class OwnAddresses {
-  readonly #flows: Pick<FlowAddress, 'version' | 'remote0' | 'remote1' | 'remote2' | 'remote3'>[] = [];
+  readonly #words: { readonly version: number; readonly words: readonly number[] }[] = [];
 
   /** Addresses with their networks: `198.18.0.1/30`. */
   constructor(networks: readonly string[]) {
     for (const network of networks) {
       const bytes = parseAddress(network.replace(/\/.*/, ''));
       if (bytes === null) continue;
-      const word = (at: number): number => (at < bytes.length ? read32(bytes, at) : 0);
-      this.#flows.push({ version: bytes.length === 4 ? 4 : 6, remote0: word(0), remote1: word(4), remote2: word(8), remote3: word(12) });
+      const words = Array.from({ length: bytes.length / 4 }, (_, i) => read32(bytes, i * 4));
+      this.#words.push({ version: bytes.length === 4 ? 4 : 6, words });
     }
   }
 
-  /** Whether the client has one of them. */
-  isClientOf(flow: FlowAddress): boolean {
-    for (const own of this.#flows) {
-      const isSame = own.remote0 === flow.remote0 && own.remote1 === flow.remote1 && own.remote2 === flow.remote2 && own.remote3 === flow.remote3;
-      if (isSame && own.version === flow.version) return true;
-    }
-    return false;
+  /** Whether a program of this host has sent the packet: from one of the addresses, and its hop limit is one that a sender begins with. Who forwards a packet takes one off. */
+  haveSent(batch: PacketBatch, index: number): boolean {
+    const { bytes } = batch;
+    const version = batch.version[index];
+    const start = batch.start[index] ?? 0;
+    if (!FIRST_HOP_LIMITS.includes(bytes[start + (version === 4 ? 8 : 7)] ?? 0)) return false;
+    const source = start + (version === 4 ? 12 : 8);
+    return this.#words.some((own) => own.version === version && own.words.every((word, i) => word === read32(bytes, source + i * 4)));
   }
 }
 

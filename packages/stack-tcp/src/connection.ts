@@ -73,6 +73,8 @@ export interface SynFacts {
   readonly sackPermitted: boolean;
   readonly hasTimestamps: boolean;
   readonly timestamp: number;
+  /** A program of this host has sent it: there is no network between it and us. */
+  readonly isFromHost: boolean;
 }
 
 /** Who takes what comes in and brings what goes out. Called at the end of a batch, never from inside of the arrival of a segment, but for `take`. */
@@ -238,9 +240,8 @@ export class Connection extends Flow implements Timed {
     this.receive.reset(this.rcvNxt);
     this.log = new TransmitLog(env.ranges);
     this.log.reset(this.sndNxt);
-    // Without a network on the way there is no queue that grows: what looks like one are busy cores, and whose window stays small by that gets less for good.
-    const watchesDelay = !env.ownAddresses.isClientOf(address);
-    this.congestion = settings.congestion === 'cubic' ? new Cubic(this.mss, watchesDelay) : new Reno(this.mss, watchesDelay);
+    // Within a host there is no queue that grows: what looks like one are busy cores, and whose window stays small by that gets less, for seconds.
+    this.congestion = settings.congestion === 'cubic' ? new Cubic(this.mss, !syn.isFromHost) : new Reno(this.mss, !syn.isFromHost);
     this.heardAt = now;
     this.sentAt = now;
     this.tunedAt = now;

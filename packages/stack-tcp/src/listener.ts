@@ -96,7 +96,7 @@ export class Listener implements PendingHost {
       env.count(COUNT.dropPending);
       return false;
     }
-    const pending = new Pending(this, flow, synFacts(s), now, lastSndNxt);
+    const pending = new Pending(this, flow, synFacts(s, env.ownAddresses.haveSent(batch, index)), now, lastSndNxt);
     const session = openSession(flow, pending);
     env.count(COUNT.opened);
     if (session === null) {

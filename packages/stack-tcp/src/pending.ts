@@ -52,7 +52,7 @@ export class Pending extends Flow implements StreamRequest {
   /** The client sends again, or has begun anew from the same port. */
   ask(s: Segment): void {
     this.hasAskedAgain = true;
-    this.syn = synFacts(s);
+    this.syn = synFacts(s, this.syn.isFromHost);
   }
 
   /** Nobody waits for an answer any more. */
@@ -62,7 +62,7 @@ export class Pending extends Flow implements StreamRequest {
   }
 }
 
-export function synFacts(s: Segment): SynFacts {
+export function synFacts(s: Segment, isFromHost: boolean): SynFacts {
   return {
     sequence: s.sequence,
     text: s.length,
@@ -72,5 +72,6 @@ export function synFacts(s: Segment): SynFacts {
     sackPermitted: s.sackPermitted,
     hasTimestamps: s.hasTimestamps,
     timestamp: s.timestamp,
+    isFromHost,
   };
 }

@@ -18,7 +18,7 @@ export interface Tun {
   open(name: string, offload: boolean, multiQueue: boolean): number;
   /** Works on a duplicate of a descriptor that is a TUN already; the given one stays its owner's. */
   adopt(fd: number, offload: boolean): number;
-  /** `records`: start, end and segment size of each packet, then where more of its payload lies and how much that is. How many were sent; the others are counted. */
+  /** `records`: start, end and segment size of each packet, then where more of its payload lies and how much that is. How many were sent, or are a thread's to send; the others are counted. */
   write(bytes: Uint8Array, records: Uint32Array, count: number): number;
   close(): void;
   /** Empty when it is not open. */

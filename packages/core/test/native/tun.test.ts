@@ -4,18 +4,25 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, readdirSync, readFileSync } from 'node:fs';
 import net from 'node:net';
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { buildPacket, FLAG, type PacketDevice, packetAt, type TcpPacket, type UdpPacket } from '../../dist/ip.js';
 import { findAddon } from '../../dist/native/load.js';
 import { openTunBy } from '../../dist/native/open-tun.js';
+import { TunDevice } from '../../dist/native/tun-device.js';
 import { eventually } from '../../dist/testing.js';
 
 const SELF = fileURLToPath(import.meta.url);
 const INSIDE = 'inside';
 const MTU = 1_500;
+/** Connections at once, and bytes of each: enough for batches that are full. */
+const FLOWS = 8;
+const EACH = 2 << 20;
+/** Where it lies behind a plain header of IPv4. */
+const TCP_CHECKSUM = 20 + 16;
 
 function unlessTun(): string | false {
   if (process.platform !== 'linux') return 'only Linux has TUNs here';
@@ -53,16 +60,21 @@ function put(device: PacketDevice, packet: Uint8Array, segmentSize = 0): void {
   device.sink.bytes.set(packet, at);
 }
 
-/** Answers what comes: UDP goes back to where it came from, as a super-packet from 3,000 bytes on; TCP is taken and acknowledged. */
+/** Answers what comes: UDP goes back to where it came from, as a super-packet from 3,000 bytes on; TCP is taken, and acknowledged once for each batch and flow. */
 function answer(device: PacketDevice, seen: { largest: number; text: number }): void {
   device.start({
     packets: (batch) => {
+      const last = new Map<number, TcpPacket>();
       for (let i = 0; i < batch.length; i++) {
         const packet = packetAt(batch, i);
         seen.largest = Math.max(seen.largest, packet.payload.length);
         if (packet.kind === 'udp') put(device, buildPacket(turned(packet)));
-        else if (packet.kind === 'tcp') acknowledge(device, packet, seen);
+        else if (packet.kind === 'tcp') {
+          seen.text += packet.payload.length;
+          last.set(packet.sourcePort, packet);
+        }
       }
+      for (const packet of last.values()) acknowledge(device, packet);
       device.flush();
     },
     failed: () => {},
@@ -74,14 +86,32 @@ function turned<P extends TcpPacket | UdpPacket>(packet: P): P {
   return { ...packet, source: destination, destination: source, sourcePort: destinationPort, destinationPort: sourcePort };
 }
 
-function acknowledge(device: PacketDevice, packet: TcpPacket, seen: { text: number }): void {
+function acknowledge(device: PacketDevice, packet: TcpPacket): void {
   const isSyn = (packet.flags & FLAG.syn) !== 0;
   if (!isSyn && packet.payload.length === 0) return;
-  seen.text += packet.payload.length;
   const acknowledgment = (packet.sequence + packet.payload.length + (isSyn ? 1 : 0)) >>> 0;
   const options = isSyn ? { mss: 1_460, windowScale: 7 } : {};
   const flags = isSyn ? FLAG.syn | FLAG.ack : FLAG.ack;
-  put(device, buildPacket({ ...turned(packet), sequence: isSyn ? 1 : 2, acknowledgment, flags, window: 65_535, options, payload: new Uint8Array(0) }));
+  const answer = buildPacket({ ...turned(packet), sequence: isSyn ? 1 : 2, acknowledgment, flags, window: 65_535, options, payload: new Uint8Array(0) });
+  answer.fill(0xff, TCP_CHECKSUM, TCP_CHECKSUM + 2); // it is the device's to do
+  put(device, answer);
+}
+
+function threads(): string[] {
+  return readdirSync('/proc/self/task').map((task) => readFileSync(`/proc/self/task/${task}/comm`, 'utf8').trim());
+}
+
+/** What the kernel has not taken of what was written to a device, and of TCP. */
+function refusedBy(name: string): Record<'packets' | 'segments' | 'checksums', number> {
+  const [{ stats64 }] = JSON.parse(spawnSync('ip', ['-s', '-j', 'link', 'show', name], { encoding: 'utf8' }).stdout) as [
+    { stats64: { rx: { errors: number; dropped: number } } },
+  ];
+  const [names, values] = readFileSync('/proc/net/snmp', 'utf8')
+    .split('\n')
+    .filter((line) => line.startsWith('Tcp:'))
+    .map((line) => line.split(' '));
+  const counter = (which: string): number => Number(values?.[names?.indexOf(which) ?? -1]);
+  return { packets: stats64.rx.errors + stats64.rx.dropped, segments: counter('InErrs'), checksums: counter('InCsumErrors') };
 }
 
 async function inside(offload: boolean): Promise<void> {
@@ -126,11 +156,20 @@ async function inside(offload: boolean): Promise<void> {
   }
 
   // TCP out of the kernel: super-packets where there are offloads.
-  const socket = net.connect(80, '10.9.0.2');
-  await once(socket, 'connect');
-  socket.write(new Uint8Array(4 << 20));
-  await eventually(() => seen.text >= 4 << 20, 60_000);
+  const sockets = Array.from({ length: FLOWS }, () => net.connect(80, '10.9.0.2'));
+  for (const socket of sockets) {
+    await once(socket, 'connect');
+    socket.on('error', () => {}); // in the end nobody is there any more
+    socket.write(new Uint8Array(EACH));
+  }
+  await eventually(() => seen.text >= FLOWS * EACH, 60_000);
   assert.equal(seen.largest > MTU, offload, `the largest payload was ${seen.largest}`);
+  if (availableParallelism() > 1)
+    assert.ok(threads().includes('nekit-acks'), `acknowledgments between batches have their thread, beside ${threads().join(' ')}`);
+  // What it has written was good, too.
+  assert.deepEqual(refusedBy('one'), { packets: 0, segments: 0, checksums: 0 });
+  assert.ok(device instanceof TunDevice);
+  assert.equal(device.drops.at(-1), 0, 'packets that could not be written');
 
   // Packets of no shape: counted, and nothing else.
   for (let length = 1; length < 100; length++) put(device, new Uint8Array(length).fill(length));
@@ -139,12 +178,11 @@ async function inside(offload: boolean): Promise<void> {
   assert.equal(device.sink.reserve(MTU + 1, 0), -1);
 
   // Closed while something is under way; opened again under the same name.
-  socket.write(new Uint8Array(1 << 20));
+  for (const socket of sockets) socket.write(new Uint8Array(1 << 20));
   put(device, new Uint8Array(100));
   device.close();
   device.flush();
-  socket.on('error', () => {}); // nobody is there any more
-  socket.destroy();
+  for (const socket of sockets) socket.destroy();
   const again = open('one');
   answer(again, seen);
   again.close();

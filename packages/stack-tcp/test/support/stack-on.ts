@@ -20,6 +20,9 @@ export interface StackTestOptions {
   readonly isReal?: boolean;
 }
 
+/** Clients of the simulations; half of the stacks take them for programs of their own host. */
+const CLIENTS = ['10.0.0.2/32', 'fd00::2/128'];
+
 /** A stack on a device, in a simulation: everything happens on its clock. */
 export function stackOn(options: StackTestOptions): StackUnderTest {
   const { clock, handleStream, seed = 1, isReal = false } = options;
@@ -27,7 +30,8 @@ export function stackOn(options: StackTestOptions): StackUnderTest {
   const random = new SeededRandom(seed);
   const soon = (run: () => void): void => void clock.after(0, run);
   const driver = new StackDriver(isReal ? { device, clock } : { device, clock, defer: soon, later: soon });
-  const context = testStackContext({ output: driver.output, handleStream, random: (length) => random.bytes(length) });
+  const networks = seed % 4 < 2 ? CLIENTS : [];
+  const context = testStackContext({ output: driver.output, handleStream, networks, random: (length) => random.bytes(length) });
   const stack = new TcpStack({ ...DEFAULT_SETTINGS, ...options.settings }, context);
   driver.start([stack]);
   return { stack, driver };

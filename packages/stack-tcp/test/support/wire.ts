@@ -32,6 +32,8 @@ export interface WireOptions {
   readonly isIPv6?: boolean;
   /** The device's own addresses with their networks. The clients are 10.0.0.2 and fd00::2. */
   readonly networks?: readonly string[];
+  /** Of the clients' packets. */
+  readonly hopLimit?: number;
   /** Whether a session is given. */
   readonly admits?: () => boolean;
   readonly handleStream?: HandleStream;
@@ -56,6 +58,7 @@ export class Wire {
   readonly #bytes: Uint8Array;
   readonly #slab: PacketSlab;
   readonly #parser: BatchParser;
+  readonly hopLimit: number;
   readonly #isIPv6: boolean;
   /** For one piece of a super-packet. */
   readonly #room: Uint8Array;
@@ -64,6 +67,7 @@ export class Wire {
     const { mtu = 1_500, largest = 0, arenaBytes = 8 << 20, admits = () => true } = options;
     this.#room = new Uint8Array(largest === 0 ? 0 : 65_535);
     this.#isIPv6 = options.isIPv6 ?? false;
+    this.hopLimit = options.hopLimit ?? 64;
     this.#bytes = new Uint8Array(SLAB * 2 + arenaBytes);
     this.#slab = new PacketSlab(this.#bytes, 0, SLAB, 512, mtu, largest);
     this.lending = new LendingSink(this.#slab);
@@ -205,9 +209,10 @@ export class Client {
   }
 
   segment(fields: SegmentFields = {}): Uint8Array {
-    const { isIPv6 } = this.wire;
+    const { isIPv6, hopLimit } = this.wire;
     return buildPacket({
       kind: 'tcp',
+      hopLimit,
       source: isIPv6 ? 'fd00::2' : '10.0.0.2',
       destination: isIPv6 ? '2001:db8::1' : '192.0.2.1',
       sourcePort: this.port,
