@@ -126,6 +126,7 @@ class Association {
 /** The client as `handlePackets` sees it. */
 class ClientConn implements PacketConn {
   readonly #relay: RelaySocket;
+  readonly givesBytes = true;
   readonly #queue = new PacketQueue();
   readonly #onClose: () => void;
   #closed = false;

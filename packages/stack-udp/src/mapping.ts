@@ -24,6 +24,7 @@ export interface WaitingBytes {
 export class Mapping implements PacketConn {
   readonly key: AddressKey;
   readonly source: Endpoint;
+  readonly givesBytes = true;
   /** The client's address, 4 or 16 bytes. */
   readonly address: Uint8Array;
   readonly version: 4 | 6;

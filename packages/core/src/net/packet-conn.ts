@@ -2,7 +2,7 @@ import type { Endpoint } from './endpoint.js';
 import type { NetError } from './errors.js';
 
 export interface Datagram {
-  /** Lent until the next `receive` of the conn that gave it; `send` copies what it keeps. */
+  /** Lent until the next `receive` of the conn that gave it, unless that `givesBytes`; `send` copies what it keeps. */
   readonly bytes: Uint8Array;
   /** One frozen object per remote, reused by the conn, so `===` replaces a look-up. */
   readonly peer: Endpoint;
@@ -22,6 +22,8 @@ export interface PacketConn {
   close(error?: NetError): void;
   /** Why it ended, if not by `close()`. */
   readonly error: NetError | null;
+  /** What `receive` gives stays as it is: the conn does not use the bytes again. */
+  readonly givesBytes?: boolean;
   /** The engine's UDP socket: a packet stack sends slab ranges by one sendmmsg. */
   readonly native?: PacketEnd;
 }

@@ -4,7 +4,10 @@ import type { Datagram } from './packet-conn.js';
 export class PacketQueue {
   readonly #limit: number;
   #queue: Datagram[] = [];
-  #reader: ((datagrams: readonly Datagram[] | null) => void) | null = null;
+  /** The reader waits. */
+  #wake: (() => void) | null = null;
+  /** It was told, and comes in this turn of the loop: until then what else the turn brings goes with it, whatever that is. */
+  #isWoken = false;
   #ended = false;
   /** Datagrams that found the queue full. */
   dropped = 0;
@@ -16,14 +19,8 @@ export class PacketQueue {
 
   /** false: dropped. The queue keeps the datagram as it is: its bytes must not be reused. */
   put(datagram: Datagram): boolean {
-    const reader = this.#reader;
     if (this.#ended) return false;
-    if (reader !== null) {
-      this.#reader = null;
-      reader([datagram]);
-      return true;
-    }
-    if (this.#queue.length >= this.#limit) {
+    if (!this.#isAwaited() && this.#queue.length >= this.#limit) {
       this.dropped++;
       return false;
     }
@@ -33,14 +30,8 @@ export class PacketQueue {
 
   /** How many were taken. A reader that waits takes them all; else as many as there is room for. */
   putAll(datagrams: readonly Datagram[]): number {
-    const reader = this.#reader;
     if (this.#ended || datagrams.length === 0) return 0;
-    if (reader !== null) {
-      this.#reader = null;
-      reader(datagrams);
-      return datagrams.length;
-    }
-    const room = Math.min(datagrams.length, this.#limit - this.#queue.length);
+    const room = this.#isAwaited() ? datagrams.length : Math.max(0, Math.min(datagrams.length, this.#limit - this.#queue.length));
     for (let i = 0; i < room; i++) {
       const datagram = datagrams[i];
       if (datagram !== undefined) this.#queue.push(datagram);
@@ -51,22 +42,33 @@ export class PacketQueue {
 
   /** All that wait, or null after `end`. One call at a time. */
   take(): Promise<readonly Datagram[] | null> {
-    if (this.#queue.length > 0) {
-      const queue = this.#queue;
-      this.#queue = [];
-      return Promise.resolve(queue);
-    }
-    if (this.#ended) return Promise.resolve(null);
-    return new Promise((resolve) => {
-      this.#reader = resolve;
-    });
+    if (this.#queue.length > 0 || this.#ended) return Promise.resolve(this.#drain());
+    return new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    }).then(() => this.#drain());
   }
 
   /** What waits may still be taken; after it, null. */
   end(): void {
     this.#ended = true;
-    const reader = this.#reader;
-    this.#reader = null;
-    reader?.(null);
+    this.#isAwaited();
+  }
+
+  /** Whether the reader takes what is put now. Tells it so. */
+  #isAwaited(): boolean {
+    const wake = this.#wake;
+    if (wake === null) return this.#isWoken;
+    this.#wake = null;
+    this.#isWoken = true;
+    wake();
+    return true;
+  }
+
+  #drain(): readonly Datagram[] | null {
+    this.#isWoken = false;
+    const queue = this.#queue;
+    if (queue.length === 0) return null;
+    this.#queue = [];
+    return queue;
   }
 }

@@ -4,9 +4,23 @@ import type { Datagram, PacketConn } from '../net/packet-conn.js';
 import { PacketQueue } from '../net/packet-queue.js';
 import { Masks } from './masks.js';
 
-/** The bytes are lent to us until the next receive; what waits needs its own. */
-export function copyDatagram(datagram: Datagram): Datagram {
-  return { ...datagram, bytes: Uint8Array.from(datagram.bytes) };
+/** Datagrams `[from, until)` with bytes of their own. One copy for all of them. */
+export function copyDatagrams(datagrams: readonly Datagram[], from: number, until: number): Datagram[] {
+  let length = 0;
+  for (let i = from; i < until; i++) length += datagrams[i]?.bytes.length ?? 0;
+  const copy = Buffer.allocUnsafe(length);
+  const copied: Datagram[] = [];
+  let at = 0;
+  for (let i = from; i < until; i++) {
+    const datagram = datagrams[i];
+    if (datagram === undefined) continue;
+    const { bytes, peer, named, addresses } = datagram;
+    copy.set(bytes, at);
+    const own = new Uint8Array(copy.buffer, copy.byteOffset + at, bytes.length);
+    copied.push(named === undefined && addresses === undefined ? { bytes: own, peer } : { ...datagram, bytes: own });
+    at += bytes.length;
+  }
+  return copied;
 }
 
 /** The peer that the client knows, and what takes its place. */
@@ -33,10 +47,12 @@ export class FlowConn implements PacketConn {
     return this.#error;
   }
 
-  /** `real`: what its peer stands for. */
-  put(datagram: Datagram, addresses: readonly string[] | null, real: Endpoint | null): void {
-    const peer = this.#override?.to ?? real ?? datagram.peer;
-    this.#queue.put(addresses === null ? { ...copyDatagram(datagram), peer } : { ...copyDatagram(datagram), peer, addresses });
+  /** Takes datagrams `[from, until)` that the client's conn gave, all of one peer; copies, if they are only lent. `real`: what the peer stands for. */
+  put(datagrams: readonly Datagram[], from: number, until: number, addresses: readonly string[] | null, real: Endpoint | null): void {
+    const own = this.#client.givesBytes === true ? datagrams.slice(from, until) : copyDatagrams(datagrams, from, until);
+    const to = this.#override?.to ?? real;
+    if (to === null && addresses === null) this.#queue.putAll(own);
+    else this.#queue.putAll(own.map((datagram) => ({ ...datagram, peer: to ?? datagram.peer, ...(addresses === null ? {} : { addresses }) })));
   }
 
   receive(): Promise<readonly Datagram[] | null> {

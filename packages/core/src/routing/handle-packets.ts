@@ -18,7 +18,7 @@ import type { Session } from '../net/session.js';
 import type { PacketSniff } from '../sniff/packet-sniff.js';
 import type { Sighting } from '../sniff/sniffer.js';
 import { enter, unknownFake } from './enter.js';
-import { copyDatagram, FlowConn, type Override } from './flow-conn.js';
+import { copyDatagrams, FlowConn, type Override } from './flow-conn.js';
 import { candidatesOf, dialWith, learn, notCarried, type Routing, takeWay, type Way } from './routing.js';
 import type { Decision } from './rule-list.js';
 import type { SessionRecord } from './session-table.js';
@@ -73,7 +73,7 @@ class Association {
 
   async run(): Promise<void> {
     for (let datagrams = await this.#client.receive(); datagrams !== null; datagrams = await this.#client.receive()) {
-      for (const datagram of datagrams) this.#forward(datagram);
+      for (let i = 0; i < datagrams.length; ) i = this.#forward(datagrams, i);
     }
     this.#isOver = true;
     for (const link of this.#links.values()) if (link.state === 'routing') link.sniff?.stop();
@@ -81,21 +81,30 @@ class Association {
     for (const link of this.#links.values()) release(link);
   }
 
-  #forward(datagram: Datagram): void {
+  /** Datagram `at`, and what follows it to the same peer. Where the rest begins. */
+  #forward(datagrams: readonly Datagram[], at: number): number {
+    const datagram = datagrams[at];
+    if (datagram === undefined) return datagrams.length;
     const link = this.#links.get(datagram.peer);
-    if (link?.state === 'carried') link.flow.put(datagram, link.addresses, link.fake?.real ?? null);
-    else if (link?.state === 'routing') {
-      if (link.waiting.length < MAX_WAITING) link.waiting.push(copyDatagram(datagram));
+    if (link?.state === 'carried') {
+      let until = at + 1;
+      while (datagrams[until]?.peer === datagram.peer) until++;
+      link.flow.put(datagrams, at, until, link.addresses, link.fake?.real ?? null);
+      return until;
+    }
+    if (link?.state === 'routing') {
+      if (link.waiting.length < MAX_WAITING) link.waiting.push(...copyDatagrams(datagrams, at, at + 1));
       link.sniff?.add(datagram.bytes);
     } else if (link === undefined || link.until <= this.#routing.timers.now()) {
       void this.#route(datagram);
     }
+    return at + 1;
   }
 
   /** Routes a new peer and joins it to its adapter's flow, which it opens if need be. */
   async #route(datagram: Datagram): Promise<void> {
     const { peer } = datagram;
-    const waiting = [copyDatagram(datagram)];
+    const waiting = copyDatagrams([datagram], 0, 1);
     const { request, routing } = { request: this.#request, routing: this.#routing };
     const isFirst = this.#first;
     this.#first = false;
@@ -135,7 +144,7 @@ class Association {
     const { addresses } = decision;
     const fake = this.#fakeOf(peer, known, flow, addresses);
     this.#remember(peer, { state: 'carried', flow, addresses, fake });
-    for (const held of waiting) flow.put(held, addresses, fake?.real ?? null);
+    flow.put(waiting, 0, waiting.length, addresses, fake?.real ?? null);
   }
 
   /** null: the peer is routed by what is known of it. */

@@ -233,6 +233,23 @@ void t.test('PacketQueue drops what does not fit, and says so', async () => {
   assert.equal(queue.put(datagram), false);
 });
 
+void t.test('what one turn brings to a reader that waits goes to it together, whatever the limit', async () => {
+  const queue = new PacketQueue(2);
+  const datagram = { bytes: new Uint8Array(1), peer: { host: '192.0.2.1', port: 1 } };
+  const reading = queue.take();
+  assert.equal(queue.put(datagram), true);
+  assert.equal(queue.putAll([datagram, datagram, datagram]), 3);
+  assert.equal((await reading)?.length, 4);
+  assert.equal(queue.putAll([datagram, datagram, datagram]), 2, 'nobody waits');
+  assert.equal((await queue.take())?.length, 2);
+  const last = queue.take();
+  queue.put(datagram);
+  queue.end();
+  assert.equal(queue.put(datagram), false);
+  assert.equal((await last)?.length, 1);
+  assert.equal(await queue.take(), null);
+});
+
 void t.test('staggered', async (t) => {
   /** Attempts whose outcome the test decides. */
   const scene = (gaps: number[]) => {

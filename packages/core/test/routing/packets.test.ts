@@ -54,6 +54,30 @@ void t.test('handlePackets', async (t) => {
     );
   });
 
+  await t.test('bytes that are lent are copied; those that are given are not', async () => {
+    for (const givesBytes of [false, true]) {
+      const direct = packetAdapter('DIRECT');
+      const { client, say, done } = open(['MATCH,DIRECT'], [direct]);
+      client.givesBytes = givesBytes;
+      const one = peer('192.0.2.1');
+      await say('routed', one);
+      const [first, second] = [Buffer.from('first'), Buffer.from('second')];
+      client.incoming.putAll([
+        { bytes: first, peer: one },
+        { bytes: second, peer: one },
+      ]);
+      // The association has them, the adapter does not yet.
+      await Promise.resolve();
+      await Promise.resolve();
+      first.fill('x');
+      second.fill('x');
+      await settle();
+      assert.deepEqual(direct.conns[0]?.texts(), givesBytes ? ['routed', 'xxxxx', 'xxxxxx'] : ['routed', 'first', 'second']);
+      client.close();
+      await done;
+    }
+  });
+
   await t.test('each peer is routed on its own', async () => {
     const [direct, proxy] = [packetAdapter('DIRECT'), packetAdapter('proxy')];
     const { say, client, done } = open(['IP-CIDR,192.0.2.0/24,proxy', 'MATCH,DIRECT'], [direct, proxy]);

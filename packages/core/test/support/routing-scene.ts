@@ -19,6 +19,7 @@ export class FakeConn implements PacketConn {
   readonly sent: Datagram[] = [];
   error: NetError | null = null;
   closed = false;
+  givesBytes = false;
   receive(): ReturnType<PacketConn['receive']> {
     return this.incoming.take();
   }
