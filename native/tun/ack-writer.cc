@@ -17,7 +17,7 @@ constexpr uint8_t kFlags = 0x3f;
 constexpr uint8_t kAck = 0x10;
 constexpr size_t kFlagsAt = 13;
 constexpr size_t kWindowAt = 14;
-// Two segments of Ethernet's size, whatever the window is shifted by.
+// Not shifted: two segments of Ethernet's size. As we shift windows it is more than any segment.
 constexpr size_t kWideWindow = 2 * 1'460;
 
 }  // namespace

@@ -45,8 +45,6 @@ export class Mapping implements PacketConn {
   readonly #all: WaitingBytes;
   /** Of this port. */
   #waiting = 0;
-  /** Somebody waits for the next datagram. */
-  #isAwaited = false;
   #closed = false;
 
   constructor(key: AddressKey, batch: PacketBatch, index: number, now: number, writer: UdpWriter, all: WaitingBytes, onClose: (mapping: Mapping) => void) {
@@ -72,28 +70,26 @@ export class Mapping implements PacketConn {
     this.activeAt = now;
     if (peer.port !== DNS_PORT) this.onlyDns = false;
     const size = batch.segmentSize[index] ?? 0;
-    if (!this.#isAwaited && this.#all.now + end - payload > this.#all.most) return false;
+    const isAwaited = this.#received.isAwaited;
+    if (!isAwaited && this.#all.now + end - payload > this.#all.most) return false;
     const copy = Buffer.allocUnsafe(end - payload);
     copy.set(bytes.subarray(payload, end));
     if (size === 0 || copy.length <= size) {
       const isTaken = this.#received.put({ bytes: copy, peer });
-      if (isTaken) this.#count(copy.length);
+      if (isTaken && !isAwaited) this.#count(copy.length);
       return isTaken;
     }
     const datagrams: Datagram[] = [];
     for (let at = 0; at < copy.length; at += size) datagrams.push({ bytes: copy.subarray(at, at + size), peer });
     const taken = this.#received.putAll(datagrams);
-    if (taken > 0) this.#count(copy.length); // each part keeps the whole
+    if (taken > 0 && !isAwaited) this.#count(copy.length); // each part keeps the whole
     return taken === datagrams.length;
   }
 
-  /** What was just put into the queue: it waits, unless it was waited for. */
+  /** What was just put into the queue, and waits. */
   #count(bytes: number): void {
-    if (this.#isAwaited) this.#isAwaited = false;
-    else {
-      this.#waiting += bytes + OVERHEAD;
-      this.#all.now += bytes + OVERHEAD;
-    }
+    this.#waiting += bytes + OVERHEAD;
+    this.#all.now += bytes + OVERHEAD;
   }
 
   #fetched(): void {
@@ -129,7 +125,6 @@ export class Mapping implements PacketConn {
   }
 
   receive(): Promise<readonly Datagram[] | null> {
-    if (this.#waiting === 0) this.#isAwaited = true;
     this.#fetched();
     return this.#received.take();
   }

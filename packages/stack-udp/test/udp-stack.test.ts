@@ -23,6 +23,8 @@ class Bench {
   readonly associations: Association[] = [];
   /** Refuses instead of accepting. */
   refuse = false;
+  /** Takes what comes. */
+  reads = true;
   /** Addresses that stand for nothing. */
   readonly nowhere = new Set<string>();
   #run: (() => void)[] = [];
@@ -65,7 +67,7 @@ class Bench {
         for (const { bytes, peer } of all) got.push({ peer: `${peer.host} ${peer.port}`, text: Buffer.from(bytes).toString('latin1') });
       }
     };
-    await Promise.race([read(), ended]);
+    await (this.reads ? Promise.race([read(), ended]) : ended);
   }
 
   send(packet: Packet | Uint8Array): void {
@@ -277,14 +279,54 @@ void t.test('datagrams above the MTU go in fragments', async () => {
   }
 });
 
-void t.test('nobody fetches them: datagrams are dropped and counted, memory is bounded', async () => {
+void t.test('who handles a port ends it', async () => {
   const bench = new Bench();
   bench.send(udp('10.0.0.1', 4000, '192.0.2.9', 9, 'x'));
   await bench.turn();
   bench.associations[0]?.end();
   await bench.turn();
-  assert.equal(bench.stack.size, 0, 'who handles it has ended it');
+  assert.equal(bench.stack.size, 0);
   bench.driver.close();
+});
+
+void t.test('nobody fetches them: 512 datagrams of a port wait, the rest is dropped and counted', async () => {
+  const bench = new Bench();
+  bench.reads = false;
+  for (let i = 0; i < 600; i++) {
+    bench.send(udp('10.0.0.1', 4000, '192.0.2.9', 9, 'x'));
+    if (i % 50 === 49) await bench.turn();
+  }
+  assert.equal(bench.stack.dropped.full, 88);
+  assert.equal(bench.stack.waiting, 512 * (1 + 128));
+  assert.equal((await bench.associations[0]?.conn.receive())?.length, 512);
+  assert.equal(bench.stack.waiting, 0);
+  bench.driver.close();
+});
+
+void t.test('ports that nobody reads fill the memory of all, but who waits for a datagram gets it', async () => {
+  const bench = new Bench({ waiting: 2_000 });
+  bench.reads = false;
+  const text = 'x'.repeat(100);
+  for (let i = 0; i < 20; i++) bench.send(udp('10.0.0.1', 4000, '192.0.2.9', 9, text));
+  await bench.turn();
+  assert.equal(bench.stack.waiting, 9 * (100 + 128), 'the last one that begins within the limit');
+  assert.equal(bench.stack.dropped.full, 11);
+  bench.reads = true;
+  bench.send(udp('10.0.0.1', 4001, '192.0.2.9', 9, text)); // the first of a port has no reader yet
+  await bench.turn();
+  assert.equal(bench.stack.dropped.full, 12);
+  for (let turn = 0; turn < 3; turn++) {
+    for (const word of ['one', 'two']) bench.send(udp('10.0.0.1', 4001, '192.0.2.9', 9, word));
+    await bench.turn();
+  }
+  assert.deepEqual(
+    bench.associations[1]?.got.map((one) => one.text),
+    ['one', 'two', 'one', 'two', 'one', 'two'],
+  );
+  assert.equal(bench.stack.dropped.full, 12);
+  assert.equal(bench.stack.waiting, 9 * (100 + 128));
+  bench.driver.close();
+  assert.equal(bench.stack.waiting, 0);
 });
 
 void t.test('an address that stands for nothing: port unreachable at once, whether it is the first of its port or not', async () => {

@@ -17,10 +17,15 @@ export class PacketQueue {
     this.#limit = limit;
   }
 
+  /** Whether a reader takes what is put now, so that it does not wait here. */
+  get isAwaited(): boolean {
+    return !this.#ended && (this.#wake !== null || this.#isWoken);
+  }
+
   /** false: dropped. The queue keeps the datagram as it is: its bytes must not be reused. */
   put(datagram: Datagram): boolean {
     if (this.#ended) return false;
-    if (!this.#isAwaited() && this.#queue.length >= this.#limit) {
+    if (!this.#tell() && this.#queue.length >= this.#limit) {
       this.dropped++;
       return false;
     }
@@ -31,7 +36,7 @@ export class PacketQueue {
   /** How many were taken. A reader that waits takes them all; else as many as there is room for. */
   putAll(datagrams: readonly Datagram[]): number {
     if (this.#ended || datagrams.length === 0) return 0;
-    const room = this.#isAwaited() ? datagrams.length : Math.max(0, Math.min(datagrams.length, this.#limit - this.#queue.length));
+    const room = this.#tell() ? datagrams.length : Math.max(0, Math.min(datagrams.length, this.#limit - this.#queue.length));
     for (let i = 0; i < room; i++) {
       const datagram = datagrams[i];
       if (datagram !== undefined) this.#queue.push(datagram);
@@ -51,11 +56,11 @@ export class PacketQueue {
   /** What waits may still be taken; after it, null. */
   end(): void {
     this.#ended = true;
-    this.#isAwaited();
+    this.#tell();
   }
 
-  /** Whether the reader takes what is put now. Tells it so. */
-  #isAwaited(): boolean {
+  /** Tells a reader that waits. Whether it takes what is put now. */
+  #tell(): boolean {
     const wake = this.#wake;
     if (wake === null) return this.#isWoken;
     this.#wake = null;

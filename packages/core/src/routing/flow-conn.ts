@@ -8,7 +8,7 @@ import { Masks } from './masks.js';
 export function copyDatagrams(datagrams: readonly Datagram[], from: number, until: number): Datagram[] {
   let length = 0;
   for (let i = from; i < until; i++) length += datagrams[i]?.bytes.length ?? 0;
-  const copy = Buffer.allocUnsafe(length);
+  const copy = Buffer.allocUnsafeSlow(length); // of no pool: what waits keeps no more than itself
   const copied: Datagram[] = [];
   let at = 0;
   for (let i = from; i < until; i++) {
@@ -47,9 +47,13 @@ export class FlowConn implements PacketConn {
     return this.#error;
   }
 
-  /** Takes datagrams `[from, until)` that the client's conn gave, all of one peer; copies, if they are only lent. `real`: what the peer stands for. */
+  /**
+   * Takes datagrams `[from, until)` that the client's conn gave, all of one peer. Copies, if they are only lent, and of what waits: each would keep all that its conn received with it.
+   * `real`: what the peer stands for.
+   */
   put(datagrams: readonly Datagram[], from: number, until: number, addresses: readonly string[] | null, real: Endpoint | null): void {
-    const own = this.#client.givesBytes === true ? datagrams.slice(from, until) : copyDatagrams(datagrams, from, until);
+    const isKept = this.#client.givesBytes === true && this.#queue.isAwaited;
+    const own = isKept ? datagrams.slice(from, until) : copyDatagrams(datagrams, from, until);
     const to = this.#override?.to ?? real;
     if (to === null && addresses === null) this.#queue.putAll(own);
     else this.#queue.putAll(own.map((datagram) => ({ ...datagram, peer: to ?? datagram.peer, ...(addresses === null ? {} : { addresses }) })));

@@ -123,7 +123,8 @@ class Association {
     try {
       sniff?.add(datagram.bytes);
       if (sniff !== null) sighting = await sniff.done;
-      decision = await routing.router.route(sighting === null ? session : learn(sighting, routing));
+      const routed = routing.router.route(sighting === null ? session : learn(sighting, routing));
+      decision = routed instanceof Promise ? await routed : routed; // without a wait the rest of a burst finds the peer carried
     } catch (error) {
       this.#remember(peer, this.#refused());
       if (isFirst) request.reject(toNetError(error)); // the client is leaving: nothing else ends routing

@@ -54,6 +54,43 @@ void t.test('handlePackets', async (t) => {
     );
   });
 
+  await t.test('a burst to a new peer arrives whole, where no rule has to wait', async () => {
+    const direct = packetAdapter('DIRECT');
+    const { client, say, done } = open(['MATCH,DIRECT'], [direct]);
+    await say('before', peer('192.0.2.1'));
+    const other = peer('192.0.2.2');
+    const burst = Array.from({ length: 200 }, (_, i) => ({ bytes: Buffer.from(`${i}`), peer: other }));
+    for (const datagram of burst.slice(0, 100)) client.incoming.put(datagram);
+    client.incoming.putAll(burst.slice(100));
+    await settle();
+    assert.deepEqual(direct.conns[0]?.texts(), ['before', ...burst.map(({ bytes }) => bytes.toString())]);
+    client.close();
+    await done;
+  });
+
+  await t.test('what waits for a dial keeps no more than itself', async () => {
+    const sent: Datagram[] = [];
+    let dialled: (conn: FakeConn) => void = () => {};
+    const slow: Adapter = { tag: 'slow', type: 'test', packet: { dialPacket: () => new Promise((resolve) => (dialled = resolve)) } };
+    const { client, done } = open(['MATCH,slow'], [slow, packetAdapter('DIRECT')]);
+    client.givesBytes = true;
+    const one = peer('192.0.2.1');
+    const received = new Uint8Array(100_000);
+    for (let i = 0; i < 5; i++) client.incoming.put({ bytes: received.subarray(i, i + 1), peer: one });
+    await settle();
+    const conn = new FakeConn();
+    conn.send = (datagrams) => sent.push(...datagrams);
+    dialled(conn);
+    await settle();
+    assert.equal(sent.length, 5);
+    assert.ok(
+      sent.every(({ bytes }) => bytes.buffer.byteLength < 100),
+      'of the 100,000 bytes that came with it nothing is kept',
+    );
+    client.close();
+    await done;
+  });
+
   await t.test('bytes that are lent are copied; those that are given are not', async () => {
     for (const givesBytes of [false, true]) {
       const direct = packetAdapter('DIRECT');
