@@ -23,6 +23,8 @@ inline constexpr size_t kIp4Source = 12;
 inline constexpr size_t kIp6Header = 40;
 inline constexpr size_t kIp6Source = 8;
 inline constexpr size_t kMinTcpHeader = 20;
+inline constexpr size_t kTcpFlags = 13;
+inline constexpr size_t kTcpWindow = 14;
 inline constexpr size_t kTcpChecksum = 16;
 inline constexpr size_t kUdpHeader = 8;
 inline constexpr size_t kUdpChecksum = 6;
@@ -30,6 +32,7 @@ inline constexpr size_t kMinIcmp = 8;
 inline constexpr size_t kIcmpChecksum = 2;
 inline constexpr uint8_t kTcpFin = 0x01;
 inline constexpr uint8_t kTcpPsh = 0x08;
+inline constexpr uint8_t kTcpAck = 0x10;
 inline constexpr uint8_t kTcpCwr = 0x80;
 
 }  // namespace nekit

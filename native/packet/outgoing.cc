@@ -140,8 +140,8 @@ bool cutSegments(const uint8_t* packet, const uint8_t* payload, size_t length, c
     if (tcp) {
       store32be(transport + 4, sequence + static_cast<uint32_t>(at - head));
       // What ends or pushes belongs to the last byte, a reduced window to the first (RFC 3168).
-      if (!last) transport[13] &= static_cast<uint8_t>(~(kTcpFin | kTcpPsh));
-      if (number > 0) transport[13] &= static_cast<uint8_t>(~kTcpCwr);
+      if (!last) transport[kTcpFlags] &= static_cast<uint8_t>(~(kTcpFin | kTcpPsh));
+      if (number > 0) transport[kTcpFlags] &= static_cast<uint8_t>(~kTcpCwr);
     } else {
       store16be(transport + 4, part + kUdpHeader);
     }

@@ -149,10 +149,10 @@ Drop parsePacket(const uint8_t* slab, uint32_t start, uint32_t end, Vouch vouch,
       if (verify && !checksumGood(slab, inner, addresses, addressLength, true)) return Drop::kChecksum;
       ports = load32be(transport);
       payload += static_cast<uint32_t>(headerLength);
-      flags = transport[13];
+      flags = transport[kTcpFlags];
       sequence = load32be(transport + 4);
       acknowledgment = load32be(transport + 8);
-      window = static_cast<uint16_t>(load16be(transport + 14));
+      window = static_cast<uint16_t>(load16be(transport + kTcpWindow));
       break;
     }
     case protocol::kUdp: {

@@ -13,10 +13,8 @@ namespace nekit {
 
 namespace {
 
+// But for those of ECN.
 constexpr uint8_t kFlags = 0x3f;
-constexpr uint8_t kAck = 0x10;
-constexpr size_t kFlagsAt = 13;
-constexpr size_t kWindowAt = 14;
 // Not shifted: two segments of Ethernet's size. As we shift windows it is more than any segment.
 constexpr size_t kWideWindow = 2 * 1'460;
 
@@ -29,7 +27,7 @@ bool AckWriter::mayBeLate(const uint8_t* packet, size_t length) {
   if (length > TunDevice::kMostHeaders || !layoutOf(packet, length, layout)) return false;
   if (layout.protocol != protocol::kTcp || layout.fragment || layout.payload != length) return false;
   const uint8_t* tcp = packet + layout.transport;
-  return (tcp[kFlagsAt] & kFlags) == kAck && load16be(tcp + kWindowAt) >= kWideWindow;
+  return (tcp[kTcpFlags] & kFlags) == kTcpAck && load16be(tcp + kTcpWindow) >= kWideWindow;
 }
 
 void AckWriter::add(const uint8_t* ready, size_t length) {

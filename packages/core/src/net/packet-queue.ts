@@ -36,7 +36,7 @@ export class PacketQueue {
   /** How many were taken. A reader that waits takes them all; else as many as there is room for. */
   putAll(datagrams: readonly Datagram[]): number {
     if (this.#ended || datagrams.length === 0) return 0;
-    const room = this.#tell() ? datagrams.length : Math.max(0, Math.min(datagrams.length, this.#limit - this.#queue.length));
+    const room = this.#tell() ? datagrams.length : Math.min(datagrams.length, this.#limit - this.#queue.length);
     for (let i = 0; i < room; i++) {
       const datagram = datagrams[i];
       if (datagram !== undefined) this.#queue.push(datagram);
