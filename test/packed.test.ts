@@ -156,7 +156,7 @@ t.test('installed in a project', async (t) => {
     const kernel = place.spawn(file, ['-c', join(folder, 'tun.yaml')], cleanEnvironment());
     await eventually(async () => (await place.run('ip', ['link', 'show', 'tun7'])).stdout.includes('UP'), 60_000, 'a TUN');
     for (const address of ['198.18.0.2', 'fdfe:dcba:9876::2'])
-      t.match((await place.run('ping', ['-c', '2', '-i', '0.2', address])).stdout.toString(), '2 received');
+      t.match((await place.run('ping', ['-c', '2', '-i', '0.2', '-w', '10', address])).stdout.toString(), '2 received');
     kernel.kill('SIGTERM');
   });
   await lists(t, file, folder, join(folder, 'node_modules'));

@@ -26,7 +26,7 @@ export async function dig(namespace: Namespace, ...args: readonly string[]): Pro
 
 /** The answers to pings, of three. */
 export async function ping(namespace: Namespace, host: string): Promise<number> {
-  const { stdout } = await namespace.run('ping', ['-c', '3', '-i', '0.2', '-W', '5', host], { ms: 20_000 });
+  const { stdout } = await namespace.run('ping', ['-c', '3', '-i', '0.2', '-w', '15', host], { ms: 20_000 });
   return Number(/(\d+) received/.exec(stdout.toString())?.[1] ?? 0);
 }
 

@@ -18,8 +18,9 @@ const make = (net, ...plugins) => {
   for (const name of ['listener.failed', 'listener.stopped', 'kernel.warning']) kernel.on(name, (event) => told.push((name + ' ' + (event.message ?? '')).trim()));
   return kernel;
 };
+// Without -w ping waits for its last reply twice the longest round trip alone, which a busy machine exceeds.
 const pings = (net, ...args) => new Promise((resolve) => {
-  const child = spawn('ping', ['-q', '-n', ...args, '198.18.' + net + '.2'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn('ping', ['-q', '-n', ...(args.includes('-w') ? args : [...args, '-w', '20']), '198.18.' + net + '.2'], { stdio: ['ignore', 'pipe', 'inherit'] });
   let said = '';
   child.stdout.on('data', (part) => { said += part; });
   child.once('close', () => resolve(Number(/(\\d+) received/.exec(said)?.[1] ?? 0)));

@@ -140,7 +140,7 @@ t.test('a TUN carries what real programs say', { skip: unlessNamespaces('curl', 
 
   await t.test('ping', async (t) => {
     for (const host of [SERVER, SERVER_6]) {
-      t.match((await home.run('ping', ['-c', '3', '-i', '0.2', '-W', '5', host])).stdout.toString(), '3 received');
+      t.match((await home.run('ping', ['-c', '3', '-i', '0.2', '-w', '15', host])).stdout.toString(), '3 received');
       t.match((await home.run('ping', ['-c', '1', '-W', '5', '-s', '20000', host])).stdout.toString(), '1 received');
     }
   });
