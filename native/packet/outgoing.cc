@@ -30,6 +30,9 @@ void finishIpHeader(uint8_t* packet, const Layout& layout) {
   store16be(packet + 10, static_cast<uint16_t>(~checksumFold(checksumAdd(packet, headerLength))));
 }
 
+/// Whether a length field of 16 bits says so; what is longer than it can say goes with 0 (as with Linux's BIG TCP).
+bool saysLength(const uint8_t* field, size_t length) { return load16be(field) == (length > 0xffff ? 0 : length); }
+
 /// Offset of the checksum in the transport header; 0 for protocols that have none of ours.
 size_t checksumOffset(const Layout& layout) {
   switch (layout.protocol) {
@@ -54,11 +57,11 @@ bool layoutOf(const uint8_t* packet, size_t length, Layout& layout) {
   layout.version = packet[0] >> 4;
   if (layout.version == 4) {
     layout.transport = static_cast<size_t>(packet[0] & 0x0f) * 4;
-    if (layout.transport < kMinIp4Header || load16be(packet + 2) != length || layout.transport > length) return false;
+    if (layout.transport < kMinIp4Header || !saysLength(packet + 2, length) || layout.transport > length) return false;
     layout.protocol = packet[9];
     layout.fragment = (load16be(packet + 6) & 0x3fff) != 0;
   } else if (layout.version == 6) {
-    if (length < kIp6Header || load16be(packet + 4) != length - kIp6Header) return false;
+    if (length < kIp6Header || !saysLength(packet + 4, length - kIp6Header)) return false;
     layout.transport = kIp6Header;
     layout.protocol = packet[6];
     layout.fragment = layout.protocol == protocol::kFragment;
@@ -115,39 +118,39 @@ void leaveChecksums(uint8_t* packet, size_t length, const Layout& layout, uint16
   header.gsoSize = segmentSize;
 }
 
+void headerOfPart(const uint8_t* packet, const Layout& layout, const Part& part, uint8_t* into) {
+  std::memcpy(into, packet, layout.payload);
+  const size_t whole = layout.payload + part.length;
+  if (layout.version == 4) {
+    store16be(into + 2, whole);
+    store16be(into + 4, (load16be(packet + 4) + part.number) & 0xffff);
+  } else {
+    store16be(into + 4, whole - kIp6Header);
+  }
+  uint8_t* transport = into + layout.transport;
+  if (layout.protocol == protocol::kTcp) {
+    store32be(transport + 4, load32be(packet + layout.transport + 4) + static_cast<uint32_t>(part.offset));
+    // What ends or pushes belongs to the last byte, a reduced window to the first (RFC 3168).
+    if (!part.last) transport[kTcpFlags] &= static_cast<uint8_t>(~(kTcpFin | kTcpPsh));
+    if (part.offset > 0) transport[kTcpFlags] &= static_cast<uint8_t>(~kTcpCwr);
+  } else {
+    store16be(transport + 4, part.length + kUdpHeader);
+  }
+}
+
 bool cutSegments(const uint8_t* packet, const uint8_t* payload, size_t length, const Layout& layout, uint16_t segmentSize, uint8_t* scratch, size_t scratchLength,
                  const std::function<bool(uint8_t* segment, size_t segmentLength)>& each) {
-  const bool tcp = layout.protocol == protocol::kTcp;
-  if (layout.fragment || segmentSize == 0 || (!tcp && layout.protocol != protocol::kUdp)) return false;
-  const size_t head = layout.payload;
-  if (head + segmentSize > scratchLength) return false;
-  const uint32_t sequence = tcp ? load32be(packet + layout.transport + 4) : 0;
-  const size_t id = layout.version == 4 ? load16be(packet + 4) : 0;
-  size_t number = 0;
-  for (size_t at = head; at < length; ++number) {
-    const size_t part = std::min<size_t>(segmentSize, length - at);
-    const bool last = at + part == length;
-    std::memcpy(scratch, packet, head);
-    std::memcpy(scratch + head, payload + (at - head), part);
-    const size_t whole = head + part;
-    if (layout.version == 4) {
-      store16be(scratch + 2, whole);
-      store16be(scratch + 4, (id + number) & 0xffff);
-    } else {
-      store16be(scratch + 4, whole - kIp6Header);
-    }
-    uint8_t* transport = scratch + layout.transport;
-    if (tcp) {
-      store32be(transport + 4, sequence + static_cast<uint32_t>(at - head));
-      // What ends or pushes belongs to the last byte, a reduced window to the first (RFC 3168).
-      if (!last) transport[kTcpFlags] &= static_cast<uint8_t>(~(kTcpFin | kTcpPsh));
-      if (number > 0) transport[kTcpFlags] &= static_cast<uint8_t>(~kTcpCwr);
-    } else {
-      store16be(transport + 4, part + kUdpHeader);
-    }
+  if (layout.fragment || segmentSize == 0 || (layout.protocol != protocol::kTcp && layout.protocol != protocol::kUdp)) return false;
+  if (layout.payload + segmentSize > scratchLength) return false;
+  const size_t body = length - layout.payload;
+  for (Part part; part.offset < body; part.offset += part.length, ++part.number) {
+    part.length = std::min<size_t>(segmentSize, body - part.offset);
+    part.last = part.offset + part.length == body;
+    headerOfPart(packet, layout, part, scratch);
+    std::memcpy(scratch + layout.payload, payload + part.offset, part.length);
+    const size_t whole = layout.payload + part.length;
     computeChecksums(scratch, whole, layout);
     if (!each(scratch, whole)) break;
-    at += part;
   }
   return true;
 }

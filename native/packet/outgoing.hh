@@ -37,7 +37,7 @@ struct Layout {
   bool fragment = false;  // a part of a datagram whose checksum stands in it already
 };
 
-/// false: it is no whole packet. IPv6 with extension headers other than a fragment header is none of ours.
+/// false: it is no whole packet. One that is longer than its length field can say has 0 there. IPv6 with extension headers other than a fragment header is none of ours.
 bool layoutOf(const uint8_t* packet, size_t length, Layout& layout);
 
 /// Writes the checksums of header and transport. For what is no fragment.
@@ -48,6 +48,17 @@ void leaveChecksums(uint8_t* packet, size_t length, const Layout& layout, uint16
 
 /// Whether a packet with this segment size has to be cut.
 inline bool isSuper(const Layout& layout, size_t length, uint16_t segmentSize) { return segmentSize > 0 && length - layout.payload > segmentSize; }
+
+/// A part of a super-packet's payload.
+struct Part {
+  size_t offset = 0;
+  size_t length = 0;
+  size_t number = 0;  // of segments before it
+  bool last = false;
+};
+
+/// Writes to `into` (layout.payload bytes) the headers of a packet of its own with this part, but for the checksums. TCP and UDP.
+void headerOfPart(const uint8_t* packet, const Layout& layout, const Part& part, uint8_t* into);
 
 /// Cuts a super-packet of TCP or UDP, whose payload may lie elsewhere, into packets, each with all its checksums, in `scratch` (one packet large). `each` returns
 /// false to stop. false: `scratch` is too small, or the protocol cannot be cut.

@@ -306,6 +306,56 @@ void offloading() {
   }
 }
 
+/// Super-packets that are longer than their length field can say.
+void large() {
+  std::mt19937 random(3);
+  for (const bool six : {false, true}) {
+    for (const size_t payload : {size_t{65516}, size_t{100'000}, size_t{256 * 1024}}) {
+      Packet super = tcp(six, payload, 0x99);
+      const size_t field = six ? 4 : 2;
+      Layout layout;
+      put16(super, field, 0);
+      CHECK(layoutOf(super.data(), super.size(), layout));
+      CHECK(layout.payload == super.size() - payload);
+      CHECK(!layoutOf(super.data(), 0xffff, layout));
+      for (const size_t said : {size_t{1}, size_t{0xffff}, super.size() & 0xffff}) {
+        put16(super, field, said);
+        CHECK(said == 0 || !layoutOf(super.data(), super.size(), layout));
+      }
+      put16(super, field, 0);
+      CHECK(layoutOf(super.data(), super.size(), layout));
+
+      // Whole: with a kernel's sum over all of it, the transport's checksum is good.
+      Packet whole = super;
+      VirtioHeader header;
+      leaveChecksums(whole.data(), whole.size(), layout, 1460, header);
+      CHECK(header.gsoType == (six ? virtio::kGsoTcp6 : virtio::kGsoTcp4) && header.gsoSize == 1460 && header.headerLength == layout.payload);
+      const size_t at = header.checksumStart;
+      put16(whole, at + header.checksumOffset, static_cast<uint16_t>(~slowSum(whole.data() + at, whole.size() - at)));
+      CHECK(transportGood(whole));
+      if (!six) CHECK(slowSum(whole.data(), 20) == 0xffff);
+
+      // In parts: each a packet, their payloads the whole.
+      std::vector<uint8_t> together;
+      for (Part part; part.offset < payload; part.offset += part.length, ++part.number) {
+        part.length = std::min<size_t>(1 + random() % 65'000, payload - part.offset);
+        part.last = part.offset + part.length == payload;
+        Packet packet(layout.payload + part.length);
+        headerOfPart(super.data(), layout, part, packet.data());
+        std::copy_n(super.begin() + static_cast<ptrdiff_t>(layout.payload + part.offset), part.length, packet.begin() + static_cast<ptrdiff_t>(layout.payload));
+        packet = finished(packet);
+        One one;
+        CHECK(one.parse(packet) == Drop::kNone && one.end == packet.size());
+        CHECK(one.sequence == 0xfffffff0 + static_cast<uint32_t>(part.offset));
+        CHECK(one.flags == (0x10 | (part.last ? 0x09 : 0) | (part.offset == 0 ? 0x80 : 0)));
+        if (!six) CHECK((packet[4] << 8 | packet[5]) == ((0xfffe + static_cast<int>(part.number)) & 0xffff));
+        together.insert(together.end(), packet.begin() + one.payload, packet.end());
+      }
+      CHECK(together.size() == payload && std::equal(together.begin(), together.end(), super.begin() + static_cast<ptrdiff_t>(layout.payload)));
+    }
+  }
+}
+
 /// What the TypeScript parser is held to as well.
 void corpusPackets() {
   const auto packets = readCorpus();
@@ -331,6 +381,7 @@ int main() {
   nekit::extensionHeaders();
   nekit::cutting();
   nekit::offloading();
+  nekit::large();
   nekit::corpusPackets();
   return 0;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #ifdef __linux__
@@ -13,6 +14,7 @@
 #include <linux/if_tun.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
+#include <sys/utsname.h>
 
 // Younger than the headers of some build machines.
 #ifndef TUN_F_USO4
@@ -25,8 +27,23 @@ namespace nekit {
 namespace {
 
 constexpr int kHeaderLength = sizeof(VirtioHeader);
+// What an IPv4 header can say, in bytes; IPv6 has its own besides.
+constexpr size_t kLongest = 0xffff;
 constexpr unsigned kTcpOffload = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
 constexpr unsigned kUdpOffload = TUN_F_USO4 | TUN_F_USO6;
+
+// What tells the lengths of a super-packet of IPv4 from its buffer where the header says 0.
+constexpr int kLargeSince[] = {6, 3};
+
+bool knowsLarge() {
+  utsname system;
+  int version[2] = {};
+  if (uname(&system) != 0 || std::sscanf(system.release, "%d.%d", &version[0], &version[1]) != 2) return false;
+  return version[0] > kLargeSince[0] || (version[0] == kLargeSince[0] && version[1] >= kLargeSince[1]);
+}
+
+// There is no memory in so large pieces, or whoever judges packets does not take one like this.
+bool isTooLarge(int error) { return error == EMSGSIZE || error == ENOBUFS || error == ENOMEM || error == EINVAL; }
 
 bool gone(int error) { return error == EBADFD || error == EBADF || error == ENODEV || error == ENXIO; }
 
@@ -87,6 +104,7 @@ int TunDevice::setUp(uint32_t wanted) {
   else if ((wanted & kOffloadTcp) != 0 && ioctl(fd_, TUNSETOFFLOAD, kTcpOffload) == 0) offload_ = kOffloadChecksum | kOffloadTcp;
   else if ((wanted & kOffloadChecksum) != 0 && ioctl(fd_, TUNSETOFFLOAD, TUN_F_CSUM) == 0) offload_ = kOffloadChecksum;
   else ioctl(fd_, TUNSETOFFLOAD, 0);  // one that was handed to us may have had some
+  takesLarge_ = (offload_ & kOffloadTcp) != 0 && knowsLarge();
   return 0;
 }
 
@@ -137,6 +155,7 @@ int TunDevice::write(uint8_t* packet, size_t length, const uint8_t* payload, siz
   const size_t whole = length + more;
   if (!layoutOf(packet, whole, layout)) return EINVAL;
   if (more > 0 && (layout.payload != length || layout.protocol != 6 || layout.fragment)) return EINVAL;
+  if (whole > kLongest) return writeLarge(packet, layout, payload, more, segmentSize);
   const bool super = isSuper(layout, whole, segmentSize);
   const uint32_t cutter = layout.protocol == 17 ? kOffloadUdp : kOffloadTcp;
   VirtioHeader header;
@@ -168,6 +187,27 @@ int TunDevice::write(uint8_t* packet, size_t length, const uint8_t* payload, siz
   return put(header, packet, whole);
 }
 
+int TunDevice::writeLarge(uint8_t* packet, const Layout& layout, const uint8_t* payload, size_t more, uint16_t segmentSize) {
+  const size_t head = layout.payload;
+  if (more == 0 || head > kMostHeaders || segmentSize == 0 || head + segmentSize > kLongest) return EMSGSIZE;
+  if (takesLarge_ && layout.version == 4) {
+    VirtioHeader header;
+    leaveChecksums(packet, head + more, layout, segmentSize, header);
+    const int error = put(header, packet, head, payload, more);
+    if (!isTooLarge(error)) return error;
+  }
+  const size_t most = (kLongest - head) / segmentSize;
+  uint8_t own[kMostHeaders];
+  for (Part part; part.offset < more; part.offset += part.length, part.number += most) {
+    part.length = std::min(most * segmentSize, more - part.offset);
+    part.last = part.offset + part.length == more;
+    headerOfPart(packet, layout, part, own);
+    const int error = write(own, head, payload + part.offset, part.length, segmentSize);
+    if (error != 0) return error;
+  }
+  return 0;
+}
+
 size_t TunDevice::ready(const uint8_t* packet, size_t length, uint8_t* into) const {
   Layout layout;
   if (length > kMostHeaders || !layoutOf(packet, length, layout)) return 0;
@@ -196,6 +236,7 @@ int TunDevice::open(const TunOptions&) { return ENOSYS; }
 int TunDevice::adopt(int, bool) { return ENOSYS; }
 int TunDevice::setUp(uint32_t) { return ENOSYS; }
 int TunDevice::read(uint8_t*, const PacketFields&, const FlowSeed&, double*, bool&) { return -ENOSYS; }
+int TunDevice::writeLarge(uint8_t*, const Layout&, const uint8_t*, size_t, uint16_t) { return ENOSYS; }
 int TunDevice::put(const VirtioHeader&, const uint8_t*, size_t, const uint8_t*, size_t) { return ENOSYS; }
 int TunDevice::write(uint8_t*, size_t, const uint8_t*, size_t, uint16_t) { return ENOSYS; }
 size_t TunDevice::ready(const uint8_t*, size_t, uint8_t*) const { return 0; }

@@ -59,8 +59,8 @@ class TunDevice {
   static constexpr size_t kMostHeaders = 128;
 
   /**
-   * Sends one packet, of which checksums and lengths of segments are still to be done: `length` bytes and, for TCP, `more` bytes of payload that lie elsewhere. 0, or the
-   * errno that it was dropped with.
+   * Sends one packet, of which checksums and lengths of segments are still to be done: `length` bytes and, for TCP, `more` bytes of payload that lie elsewhere. They may be more than a packet
+   * holds, with a length field of 0: Linux takes such from 6.3 on (IPv4 alone, without an extension header). 0, or the errno that it was dropped with.
    */
   int write(uint8_t* packet, size_t length, const uint8_t* payload, size_t more, uint16_t segmentSize);
 
@@ -74,12 +74,14 @@ class TunDevice {
 
  private:
   int setUp(uint32_t wanted);
+  int writeLarge(uint8_t* packet, const Layout& layout, const uint8_t* payload, size_t more, uint16_t segmentSize);
   int put(const VirtioHeader& header, const uint8_t* packet, size_t length, const uint8_t* payload = nullptr, size_t more = 0);
 
   int fd_ = -1;
   std::string name_;
   bool header_ = false;  // a VirtioHeader stands in front of each packet
   uint32_t offload_ = 0;
+  bool takesLarge_ = false;  // super-packets of IPv4 above 64 KiB
   std::vector<uint8_t> scratch_;
 };
 

@@ -170,6 +170,8 @@ export class Connection extends Flow implements Timed {
   isReordering = false;
   reorderSteps = 1;
   isWindowLimited = false;
+  /** Nothing but our device is between us and the peer, and nothing has been lost on the way (a packet filter may not know packets whose length field says 0). */
+  takesLarge: boolean;
 
   // Timers.
   timerAt = 0;
@@ -240,6 +242,7 @@ export class Connection extends Flow implements Timed {
     this.receive.reset(this.rcvNxt);
     this.log = new TransmitLog(env.ranges);
     this.log.reset(this.sndNxt);
+    this.takesLarge = syn.isFromHost;
     // Within a host there is no queue that grows: what looks like one are busy cores, and whose window stays small by that gets less, for seconds.
     this.congestion = settings.congestion === 'cubic' ? new Cubic(this.mss, !syn.isFromHost) : new Reno(this.mss, !syn.isFromHost);
     this.heardAt = now;

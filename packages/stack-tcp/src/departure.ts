@@ -101,9 +101,10 @@ export class Departure {
       if (room < c.mss && log.inFlight > 0 && !c.isHeadDue) break;
       const allowed = start === c.sndUna ? Math.max(c.mss, c.sndWnd) : distance(start, (c.sndUna + c.sndWnd) | 0);
       if (allowed <= 0) break;
-      const count = wholeSegments(c, sink, Math.min(length, allowed), Math.max(room, c.mss));
+      const count = wholeSegments(c, sink.largest, Math.min(length, allowed), Math.max(room, c.mss));
       if (!this.#send(c, sink, start, count, now)) return false;
       c.isHeadDue = false;
+      c.takesLarge = false;
       log.retransmitted(index, count, now);
       c.isRearmDue = c.isRearmDue || c.rtxKind === RTX.none || c.rtxKind === RTX.tailProbe;
       c.env.count(COUNT.retransmitted);
@@ -129,7 +130,7 @@ export class Departure {
         if (window <= 0) return true;
       } else if (!mayGo(c, data, window, room, isProbing)) return true;
       const wanted = window < data && window > c.mss ? window - (window % c.mss) : Math.min(data, window);
-      const count = data === 0 ? 0 : wholeSegments(c, sink, wanted, Math.max(room, c.mss));
+      const count = data === 0 ? 0 : freshBytes(c, sink, wanted, Math.max(room, c.mss));
       const hasFin = c.isFinQueued && count === data && window > count;
       if (!this.#send(c, sink, c.sndNxt, count + (hasFin ? 1 : 0), now)) return false;
       c.isWindowProbeDue = false;
@@ -201,7 +202,7 @@ export class Departure {
     const options = c.hasTimestamps ? TIMESTAMP_BYTES : 0;
     const header = c.headerBytes + options;
     const segmentSize = data > c.mss ? c.mss : 0;
-    const from = data >= LEND && sink.lend !== undefined && sink.bytes === c.send.bytes ? c.send.place(sequence, data) : -1;
+    const from = data >= LEND && lends(c, sink) ? c.send.place(sequence, data) : -1;
     const at = from === -1 ? sink.reserve(header + data, segmentSize) : (sink.lend?.(header, from, data, segmentSize) ?? -1);
     if (at === -1) {
       c.env.count(COUNT.sinkFull);
@@ -267,10 +268,23 @@ function inFlight(c: Connection): number {
   return c.hasSack ? c.log.inFlight : Math.max(0, c.log.inFlight - c.dupAcks * c.mss);
 }
 
-/** As much as fits one packet of the sink: whole segments, unless it is all there is. */
-function wholeSegments(c: Connection, sink: PacketSink, wanted: number, room: number): number {
+function lends(c: Connection, sink: PacketSink): boolean {
+  return sink.lend !== undefined && sink.bytes === c.send.bytes;
+}
+
+/** How much of what is new goes into one packet. */
+function freshBytes(c: Connection, sink: PacketSink, wanted: number, room: number): number {
+  if (wanted < LEND || !lends(c, sink)) return wholeSegments(c, sink.largest, wanted, room);
+  // Up to where the ring begins again, in whole segments; or one segment, which is copied.
+  const run = c.send.runOf(c.sndNxt, wanted);
+  const piece = run === wanted ? wanted : Math.min(wanted, Math.max(c.mss, run - (run % c.mss)));
+  return wholeSegments(c, (c.takesLarge ? sink.largestLent : undefined) ?? sink.largest, piece, room);
+}
+
+/** As much as fits one packet of the `largest` size: whole segments, unless it is all there is. */
+function wholeSegments(c: Connection, largest: number, wanted: number, room: number): number {
   const header = c.headerBytes + (c.hasTimestamps ? TIMESTAMP_BYTES : 0);
-  const most = Math.min(wanted, room, Math.max(c.mss, Math.min(sink.largest, 65_535) - header));
+  const most = Math.min(wanted, room, Math.max(c.mss, largest - header));
   if (most <= c.mss) return Math.min(most, c.mss);
   return most === wanted && wanted <= room ? most : most - (most % c.mss);
 }

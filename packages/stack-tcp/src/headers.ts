@@ -4,10 +4,13 @@ import type { FlowAddress } from './flow.js';
 /** Hops, as Linux has it. */
 const HOP_LIMIT = 64;
 
+/** What a length field of 16 bits says; 0 where it cannot (see `PacketSink.largestLent`). */
+const inField = (length: number): number => (length > 0xffff ? 0 : length);
+
 /** Writes the IP header of a packet of `length` bytes from our side of the flow to the client: where the transport header begins. */
 export function writeIpHeader(bytes: Uint8Array, at: number, flow: FlowAddress, length: number, protocol: number): number {
   if (flow.version === 4) {
-    write32(bytes, at, 0x45000000 | length);
+    write32(bytes, at, 0x45000000 | inField(length));
     write32(bytes, at + 4, 0x00004000); // whole by itself, so the identification says nothing (RFC 6864); do not fragment
     write32(bytes, at + 8, (HOP_LIMIT << 24) | (protocol << 16));
     write32(bytes, at + 12, flow.local0);
@@ -19,7 +22,7 @@ export function writeIpHeader(bytes: Uint8Array, at: number, flow: FlowAddress, 
     return at + IPV4_HEADER;
   }
   write32(bytes, at, 0x60000000);
-  write32(bytes, at + 4, ((length - IPV6_HEADER) << 16) | (protocol << 8) | HOP_LIMIT);
+  write32(bytes, at + 4, (inField(length - IPV6_HEADER) << 16) | (protocol << 8) | HOP_LIMIT);
   write32(bytes, at + 8, flow.local0);
   write32(bytes, at + 12, flow.local1);
   write32(bytes, at + 16, flow.local2);

@@ -52,6 +52,11 @@ export class SendBuffer {
     return count === 0 ? 0 : this.#ring.runOf(this.end, count);
   }
 
+  /** How many of `length` bytes from `sequence` on lie in one piece. */
+  runOf(sequence: number, length: number): number {
+    return this.#ring.runOf(sequence, length);
+  }
+
   /** Where `length` bytes from `sequence` on lie in `bytes`; -1 if they do not lie in one piece. */
   place(sequence: number, length: number): number {
     return this.#ring.runOf(sequence, length) === length ? this.#ring.offsetOf(sequence) : -1;

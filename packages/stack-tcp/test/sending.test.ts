@@ -148,6 +148,47 @@ t.test('payloads are lent where the sink takes them from where they lie, and go 
   t.equal(Buffer.compare(Buffer.from(got), Buffer.from(data)), 0);
 });
 
+t.test('programs of this host get more at once than a packet holds, until something is lost; all others do not', async (t) => {
+  for (const isIPv6 of [false, true])
+    for (const hasOwn of [true, false]) {
+      const told = `${isIPv6 ? 'IPv6' : 'IPv4'}, ${hasOwn ? 'the' : 'not the'} device's own address`;
+      const networks = hasOwn ? ['10.0.0.2/30', 'fd00::2/126'] : ['10.0.0.1/30', 'fd00::1/126'];
+      const wire = new Wire({ largest: 65_535, lends: true, isIPv6, networks });
+      const client = await new Client(wire).connect({ mss: 1_440, windowScale: 7, sackPermitted: true });
+      client.window = 8_000;
+      client.send();
+      const data = Uint8Array.from({ length: 3_000_000 }, (_, i) => (i * 7) % 251);
+      void client.stream.write([data]);
+      const got: Uint8Array[] = [];
+      let length = 0;
+      /** Everything up to so many bytes, each flight acknowledged as a whole. */
+      const takeUpTo = (end: number): void => {
+        let pieces = tcp(wire.flush());
+        for (let round = 0; round < 1_000 && length < end; round++) {
+          t.ok(pieces.every((piece) => piece.payload.length <= 1_440));
+          const taken = client.take(pieces);
+          got.push(taken);
+          length += taken.length;
+          wire.time += 10;
+          pieces = client.send();
+          if (pieces.length === 0) pieces = tcp(wire.advance(1_000));
+        }
+      };
+      takeUpTo(1_500_000);
+      t.equal(wire.lending.longest > 65_535, hasOwn, `${wire.lending.longest} bytes, ${told}`);
+      t.ok(wire.lending.longest <= 256 * 1_024);
+      // A flight is lost, and sent again.
+      tcp(wire.flush());
+      wire.time += 2_000;
+      got.push(client.take(tcp(wire.flush())));
+      length = got.reduce((sum, part) => sum + part.length, 0);
+      wire.lending.longest = 0;
+      takeUpTo(data.length);
+      t.ok(wire.lending.longest > 30_000 && wire.lending.longest <= 65_535, `${wire.lending.longest} bytes after a loss, ${told}`);
+      t.equal(Buffer.compare(Buffer.concat(got), data), 0, told);
+    }
+});
+
 t.test('a closed window: probes for ever with growing gaps as long as they are answered; then everything, and the FIN (gVisor 13393)', async (t) => {
   const { client, sent, wire } = await sending(5_000, {}, { mss: 1_000 }, 2_000);
   await client.stream.closeWrite();

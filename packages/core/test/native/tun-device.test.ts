@@ -107,13 +107,15 @@ interface Fake {
   deliver(count: number, more?: boolean): void;
 }
 
-function fake(answer: { readonly open?: number; readonly adopt?: number; netlink?(request: Uint8Array): Uint8Array | number } = {}): Fake {
+function fake(
+  answer: { readonly open?: number; readonly adopt?: number; readonly offload?: number; netlink?(request: Uint8Array): Uint8Array | number } = {},
+): Fake {
   const written: { records: number[]; bytes: Uint8Array }[] = [];
   const calls: string[] = [];
   let deliver = (_count: number, _more: boolean): void => {};
   class FakeTun implements Tun {
     readonly name = 'tun7';
-    readonly offload = 3;
+    readonly offload = answer.offload ?? 3;
     constructor(batch: { bytes: Uint8Array; start: Uint32Array }, drops: Float64Array, onPackets: (count: number, more: boolean) => void) {
       assert.ok(batch.bytes.length >= TUN_SLAB && batch.start.length === TUN_PACKETS && drops.length === 10);
       deliver = onPackets;
@@ -232,7 +234,8 @@ void t.test('packets: written in one call, at once when there is no room, and no
   assert.equal(sink.reserve(65_536, 1000), -1);
   const first = sink.reserve(100, 0);
   const second = sink.reserve(65_535, 1400);
-  assert.equal(sink.lend?.(100, 0, 65_436, 1400), -1);
+  assert.equal(sink.lend?.(100, 0, 262_045, 1400), -1);
+  assert.equal(sink.lend?.(1501, 0, 0, 0), -1);
   const third = sink.lend?.(100, 4_096, 65_000, 1400) ?? -1;
   assert.ok(first >= TUN_SLAB && second >= first + 100 && third >= second + 65_535);
   device.flush();
@@ -241,6 +244,13 @@ void t.test('packets: written in one call, at once when there is no room, and no
     written.map(({ records }) => records),
     [[first, first + 100, 0, 0, 0, second, second + 65_535, 1400, 0, 0, third, third + 100, 1400, 4_096, 65_000]],
   );
+  const large = sink.lend?.(100, 4_096, 262_044, 1400) ?? -1;
+  device.flush();
+  assert.deepEqual(written.at(-1)?.records, [large, large + 100, 1400, 4_096, 262_044]);
+  assert.equal(sink.largestLent, 262_144);
+  const plain = new TunDevice(fake({ offload: 1 }).addon, options()).sink;
+  assert.deepEqual([plain.largest, plain.largestLent], [65_535, 65_535]);
+  assert.equal(plain.lend?.(100, 0, 65_436, 1400), -1);
   written.length = 0;
   const ends = new Set<number>();
   for (let i = 0; i < 3000; i++) ends.add(sink.reserve(1500, 0));

@@ -6,7 +6,7 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { accessSync, constants, readdirSync, readFileSync } from 'node:fs';
 import net from 'node:net';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, release } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { buildPacket, FLAG, type PacketDevice, packetAt, type TcpPacket, type UdpPacket } from '../../dist/ip.js';
@@ -21,6 +21,9 @@ const MTU = 1_500;
 /** Connections at once, and bytes of each: enough for batches that are full. */
 const FLOWS = 8;
 const EACH = 2 << 20;
+/** Of a super-packet that is longer than its length field can say, in bytes of payload. Linux takes those of IPv4 whole from 6.3 on; others are cut. */
+const LARGE = 200_000;
+const TAKES_LARGE = !/^([0-5]|6\.[0-2])\./.test(release());
 /** Where it lies behind a plain header of IPv4. */
 const TCP_CHECKSUM = 20 + 16;
 
@@ -60,8 +63,17 @@ function put(device: PacketDevice, packet: Uint8Array, segmentSize = 0): void {
   device.sink.bytes.set(packet, at);
 }
 
+/** What came. */
+interface Seen {
+  /** The largest payload, and the bytes of all payloads of TCP. */
+  largest: number;
+  text: number;
+  /** What resets have acknowledged. */
+  readonly resets: number[];
+}
+
 /** Answers what comes: UDP goes back to where it came from, as a super-packet from 3,000 bytes on; TCP is taken, and acknowledged once for each batch and flow. */
-function answer(device: PacketDevice, seen: { largest: number; text: number }): void {
+function answer(device: PacketDevice, seen: Seen): void {
   device.start({
     packets: (batch) => {
       const last = new Map<number, TcpPacket>();
@@ -71,6 +83,7 @@ function answer(device: PacketDevice, seen: { largest: number; text: number }): 
         if (packet.kind === 'udp') put(device, buildPacket(turned(packet)));
         else if (packet.kind === 'tcp') {
           seen.text += packet.payload.length;
+          if ((packet.flags & FLAG.rst) !== 0) seen.resets.push(packet.acknowledgment);
           last.set(packet.sourcePort, packet);
         }
       }
@@ -79,6 +92,32 @@ function answer(device: PacketDevice, seen: { largest: number; text: number }): 
     },
     failed: () => {},
   });
+}
+
+/** Lends the device a packet of TCP from nowhere, without an ACK: the reset for it says how long it was. */
+function lendLarge(device: PacketDevice, source: string, destination: string): void {
+  const { sink, arena } = device;
+  const isIPv6 = source.includes(':');
+  const headers = buildPacket({
+    kind: 'tcp',
+    source,
+    destination,
+    sourcePort: 7,
+    destinationPort: 7,
+    sequence: 1_000,
+    acknowledgment: 0,
+    flags: FLAG.psh,
+    window: 1,
+    options: {},
+    payload: new Uint8Array(0),
+  });
+  headers.fill(0, isIPv6 ? 4 : 2, isIPv6 ? 6 : 4);
+  const from = arena.allocate(256 * 1024);
+  const at = sink.lend?.(headers.length, from, LARGE, MTU - headers.length) ?? -1;
+  assert.ok(from !== -1 && at !== -1);
+  sink.bytes.set(headers, at);
+  device.flush();
+  arena.release(from, 256 * 1024);
 }
 
 function turned<P extends TcpPacket | UdpPacket>(packet: P): P {
@@ -122,7 +161,7 @@ async function inside(offload: boolean): Promise<void> {
   ];
   const open = (name: string): PacketDevice => openTun({ name, addresses, mtu: MTU, offload, arenaBytes: 1 << 20, warn: console.error });
   const device = open('one');
-  const seen = { largest: 0, text: 0 };
+  const seen: Seen = { largest: 0, text: 0, resets: [] };
   answer(device, seen);
 
   // UDP of every size, both families.
@@ -170,6 +209,18 @@ async function inside(offload: boolean): Promise<void> {
   assert.deepEqual(refusedBy('one'), { packets: 0, segments: 0, checksums: 0 });
   assert.ok(device instanceof TunDevice);
   assert.equal(device.drops.at(-1), 0, 'packets that could not be written');
+
+  // Larger than a packet: whole, or in parts.
+  if (offload) {
+    for (const [family, source, destination] of [[4, '10.9.0.2', '10.9.0.1'] as const, [6, 'fd09::2', 'fd09::1'] as const]) {
+      seen.resets.length = 0;
+      lendLarge(device, source, destination);
+      await eventually(() => seen.resets.includes(1_000 + LARGE));
+      assert.equal(seen.resets.length, family === 4 && TAKES_LARGE ? 1 : Math.ceil(LARGE / 65_535), `IPv${family}`);
+    }
+    assert.deepEqual(refusedBy('one'), { packets: 0, segments: 0, checksums: 0 });
+    assert.equal(device.drops.at(-1), 0, 'packets that could not be written');
+  }
 
   // Packets of no shape: counted, and nothing else.
   for (let length = 1; length < 100; length++) put(device, new Uint8Array(length).fill(length));

@@ -1,11 +1,28 @@
-import { copyBytes, type PacketDevice, type PacketSink } from '@nekit/core/ip';
+import { copyBytes, FLAG, IPV4_HEADER, IPV6_HEADER, type PacketDevice, type PacketSink, read16, read32, write16, write32 } from '@nekit/core/ip';
 
-/** A sink that takes payloads from where they lie, as late as it may. */
+/** What the addon's is. */
+const LARGEST_LENT = 256 * 1024;
+
+/** A packet, or a part of one that was larger than packets are. */
+interface Part {
+  /** Where it is written, where its payload lies now, and how much that is. */
+  readonly at: number;
+  readonly from: number;
+  readonly length: number;
+  /** Of the whole, whose headers were written to `headers`. */
+  readonly headers: number;
+  readonly headerLength: number;
+  readonly offset: number;
+  readonly isLast: boolean;
+}
+
+/** A sink that takes payloads from where they lie, as late as it may, and more of them than a packet holds. */
 export class LendingSink implements PacketSink {
-  /** How many payloads it was lent. */
+  /** How many payloads it was lent, and the longest packet of them. */
   lent = 0;
+  longest = 0;
   readonly #sink: PacketSink;
-  readonly #pending: [to: number, from: number, length: number][] = [];
+  readonly #pending: Part[] = [];
 
   constructor(sink: PacketSink) {
     this.#sink = sink;
@@ -23,22 +40,62 @@ export class LendingSink implements PacketSink {
     return this.#sink.largest;
   }
 
+  get largestLent(): number {
+    return this.largest === 0 ? 0 : LARGEST_LENT;
+  }
+
   reserve(length: number, segmentSize: number): number {
     return this.#sink.reserve(length, segmentSize);
   }
 
-  lend(length: number, from: number, more: number, segmentSize: number): number {
-    const at = this.#sink.reserve(length + more, segmentSize);
-    if (at === -1) return -1;
+  lend(headerLength: number, from: number, more: number, segmentSize: number): number {
+    const largest = segmentSize === 0 ? this.mtu : Math.max(this.mtu, this.largest);
+    if (headerLength + more > Math.max(largest, this.largestLent)) return -1;
+    const most = headerLength + more <= largest ? more : Math.floor((largest - headerLength) / segmentSize) * segmentSize;
+    let headers = -1;
+    for (let offset = 0; offset < more; offset += most) {
+      const length = Math.min(most, more - offset);
+      const at = this.#sink.reserve(headerLength + length, segmentSize);
+      if (at === -1) break; // what has no room is lost
+      if (offset === 0) headers = at;
+      this.bytes.fill(0xee, at + headerLength, at + headerLength + length);
+      this.#pending.push({ at, from: from + offset, length, headers, headerLength, offset, isLast: offset + length === more });
+    }
+    if (headers === -1) return -1;
     this.lent++;
-    this.bytes.fill(0xee, at + length, at + length + more);
-    this.#pending.push([at + length, from, more]);
-    return at;
+    this.longest = Math.max(this.longest, headerLength + more);
+    return headers;
   }
 
   flush(): void {
-    for (const [to, from, length] of this.#pending) copyBytes(this.bytes, to, this.bytes, from, from + length);
+    const { bytes } = this;
+    // From behind: those of the whole are the first part's in the end.
+    for (const part of this.#pending.reverse()) {
+      const { at, from, length, headers, headerLength, offset, isLast } = part;
+      copyBytes(bytes, at + headerLength, bytes, from, from + length);
+      if (isLast && offset === 0) continue;
+      if (at !== headers) copyBytes(bytes, at, bytes, headers, headers + headerLength);
+      this.#say(part);
+    }
     this.#pending.length = 0;
+  }
+
+  /** Makes the headers of the whole those of a part. */
+  #say({ at, length, headerLength, offset, isLast }: Part): void {
+    const { bytes } = this;
+    const isIPv6 = (bytes[at] ?? 0) >>> 4 === 6;
+    const ip = isIPv6 ? IPV6_HEADER : IPV4_HEADER;
+    const field = at + (isIPv6 ? 4 : 2);
+    if (offset === 0 && read16(bytes, field) !== 0) throw new Error('a length that no field of 16 bits can say');
+    const said = headerLength + length - (isIPv6 ? ip : 0);
+    write16(bytes, field, said);
+    if (!isIPv6) {
+      // RFC 1624: the sum was one over a length of 0.
+      const sum = (~read16(bytes, at + 10) & 0xffff) + said;
+      write16(bytes, at + 10, ~((sum & 0xffff) + (sum >>> 16)) & 0xffff);
+    }
+    write32(bytes, at + ip + 4, (read32(bytes, at + ip + 4) + offset) | 0);
+    if (!isLast) bytes[at + ip + 13] = (bytes[at + ip + 13] ?? 0) & ~(FLAG.psh | FLAG.fin);
   }
 }
 
