@@ -270,13 +270,21 @@ async function loop({ proxy, place, network }) {
 }
 
 async function ask(process) {
-  const before = process.said().length;
+  const last = answerOf(process)?.probe ?? 0;
   process.child.kill('SIGUSR2');
   for (let tries = 0; tries < 100; tries++) {
     await pause(50);
-    const text = process.said();
-    const line = text.length === before ? undefined : text.split('\n').findLast((one) => one.startsWith('{"probe"'));
-    if (line !== undefined) return JSON.parse(line);
+    const answer = answerOf(process);
+    if (answer !== undefined && answer.probe > last) return answer;
   }
   throw new Error('the probe says nothing');
+}
+
+/** The last one; `probe` is its number. */
+function answerOf(process) {
+  const line = process
+    .said()
+    .split('\n')
+    .findLast((one) => one.startsWith('{"probe"') && one.endsWith('}'));
+  return line === undefined ? undefined : JSON.parse(line);
 }

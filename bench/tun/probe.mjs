@@ -6,6 +6,7 @@ const RESOLUTION_MS = 1;
 const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
 delay.enable();
 
+let answers = 0;
 let collections = 0;
 let collectedMs = 0;
 const observer = new PerformanceObserver((list) => {
@@ -23,7 +24,7 @@ process.on('SIGUSR2', () => {
   const counted = { collections, collectedMs };
   globalThis.gc();
   const { heapUsed, rss } = process.memoryUsage();
-  process.stderr.write(`${JSON.stringify({ probe: true, loop, ...counted, heapUsed, rss })}\n`);
+  process.stderr.write(`${JSON.stringify({ probe: ++answers, loop, ...counted, heapUsed, rss })}\n`);
   setImmediate(() => {
     delay.reset();
     collections = 0;

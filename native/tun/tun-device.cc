@@ -111,8 +111,9 @@ int TunDevice::setUp(uint32_t wanted) {
 int TunDevice::read(uint8_t* slab, const PacketFields& fields, const FlowSeed& seed, double* drops, bool& more) {
   size_t at = 0;
   size_t count = 0;
+  bool mixed = false;
   for (size_t reads = 0;; ++reads) {
-    more = at >= kBatchBytes;
+    more = at >= (mixed ? kMixedBatchBytes : kBatchBytes);
     if (more || count == kMostPackets || reads == 2 * kMostPackets) return static_cast<int>(count);
     VirtioHeader header;
     iovec parts[2] = {{&header, kHeaderLength}, {slab + at, kLargestPacket}};
@@ -133,6 +134,7 @@ int TunDevice::read(uint8_t* slab, const PacketFields& fields, const FlowSeed& s
       drops[static_cast<size_t>(drop)] += 1;
       continue;
     }
+    mixed = mixed || fields.flow[count] != fields.flow[0];
     ++count;
     at += (length + 15) & ~size_t{15};
   }

@@ -28,12 +28,14 @@ struct TunOptions {
 class TunDevice {
  public:
   static constexpr size_t kMostPackets = 256;
-  /// What `read` stops at: little enough to be still in the processor's cache when it is sent on. The slab must have room for one packet of the largest size beyond it.
+  /// What `read` stops at: little enough to be still in the processor's cache when it is sent on; of several flows more, as each of them is acknowledged once for a batch. The slab must have
+  /// room for one packet of the largest size beyond it.
   static constexpr size_t kBatchBytes = 128 * 1024;
+  static constexpr size_t kMixedBatchBytes = 256 * 1024;
   /// Batches that a wake-up reads at most, so that the loop gets its turn.
   static constexpr int kMostBatches = 8;
   static constexpr size_t kLargestPacket = 65'535 + 40;
-  static constexpr size_t kSlabBytes = kBatchBytes + kLargestPacket;
+  static constexpr size_t kSlabBytes = kMixedBatchBytes + kLargestPacket;
 
   TunDevice() = default;
   ~TunDevice();

@@ -26,8 +26,9 @@ const RETRY_MS = 1;
 const STARVED_MS = 20;
 /** So much of one connection is acknowledged in the middle of a batch, in bytes: a sender whose window is used up would wait for the batch's end. */
 const ACK_AT_ONCE = 192 * 1024;
-/** What one flush takes out of sockets, in bytes: some milliseconds of the event loop. */
-const MOST_PER_FLUSH = 4 << 20;
+/** What one flush takes out of sockets, in bytes, where the device takes large packets and where it does not: about a millisecond of the event loop, on a busy machine some. */
+const MOST_PER_FLUSH = 1 << 20;
+const MOST_PER_FLUSH_IN_SEGMENTS = 512 * 1024;
 /** Windows are taken back at most so often, from connections that were idle for so long, in ms. */
 const SWEEP_MS = 1_000;
 const IDLE_MS = 2_000;
@@ -50,7 +51,8 @@ export interface StackInfo {
  */
 export class TcpStack implements IpStack, ConnectionHost {
   readonly timers = new Timers();
-  flushRoom = MOST_PER_FLUSH;
+  flushRoom: number;
+  readonly #mostPerFlush: number;
   readonly #context: StackContext;
   readonly #env: TcpEnvironment;
   readonly #table = new FlowTable();
@@ -77,6 +79,8 @@ export class TcpStack implements IpStack, ConnectionHost {
   constructor(settings: TcpSettings, context: StackContext) {
     const { output } = context;
     this.#context = context;
+    this.#mostPerFlush = (output.sink.largestLent ?? 0) > output.sink.largest ? MOST_PER_FLUSH : MOST_PER_FLUSH_IN_SEGMENTS;
+    this.flushRoom = this.#mostPerFlush;
     this.#env = new TcpEnvironment(settings, output.arena, output.sink, new Replies(), new OwnAddresses(context.networks), (flow) => this.#touchFlow(flow));
     this.#timeWait = new TimeWait(this.#env, this.#table);
     this.#listener = new Listener({
@@ -134,7 +138,7 @@ export class TcpStack implements IpStack, ConnectionHost {
   flush(now: number): void {
     this.#setTime(now);
     this.#env.measurePressure();
-    this.flushRoom = MOST_PER_FLUSH;
+    this.flushRoom = this.#mostPerFlush;
     this.timers.run(this.#now);
     if (this.#timeWait.size > 0) this.#timeWait.expire(this.#now);
     this.#retry();

@@ -32,7 +32,7 @@ export const TUN_DROPS = 10;
 
 /** Most packets of a batch, and the bytes that the slab must have for one (native/tun/tun-device.hh). */
 export const TUN_PACKETS = 256;
-export const TUN_SLAB = 128 * 1024 + 65_535 + 40;
+export const TUN_SLAB = 256 * 1024 + 65_535 + 40;
 
 /** The part of a loaded addon; null where it has none. */
 export function tunAddon(addon: unknown): TunAddon | null {
