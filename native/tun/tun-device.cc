@@ -27,13 +27,15 @@ namespace nekit {
 namespace {
 
 constexpr int kHeaderLength = sizeof(VirtioHeader);
+// From so many bytes on a packet carries what somebody sends at full speed, and does not only acknowledge or ask.
+constexpr size_t kSegment = 1'000;
 // What an IPv4 header can say, in bytes; IPv6 has its own besides.
 constexpr size_t kLongest = 0xffff;
 constexpr unsigned kTcpOffload = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
 constexpr unsigned kUdpOffload = TUN_F_USO4 | TUN_F_USO6;
 
-// What tells the lengths of a super-packet of IPv4 from its buffer where the header says 0.
-constexpr int kLargeSince[] = {6, 3};
+// Reads the length of a super-packet of IPv4 off its buffer where the header says 0 (from 6.3 on), and has memory for one in pieces of more than a page.
+constexpr int kLargeSince[] = {6, 6};
 
 bool knowsLarge() {
   utsname system;
@@ -112,6 +114,7 @@ int TunDevice::read(uint8_t* slab, const PacketFields& fields, const FlowSeed& s
   size_t at = 0;
   size_t count = 0;
   bool mixed = false;
+  uint32_t flow = 0;  // of the last segment
   for (size_t reads = 0;; ++reads) {
     more = at >= (mixed ? kMixedBatchBytes : kBatchBytes);
     if (more || count == kMostPackets || reads == 2 * kMostPackets) return static_cast<int>(count);
@@ -134,7 +137,10 @@ int TunDevice::read(uint8_t* slab, const PacketFields& fields, const FlowSeed& s
       drops[static_cast<size_t>(drop)] += 1;
       continue;
     }
-    mixed = mixed || fields.flow[count] != fields.flow[0];
+    if (length >= kSegment) {
+      mixed = mixed || (flow != 0 && fields.flow[count] != flow);
+      flow = fields.flow[count];
+    }
     ++count;
     at += (length + 15) & ~size_t{15};
   }
@@ -197,6 +203,7 @@ int TunDevice::writeLarge(uint8_t* packet, const Layout& layout, const uint8_t* 
     leaveChecksums(packet, head + more, layout, segmentSize, header);
     const int error = put(header, packet, head, payload, more);
     if (!isTooLarge(error)) return error;
+    if (error == EMSGSIZE) takesLarge_ = false;  // which more memory would not change
   }
   const size_t most = (kLongest - head) / segmentSize;
   uint8_t own[kMostHeaders];

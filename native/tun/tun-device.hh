@@ -14,7 +14,7 @@ namespace nekit {
 /// Bit set.
 enum TunOffload : uint32_t {
   kOffloadChecksum = 1,  // checksums are left to the kernel, and vouched for by it
-  kOffloadTcp = 2,       // TCP super-packets of up to 64 KiB both ways
+  kOffloadTcp = 2,       // TCP super-packets both ways
   kOffloadUdp = 4,       // the same for UDP (Linux 6.2)
 };
 
@@ -28,7 +28,7 @@ struct TunOptions {
 class TunDevice {
  public:
   static constexpr size_t kMostPackets = 256;
-  /// What `read` stops at: little enough to be still in the processor's cache when it is sent on; of several flows more, as each of them is acknowledged once for a batch. The slab must have
+  /// What `read` stops at: little enough to be still in the processor's cache when it is sent on; where several flows bring segments, more, as each of them is acknowledged once for a batch. The slab must have
   /// room for one packet of the largest size beyond it.
   static constexpr size_t kBatchBytes = 128 * 1024;
   static constexpr size_t kMixedBatchBytes = 256 * 1024;
@@ -62,7 +62,7 @@ class TunDevice {
 
   /**
    * Sends one packet, of which checksums and lengths of segments are still to be done: `length` bytes and, for TCP, `more` bytes of payload that lie elsewhere. They may be more than a packet
-   * holds, with a length field of 0: Linux takes such from 6.3 on (IPv4 alone, without an extension header). 0, or the errno that it was dropped with.
+   * holds, with a length field of 0: Linux takes such from 6.6 on (IPv4 alone, without an extension header). 0, or the errno that it was dropped with.
    */
   int write(uint8_t* packet, size_t length, const uint8_t* payload, size_t more, uint16_t segmentSize);
 

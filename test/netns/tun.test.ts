@@ -18,9 +18,9 @@ rules:
 
 const MIB = 1024 * 1024;
 
-/** Linux 6.3 and later take super-packets of IPv4 that are longer than their length field can say. */
+/** Linux 6.6 and later take super-packets of IPv4 that are longer than their length field can say. */
 const [MAJOR = 0, MINOR = 0] = release().split('.').map(Number);
-const TAKES_LARGE = MAJOR > 6 || (MAJOR === 6 && MINOR >= 3);
+const TAKES_LARGE = MAJOR > 6 || (MAJOR === 6 && MINOR >= 6);
 const LONGEST_PACKET = 65_535;
 
 /** An HTTP server: GET gives so many bytes as the path says, POST the SHA-256 of what came. 90 resets in the middle of an answer. */
@@ -62,7 +62,6 @@ for (const [type, host] of [['udp4', '${SERVER}'], ['udp6', '${SERVER_6}']]) {
 interface Written {
   readonly bytes: number;
   readonly packets: number;
-  readonly dropped: number;
   readonly errors: number;
 }
 
@@ -182,7 +181,7 @@ t.test('a TUN carries what real programs say', { skip: unlessNamespaces('curl', 
       const before = await written();
       t.equal((await home.run('iperf3', ['-c', SERVER, '-t', '1', '-R'], { ms: 30_000 })).code, 0);
       const after = await written();
-      t.strictSame([after.dropped, after.errors], [0, 0]);
+      t.equal(after.errors, 0);
       mean = (after.bytes - before.bytes) / (after.packets - before.packets);
     }
     t.ok(mean > LONGEST_PACKET, `${Math.round(mean)} bytes on average`);

@@ -170,7 +170,7 @@ export class Connection extends Flow implements Timed {
   isReordering = false;
   reorderSteps = 1;
   isWindowLimited = false;
-  /** Nothing but our device is between us and the peer, and nothing has been lost on the way (a packet filter may not know packets whose length field says 0). */
+  /** As far as can be told nothing but our device is between us and the peer, and nothing has been lost on the way (a packet filter may not know packets whose length field says 0). */
   takesLarge: boolean;
 
   // Timers.

@@ -2,7 +2,7 @@
  * What a connection has to say now, in this order: RST, SYN-ACK, an ACK that reports holes, lost bytes, new bytes and the FIN, a probe, an ACK.
  * Read first: RFC 9293 sections 3.8.6 (windows, probes, silly windows) and 3.10.8, RFC 6675 section 5, RFC 7323 section 3.
  */
-import { FLAG, type PacketSink, TCP_OPTION, write16, write32 } from '@nekit/core/ip';
+import { FLAG, LONGEST_PACKET, type PacketSink, TCP_OPTION, write16, write32 } from '@nekit/core/ip';
 import { type Connection, FAILURE, MODE, RTX, STATE, TIMESTAMP_BYTES } from './connection.js';
 import { COUNT } from './counters.js';
 import { writeHeaders } from './headers.js';
@@ -101,7 +101,7 @@ export class Departure {
       if (room < c.mss && log.inFlight > 0 && !c.isHeadDue) break;
       const allowed = start === c.sndUna ? Math.max(c.mss, c.sndWnd) : distance(start, (c.sndUna + c.sndWnd) | 0);
       if (allowed <= 0) break;
-      const count = wholeSegments(c, sink.largest, Math.min(length, allowed), Math.max(room, c.mss));
+      const count = wholeSegments(c, usualLargest(sink), Math.min(length, allowed), Math.max(room, c.mss));
       if (!this.#send(c, sink, start, count, now)) return false;
       c.isHeadDue = false;
       c.takesLarge = false;
@@ -274,11 +274,17 @@ function lends(c: Connection, sink: PacketSink): boolean {
 
 /** How much of what is new goes into one packet. */
 function freshBytes(c: Connection, sink: PacketSink, wanted: number, room: number): number {
-  if (wanted < LEND || !lends(c, sink)) return wholeSegments(c, sink.largest, wanted, room);
+  const usual = wholeSegments(c, usualLargest(sink), wanted, room);
+  if (usual < LEND || !lends(c, sink)) return usual;
   // Up to where the ring begins again, in whole segments; or one segment, which is copied.
   const run = c.send.runOf(c.sndNxt, wanted);
   const piece = run === wanted ? wanted : Math.min(wanted, Math.max(c.mss, run - (run % c.mss)));
-  return wholeSegments(c, (c.takesLarge ? sink.largestLent : undefined) ?? sink.largest, piece, room);
+  return wholeSegments(c, c.takesLarge ? (sink.largestLent ?? sink.largest) : usualLargest(sink), piece, room);
+}
+
+/** What is copied has a length field that can say how long it is. */
+function usualLargest(sink: PacketSink): number {
+  return Math.min(sink.largest, LONGEST_PACKET);
 }
 
 /** As much as fits one packet of the `largest` size: whole segments, unless it is all there is. */

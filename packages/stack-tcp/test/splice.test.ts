@@ -49,6 +49,10 @@ class MemoryConn implements NativeConn {
     this.room = Number.POSITIVE_INFINITY;
     this.listener?.writable();
   }
+  /** Bytes that nobody has taken yet. */
+  get left(): number {
+    return this.#given.length;
+  }
   get text(): string {
     return Buffer.concat(this.taken).toString();
   }
@@ -91,9 +95,8 @@ interface Spliced {
   done: Promise<Totals>;
 }
 
-async function spliced(over: Partial<RelayOptions> = {}, wireOptions = {}): Promise<Spliced> {
-  const wire = new Wire(wireOptions);
-  const client = await new Client(wire).connect({ mss: 1_460, windowScale: 7, sackPermitted: true });
+async function spliced(over: Partial<RelayOptions> = {}, wire = new Wire(), port?: number): Promise<Spliced> {
+  const client = await new Client(wire, 1_000, port).connect({ mss: 1_460, windowScale: 7, sackPermitted: true });
   client.window = 60_000;
   client.send();
   const conn = new MemoryConn();
@@ -104,6 +107,32 @@ async function spliced(over: Partial<RelayOptions> = {}, wireOptions = {}): Prom
   if (done === undefined) throw new Error('no splice');
   return { wire, client, conn, signal, options, done };
 }
+
+t.test('a flush takes so much out of sockets, and the next one goes on with those that got nothing', async (t) => {
+  for (const [lends, most] of [
+    [false, 512 * 1024],
+    [true, 1024 * 1024],
+  ] as const) {
+    const wire = new Wire({ lends, largest: 65_535 });
+    const all: Spliced[] = [];
+    for (let i = 0; i < 40; i++) all.push(await spliced({}, wire, 40_000 + i));
+    const left = (): number => all.reduce((sum, { conn }) => sum + conn.left, 0);
+    for (const { conn } of all) conn.give(new Uint8Array(60_000));
+    let before = left();
+    t.equal(before, 40 * 60_000);
+    for (let flushes = 0; before > 0; flushes++) {
+      t.ok(flushes < 10);
+      wire.flush();
+      const taken = before - left();
+      t.ok(taken === Math.min(before, most), `${taken} bytes, ${lends ? 'large packets' : 'segments'}`);
+      before = left();
+      t.ok(before === 0 || wire.wakes > 0, 'another flush is asked for');
+      wire.wakes = 0;
+    }
+    for (const { signal } of all) signal.cancel(new NetError('aborted', 'the test is over'));
+    await Promise.all(all.map(({ done }) => done));
+  }
+});
 
 t.test('bytes both ways, counted; one send per batch; both FINs; nothing is left', async (t) => {
   const { wire, client, conn, options, done } = await spliced();
@@ -129,7 +158,7 @@ t.test('bytes both ways, counted; one send per batch; both FINs; nothing is left
 });
 
 t.test('a large payload goes from the packet to the socket, and only the rest is kept', async (t) => {
-  const { client, conn, wire } = await spliced({}, { mtu: 65_535 });
+  const { client, conn, wire } = await spliced({}, new Wire({ mtu: 65_535 }));
   conn.room = 20_000;
   client.text(new Uint8Array(30_000).fill(7));
   t.equal(conn.taken[0]?.length, 20_000);
@@ -141,7 +170,7 @@ t.test('a large payload goes from the packet to the socket, and only the rest is
 });
 
 t.test('a full socket closes the window; when it is writable again the window opens', async (t) => {
-  const { wire, client, conn } = await spliced({}, { settings: { initialWindow: 16_384, maxWindow: 16_384 } });
+  const { wire, client, conn } = await spliced({}, new Wire({ settings: { initialWindow: 16_384, maxWindow: 16_384 } }));
   conn.room = 0;
   let last = client.text(new Uint8Array(1_460));
   for (let i = 0; i < 11; i++) last = [...last, ...client.text(new Uint8Array(1_460))];
@@ -153,7 +182,7 @@ t.test('a full socket closes the window; when it is writable again the window op
 });
 
 t.test('silly windows: a socket that takes little by little opens the window by a segment, and nothing less is announced', async (t) => {
-  const { wire, client, conn } = await spliced({}, { settings: { initialWindow: 16_384, maxWindow: 16_384 } });
+  const { wire, client, conn } = await spliced({}, new Wire({ settings: { initialWindow: 16_384, maxWindow: 16_384 } }));
   conn.room = 0;
   for (let sent = 0; sent < 16_384; sent += 1_024) client.text(new Uint8Array(1_024));
   wire.advance(100);

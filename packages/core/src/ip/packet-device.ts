@@ -9,7 +9,7 @@ export interface PacketSink {
   readonly mtu: number;
   /** The longest that may be reserved with a segment size; 0 where the device cannot cut packets. */
   readonly largest: number;
-  /** The longest packet that may be lent, where that is more than `largest`. Its IP header, whose length field cannot say how long it is, says 0 (as Linux's BIG TCP does). */
+  /** The longest packet that may be lent, where that is more than `largest`. Its IP header says 0 where the length field cannot say how long it is (as Linux's BIG TCP does). */
   readonly largestLent?: number;
   /**
    * Room for one IP packet, which must be written whole before the next call: the offset in `bytes`, or -1 when it is full (drop it; TCP sends again). `segmentSize` 0: it leaves as

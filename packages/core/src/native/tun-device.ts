@@ -16,9 +16,9 @@ const RECORDS = 1024;
 
 /**
  * A super-packet that is written from where it lies, in bytes. With four times IP's 64 KiB the kernel's TCP, whose acknowledgments we have to read, is called four times less often. (Linux
- * takes them whole from 6.3 on, IPv4; where it does not, the addon cuts them.)
+ * takes them whole from 6.6 on, IPv4; where it does not, the addon cuts them: into four, of whole segments.)
  */
-const LARGEST_LENT = 256 * 1024;
+const LARGEST_LENT = 250 * 1024;
 
 /** Bit of `Tun.offload`. */
 const OFFLOADS_TCP = 2;

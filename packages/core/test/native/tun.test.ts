@@ -21,9 +21,9 @@ const MTU = 1_500;
 /** Connections at once, and bytes of each: enough for batches that are full. */
 const FLOWS = 8;
 const EACH = 2 << 20;
-/** Of a super-packet that is longer than its length field can say, in bytes of payload. Linux takes those of IPv4 whole from 6.3 on; others are cut. */
+/** Of a super-packet that is longer than its length field can say, in bytes of payload. Linux takes those of IPv4 whole from 6.6 on; others are cut. */
 const LARGE = 200_000;
-const TAKES_LARGE = !/^([0-5]|6\.[0-2])\./.test(release());
+const TAKES_LARGE = !/^([0-5]|6\.[0-5])\./.test(release());
 /** Where it lies behind a plain header of IPv4. */
 const TCP_CHECKSUM = 20 + 16;
 

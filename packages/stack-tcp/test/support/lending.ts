@@ -1,7 +1,7 @@
 import { copyBytes, FLAG, IPV4_HEADER, IPV6_HEADER, type PacketDevice, type PacketSink, read16, read32, write16, write32 } from '@nekit/core/ip';
 
 /** What the addon's is. */
-const LARGEST_LENT = 256 * 1024;
+const LARGEST_LENT = 250 * 1024;
 
 /** A packet, or a part of one that was larger than packets are. */
 interface Part {
@@ -13,7 +13,8 @@ interface Part {
   readonly headers: number;
   readonly headerLength: number;
   readonly offset: number;
-  readonly isLast: boolean;
+  /** Of the payload of the whole. */
+  readonly all: number;
 }
 
 /** A sink that takes payloads from where they lie, as late as it may, and more of them than a packet holds. */
@@ -59,7 +60,7 @@ export class LendingSink implements PacketSink {
       if (at === -1) break; // what has no room is lost
       if (offset === 0) headers = at;
       this.bytes.fill(0xee, at + headerLength, at + headerLength + length);
-      this.#pending.push({ at, from: from + offset, length, headers, headerLength, offset, isLast: offset + length === more });
+      this.#pending.push({ at, from: from + offset, length, headers, headerLength, offset, all: more });
     }
     if (headers === -1) return -1;
     this.lent++;
@@ -71,9 +72,9 @@ export class LendingSink implements PacketSink {
     const { bytes } = this;
     // From behind: those of the whole are the first part's in the end.
     for (const part of this.#pending.reverse()) {
-      const { at, from, length, headers, headerLength, offset, isLast } = part;
+      const { at, from, length, headers, headerLength, all } = part;
       copyBytes(bytes, at + headerLength, bytes, from, from + length);
-      if (isLast && offset === 0) continue;
+      if (length === all) continue;
       if (at !== headers) copyBytes(bytes, at, bytes, headers, headers + headerLength);
       this.#say(part);
     }
@@ -81,21 +82,22 @@ export class LendingSink implements PacketSink {
   }
 
   /** Makes the headers of the whole those of a part. */
-  #say({ at, length, headerLength, offset, isLast }: Part): void {
+  #say({ at, length, headerLength, offset, all }: Part): void {
     const { bytes } = this;
     const isIPv6 = (bytes[at] ?? 0) >>> 4 === 6;
     const ip = isIPv6 ? IPV6_HEADER : IPV4_HEADER;
     const field = at + (isIPv6 ? 4 : 2);
-    if (offset === 0 && read16(bytes, field) !== 0) throw new Error('a length that no field of 16 bits can say');
+    const whole = headerLength + all - (isIPv6 ? ip : 0);
+    if (offset === 0 && read16(bytes, field) !== (whole > 0xffff ? 0 : whole)) throw new Error(`the header says ${read16(bytes, field)}, not ${whole}`);
     const said = headerLength + length - (isIPv6 ? ip : 0);
     write16(bytes, field, said);
     if (!isIPv6) {
-      // RFC 1624: the sum was one over a length of 0.
+      // RFC 1624, where the length was 0: what is longer is cut, and of IPv4 all that is longer says so.
       const sum = (~read16(bytes, at + 10) & 0xffff) + said;
       write16(bytes, at + 10, ~((sum & 0xffff) + (sum >>> 16)) & 0xffff);
     }
     write32(bytes, at + ip + 4, (read32(bytes, at + ip + 4) + offset) | 0);
-    if (!isLast) bytes[at + ip + 13] = (bytes[at + ip + 13] ?? 0) & ~(FLAG.psh | FLAG.fin);
+    if (offset + length < all) bytes[at + ip + 13] = (bytes[at + ip + 13] ?? 0) & ~(FLAG.psh | FLAG.fin);
   }
 }
 
