@@ -279,7 +279,7 @@ function freshBytes(c: Connection, sink: PacketSink, wanted: number, room: numbe
   // Up to where the ring begins again, in whole segments; or one segment, which is copied.
   const run = c.send.runOf(c.sndNxt, wanted);
   const piece = run === wanted ? wanted : Math.min(wanted, Math.max(c.mss, run - (run % c.mss)));
-  return wholeSegments(c, c.takesLarge ? (sink.largestLent ?? sink.largest) : usualLargest(sink), piece, room);
+  return wholeSegments(c, (c.takesLarge ? sink.largestLent : undefined) ?? usualLargest(sink), piece, room);
 }
 
 /** What is copied has a length field that can say how long it is. */
