@@ -7,7 +7,7 @@ const SING_BOX_MODULE = 'github.com/sagernet/sing-box';
 const SHADOWSOCKS_RUST = '1.25.0';
 const NODES = { 22: '22.23.3', 24: '24.21.0' };
 
-/** Git, biome, eslint and knip pass it over, as all of bench/build. */
+/** Git, biome, oxlint and knip pass it over, as all of bench/build. */
 const cache = fileURLToPath(new URL('./build/peers/', import.meta.url));
 
 /**

@@ -5,10 +5,10 @@
 //   npm test -- relay socks5       only the test files whose path contains one of the words, without the checks
 //   npm run test:full              also what needs minutes, root or many packages (tests look at NEKIT_FULL)
 import { spawn } from 'node:child_process';
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { stripVTControlCharacters } from 'node:util';
 import { runCppTests, whyNotTest } from './cpp-tests.mjs';
+import { runTapFiles } from './tap-files.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const report = `${root}.tap/last-run.tap`;
@@ -24,7 +24,7 @@ const built = await check('build', 'tsc', ['-b']);
 if (built) {
   if (words.length === 0) {
     await check('format and lint', 'biome', ['check', '.', '--error-on-warnings']);
-    await check('typed lint', 'eslint', ['.', '--max-warnings', '0']);
+    await check('typed lint', 'oxlint', ['--type-aware', '--deny-warnings']);
     await check('dead code', 'knip', ['--treat-config-hints-as-errors']);
     await cppTests();
   }
@@ -65,7 +65,8 @@ async function tests() {
   const chosen = sources
     .flat()
     .filter((source) => words.length === 0 || words.some((word) => source.includes(word)))
-    .sort();
+    .sort()
+    .reverse(); // test/, where whole programs run in namespaces, takes longest: started last, one of them would be waited for alone
   if (chosen.length === 0) {
     failed += 1;
     process.stdout.write(`# no test file matches ${words.join(' ')}\n`);
@@ -73,19 +74,11 @@ async function tests() {
   }
   const files = chosen.map((source) => source.replace(/^(.*\/)?test\//, '$1dist-test/').replace(/\.ts$/, '.js'));
   await mkdir(`${root}.tap`, { recursive: true });
-  await rm(report, { force: true });
   process.stdout.write(`# tap: ${files.length} files${full ? ', full' : ''}\n`);
-  const timeout = full ? ['--timeout=900'] : [];
-  const code = await run('tap', ['--reporter=terse', `--output-file=${report}`, ...timeout, ...files]);
-  const totals = parseTotals(await readFile(report, 'utf8').catch(() => ''));
+  const totals = await runTapFiles({ files, jobs: 2, timeoutSeconds: full ? 900 : 240, report, cwd: root, env });
   passed += totals.pass;
   failed += totals.fail;
   if (totals.skip + totals.todo > 0) process.stdout.write(`# ${totals.skip} skipped, ${totals.todo} todo\n`);
-  // A runner that fails without a failed assertion (no report, a crash of its own) is a failure too.
-  if (code !== 0 && totals.fail === 0) {
-    failed += 1;
-    process.stdout.write(`# tap itself failed (exit code ${code})\n`);
-  }
 }
 
 async function foldersIn(folder) {
@@ -102,22 +95,10 @@ async function testSources(folder) {
   return names.filter((name) => name.endsWith('.test.ts')).map((name) => `${folder}test/${name}`);
 }
 
-/** The comment that tap writes last: `# { total: 7, pass: 3, fail: 2, todo: 1, skip: 1 }`, without the keys that are zero. */
-function parseTotals(tap) {
-  const line = tap.split('\n').findLast((candidate) => candidate.startsWith('# { total:')) ?? '';
-  const count = (key) => Number(new RegExp(`\\b${key}: (\\d+)`).exec(line)?.[1] ?? 0);
-  return { pass: count('pass'), fail: count('fail'), skip: count('skip'), todo: count('todo') };
-}
-
-/**
- * Runs a command of node_modules/.bin, or a program by its path, and settles with its exit code.
- * tap redraws its progress even in a pipe; that is dropped there. Where it takes the machine for a CI it prints nothing at all, no failure either.
- */
+/** Runs a command of node_modules/.bin, or a program by its path, and settles with its exit code. */
 function run(command, args) {
-  const quiet = command === 'tap' && !process.stdout.isTTY;
   const program = command.includes('/') ? command : `${root}node_modules/.bin/${command}`;
-  const child = spawn(program, args, { cwd: root, env: quiet ? { ...env, CI: 'false' } : env, stdio: ['ignore', quiet ? 'pipe' : 'inherit', 'inherit'] });
-  if (quiet) dropProgress(child.stdout);
+  const child = spawn(program, args, { cwd: root, env, stdio: ['ignore', 'inherit', 'inherit'] });
   return new Promise((resolve) => {
     child.once('error', (error) => {
       process.stdout.write(`# ${command}: ${error.message}\n`);
@@ -125,23 +106,4 @@ function run(command, args) {
     });
     child.once('close', (code, signal) => resolve(code ?? signal));
   });
-}
-
-function dropProgress(stream) {
-  let rest = '';
-  let blank = true;
-  const show = (line) => {
-    const text = stripVTControlCharacters(line);
-    if (/^(?:Asserts|Suites): /.test(text)) return;
-    if (text.trim() === '' && blank) return;
-    blank = text.trim() === '';
-    process.stdout.write(`${text}\n`);
-  };
-  stream.setEncoding('utf8');
-  stream.on('data', (text) => {
-    const lines = (rest + text).split('\n');
-    rest = lines.pop() ?? '';
-    for (const line of lines) show(line);
-  });
-  stream.on('end', () => show(rest));
 }

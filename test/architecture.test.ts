@@ -162,6 +162,7 @@ t.test('the syntax rule', async (t) => {
     ['export { a as default };', 'default export outside of plugin.ts'],
     [['/', '/ @ts-', 'ignore'].join(''), 'a check is silenced'],
     [['/', '/ eslint-', 'disable-next-line'].join(''), 'a check is silenced'],
+    [['/', '/ oxlint-', 'disable-next-line'].join(''), 'a check is silenced'],
     [['/', '* biome-', 'ignore lint: x */'].join(''), 'a check is silenced'],
   ];
   for (const [text, message] of offences) t.same(findings(syntax, { 'p/a.ts': `\n${text}` }), [`p/a.ts:2 ${message}`], text);

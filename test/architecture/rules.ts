@@ -160,7 +160,7 @@ export const syntax: ArchitectureRule = (files) =>
       if (isDefault && path.posix.basename(file.path) !== 'plugin.ts' && !(isDoor(file.path) && ts.isExportSpecifier(node)))
         report(node, 'default export outside of plugin.ts');
     }
-    const silenced = /(?:\/\/|\/\*)\s*(?:@ts-(?:ignore|nocheck|expect-error)|eslint-disable|biome-ignore)/;
+    const silenced = /(?:\/\/|\/\*)\s*(?:@ts-(?:ignore|nocheck|expect-error)|(?:eslint|oxlint)-disable|biome-ignore)/;
     file.syntax.text.split('\n').forEach((text, index) => {
       if (silenced.test(text)) broken.push({ file: file.path, line: index + 1, message: 'a check is silenced' });
     });

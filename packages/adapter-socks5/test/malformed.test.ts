@@ -199,7 +199,7 @@ t.test('inbound: malformed clients', async (t) => {
     if (expected !== null) reached++;
     t.strictSame(targets, expected === null ? [] : [expected], Buffer.from(sent).toString('hex'));
   });
-  await fc.assert(property, { numRuns, interruptAfterTimeLimit: 100_000, markInterruptAsFailure: true });
+  await fc.assert(property, { numRuns, plugins: [fc.interruptAfterTimeLimit(100_000, { failOnInterrupt: true })] });
   t.ok(reached > numRuns / 20, `${reached} of ${numRuns} were requests after all`);
 });
 
@@ -232,7 +232,7 @@ t.test('adapter: malformed servers', async (t) => {
       if (found.rest !== rest) throw new Error(`behind the reply came ${String(rest)}, kept was ${found.rest}`);
     }
   });
-  await fc.assert(property, { numRuns, interruptAfterTimeLimit: 100_000, markInterruptAsFailure: true });
+  await fc.assert(property, { numRuns, plugins: [fc.interruptAfterTimeLimit(100_000, { failOnInterrupt: true })] });
   t.ok(connected > numRuns / 20, `${connected} of ${numRuns} were right after all`);
 });
 

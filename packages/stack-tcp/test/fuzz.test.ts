@@ -136,7 +136,7 @@ t.test('segments that nobody would send', async (t) => {
       runs++;
       if (runs === RUNS / 10) warm = memoryInUse();
     }),
-    { seed, numRuns: RUNS, interruptAfterTimeLimit: 600_000, markInterruptAsFailure: true },
+    { seed, numRuns: RUNS, plugins: [fc.interruptAfterTimeLimit(600_000, { failOnInterrupt: true })] },
   );
   const now = memoryInUse();
   t.comment(`NEKIT_SEED=${seed}: ${packets} packets, ${streams} streams, ${(Date.now() - began) / 1_000} s, ${now} bytes in use after ${warm}`);
