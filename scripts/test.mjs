@@ -19,6 +19,8 @@ const env = full ? { ...process.env, NEKIT_FULL: '1' } : process.env;
 let passed = 0;
 let failed = 0;
 
+process.stdout.on('error', () => process.kill(process.pid, 'SIGTERM')); // nobody reads on: with us end those that we have started
+
 await check('addon', process.execPath, ['native/scripts/build.mjs']);
 const built = await check('build', 'tsc', ['-b']);
 if (built) {
@@ -75,10 +77,15 @@ async function tests() {
   const files = chosen.map((source) => source.replace(/^(.*\/)?test\//, '$1dist-test/').replace(/\.ts$/, '.js'));
   await mkdir(`${root}.tap`, { recursive: true });
   process.stdout.write(`# tap: ${files.length} files${full ? ', full' : ''}\n`);
-  const totals = await runTapFiles({ files, jobs: 2, timeoutSeconds: full ? 900 : 240, report, cwd: root, env });
-  passed += totals.pass;
-  failed += totals.fail;
-  if (totals.skip + totals.todo > 0) process.stdout.write(`# ${totals.skip} skipped, ${totals.todo} todo\n`);
+  try {
+    const totals = await runTapFiles({ files, jobs: 2, timeoutSeconds: full ? 900 : 240, report, cwd: root, env });
+    passed += totals.pass;
+    failed += totals.fail;
+    if (totals.skip + totals.todo > 0) process.stdout.write(`# ${totals.skip} skipped, ${totals.todo} todo\n`);
+  } catch (error) {
+    failed += 1;
+    process.stdout.write(`# the tests stopped: ${error.message}\n`);
+  }
 }
 
 async function foldersIn(folder) {

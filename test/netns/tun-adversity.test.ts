@@ -183,8 +183,7 @@ t.test('crowds and floods', { skip: unlessNamespaces('curl'), timeout: 300_000 }
 t.test('a flood of SYNs to a closed port: when it is over, its memory is given back', { skip: unlessNamespaces('curl'), timeout: 120_000 }, async (t) => {
   const { home: inside, outside, start } = await home(t);
   await serve(outside, SERVERS);
-  // As it is, without what tap loads into every Node.
-  const kernel = await start(CONFIG, [], { through: ['env', '-u', 'NODE_OPTIONS'] });
+  const kernel = await start(CONFIG);
   await inside.sh(FORWARD);
   t.equal((await curl(inside, '-o', '/dev/null', url('/1000'))).code, 0);
   const before = resident(kernel.pid);

@@ -428,7 +428,7 @@ void t.test('real sockets of another process, and of another user', linux, async
     process.stdin.on('end', () => process.exit()).resume();`;
   // Root may start the child as somebody else.
   for (const uid of process.getuid?.() === 0 ? [undefined, 65_534] : [undefined]) {
-    // By `env -i`, which becomes the child: with the runner's NODE_OPTIONS the other user would write into folders that may be ours alone.
+    // By `env -i`, which becomes the child: with NODE_OPTIONS of ours the other user might need folders that are ours alone.
     const child = spawn('/usr/bin/env', ['-i', process.execPath, '-e', text], { stdio: ['pipe', 'pipe', 'inherit'], ...(uid === undefined ? {} : { uid }) });
     let said = '';
     child.stdout.setEncoding('utf8').on('data', (part: string) => {
