@@ -14,6 +14,8 @@ const HELD_MS = 2_000;
 const MOST_SHOWN = 16 * 1024;
 /** What is kept of one line: an `ok` is shorter. */
 const MOST_OF_LINE = 64 * 1024;
+/** What is kept of all that a file prints, in characters; one that prints more is killed. All of ours together print 5 % of it. */
+const MOST_OF_FILE = 64 * 1024 * 1024;
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
 /**
@@ -37,8 +39,8 @@ export async function runTapFiles({ files, jobs, timeoutSeconds, report, cwd, en
   };
   for (const signal of SIGNALS) process.once(signal, stop);
   const out = createWriteStream(report);
-  const broken = once(out, 'finish'); // or rejects
-  broken.catch(() => {});
+  const written = once(out, 'finish'); // or rejects
+  written.catch(() => {});
   out.write('TAP version 14\n');
   let next = 0;
   const worker = async () => {
@@ -51,9 +53,9 @@ export async function runTapFiles({ files, jobs, timeoutSeconds, report, cwd, en
     }
   };
   try {
-    await Promise.race([Promise.all(Array.from({ length: jobs }, worker)), broken]);
+    await Promise.race([Promise.all(Array.from({ length: jobs }, worker)), written]);
     out.end(`1..${files.length}\n`);
-    await broken;
+    await written;
     return totals;
   } finally {
     killAll();
@@ -88,7 +90,9 @@ async function runFile({ file, timeoutSeconds, cwd, env, running }) {
       child.stderr.destroy();
     }, HELD_MS);
   });
-  child.stdout.setEncoding('utf8').on('data', (text) => reader.write(text));
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    if (!reader.write(text)) child.kill('SIGKILL');
+  });
   child.stderr.setEncoding('utf8').on('data', (text) => {
     errors = (errors + text).slice(-MOST_SHOWN);
   });
@@ -101,6 +105,7 @@ async function runFile({ file, timeoutSeconds, cwd, env, running }) {
   running.delete(file);
   const wrong = [];
   if (isLate) wrong.push(`was killed ${GRACE_MS / 1000} s after its ${timeoutSeconds} s were up`);
+  if (reader.isFull) wrong.push(`printed more than ${MOST_OF_FILE} characters`);
   if (isHeld) wrong.push('has left a process that holds its output');
   // At the top level of a file tap tells of these on stderr alone, and exits with 0.
   if (/^Error: (?:test )?assertion (?:count exceeds|after)/m.test(errors)) wrong.push('has assertions behind its plan or its end');
@@ -115,24 +120,33 @@ class TapReader {
   #counts = { pass: 0, fail: 0, skip: 0, todo: 0 };
   #lines = [];
   #rest = [];
+  #size = 0;
   #results = null;
+  #file;
   #parser;
 
   constructor(file) {
-    this.file = file;
+    this.#file = file;
     this.#parser = new Parser((results) => {
       this.#results = results;
     });
     this.#listen(this.#parser, []);
   }
 
-  /** Whole lines go to the parser, which looks at all that it has for each part of one. */
+  get isFull() {
+    return this.#size > MOST_OF_FILE;
+  }
+
+  /** Whole lines go to the parser, which looks at all that it has for each part of one. False when it takes no more. */
   write(text) {
+    this.#size += text.length;
+    if (this.isFull) return false;
     const parts = text.split('\n');
     for (let i = 0; i < parts.length; i++) {
       this.#rest.push(parts[i]);
       if (i < parts.length - 1) this.#line();
     }
+    return true;
   }
 
   /** @param {number | string} code the exit code, or what ended the file instead; `wrong`: what else failed it */
@@ -150,7 +164,7 @@ class TapReader {
     if (wrong.length > 0) {
       this.#counts.fail += 1;
       process.stdout.write(
-        `not ok - ${this.file}: it ${wrong.join(', and ')}\n${this.#lines
+        `not ok - ${this.#file}: it ${wrong.join(', and ')}\n${this.#lines
           .slice(-8)
           .map((line) => `  ${line}\n`)
           .join('')}`,
@@ -185,7 +199,7 @@ class TapReader {
       else if (result.ok) this.#counts.pass += 1;
       else {
         this.#counts.fail += 1;
-        process.stdout.write(`not ok - ${[this.file, ...path, result.name].join(' > ')}\n${diagnostics(result.diag)}`);
+        process.stdout.write(`not ok - ${[this.#file, ...path, result.name].join(' > ')}\n${diagnostics(result.diag)}`);
       }
     });
   }

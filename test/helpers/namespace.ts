@@ -84,7 +84,8 @@ export class Namespace {
   }
 }
 
-async function ended(child: ChildProcess): Promise<void> {
+/** Ends a program that may have ended already: SIGTERM, and SIGKILL after 5 s. */
+export async function ended(child: ChildProcess): Promise<void> {
   child.stdin?.end();
   if (child.exitCode !== null || child.signalCode !== null) return;
   const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
