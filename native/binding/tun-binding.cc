@@ -41,6 +41,7 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
                            InstanceMethod<&TunBinding::open>("open"),
                            InstanceMethod<&TunBinding::adopt>("adopt"),
                            InstanceMethod<&TunBinding::write>("write"),
+                           InstanceMethod<&TunBinding::flow>("flow"),
                            InstanceMethod<&TunBinding::close>("close"),
                            InstanceAccessor<&TunBinding::name>("name"),
                            InstanceAccessor<&TunBinding::offload>("offload"),
@@ -180,6 +181,14 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
     }
     if (sent < count && isWhole()) drops_[static_cast<size_t>(Drop::kOutput)] += static_cast<double>(count - sent);
     return Napi::Number::New(info.Env(), sent);
+  }
+
+  // bytes, start, end: both addresses of a packet; its ports, its protocol: the hash that the batch would have for it
+  Napi::Value flow(const Napi::CallbackInfo& info) {
+    const Bytes addresses = rangeOf(info, 0);
+    uint32_t ports = 0;
+    if ((addresses.length != 8 && addresses.length != 32) || napi_get_value_uint32(info.Env(), info[3], &ports) != napi_ok) return Napi::Number::New(info.Env(), 0);
+    return Napi::Number::New(info.Env(), flowHash(addresses.data, addresses.length / 2, ports, static_cast<uint8_t>(intOf(info, 4)), seed_));
   }
 
   // Whether a record lies in the bytes that it is a record of.

@@ -38,14 +38,6 @@ uint64_t mix(uint64_t a, uint64_t b) {
 #endif
 }
 
-// Folded multiplication with a secret on both sides, as wyhash has it.
-uint32_t flowOf(const uint8_t* addresses, size_t addressLength, uint32_t ports, uint8_t protocol, const FlowSeed& seed) {
-  uint64_t hash = seed.a ^ protocol;
-  for (size_t at = 0; at < 2 * addressLength; at += 8) hash = mix(hash ^ load64(addresses + at), seed.b ^ 0xa0761d6478bd642f);
-  hash = mix(hash ^ ports, seed.b ^ 0xe7037ed1a0b428db);
-  return static_cast<uint32_t>(hash ^ hash >> 32);
-}
-
 /// Where an IP header led to.
 struct Inner {
   uint32_t transport;
@@ -123,6 +115,14 @@ bool checksumGood(const uint8_t* slab, const Inner& inner, const uint8_t* addres
 
 }  // namespace
 
+// Folded multiplication with a secret on both sides, as wyhash has it.
+uint32_t flowHash(const uint8_t* addresses, size_t addressLength, uint32_t ports, uint8_t protocol, const FlowSeed& seed) {
+  uint64_t hash = seed.a ^ protocol;
+  for (size_t at = 0; at < 2 * addressLength; at += 8) hash = mix(hash ^ load64(addresses + at), seed.b ^ 0xa0761d6478bd642f);
+  hash = mix(hash ^ ports, seed.b ^ 0xe7037ed1a0b428db);
+  return static_cast<uint32_t>(hash ^ hash >> 32);
+}
+
 Drop parsePacket(const uint8_t* slab, uint32_t start, uint32_t end, Vouch vouch, uint16_t segmentSize, const FlowSeed& seed, const PacketFields& fields,
                  size_t index) {
   if (end < start + kMinIp4Header) return Drop::kShort;
@@ -189,7 +189,7 @@ Drop parsePacket(const uint8_t* slab, uint32_t start, uint32_t end, Vouch vouch,
   fields.flags[index] = flags;
   fields.sourcePort[index] = static_cast<uint16_t>(ports >> 16);
   fields.destinationPort[index] = static_cast<uint16_t>(ports);
-  fields.flow[index] = flowOf(addresses, addressLength, ports, inner.protocol, seed);
+  fields.flow[index] = flowHash(addresses, addressLength, ports, inner.protocol, seed);
   fields.sequence[index] = sequence;
   fields.acknowledgment[index] = acknowledgment;
   fields.window[index] = window;

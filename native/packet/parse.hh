@@ -52,6 +52,10 @@ struct FlowSeed {
   uint64_t b;
 };
 
+/// The hash of a flow, as parsePacket writes it down: of the source's and the destination's address, one behind the other, `addressLength` (4 or 16) bytes each, and the ports as they stand in the
+/// packet (0 but for TCP and UDP).
+uint32_t flowHash(const uint8_t* addresses, size_t addressLength, uint32_t ports, uint8_t protocol, const FlowSeed& seed);
+
 /// Parses `slab[start, end)` into index `at` of `fields`. What is not kNone has written nothing that counts.
 Drop parsePacket(const uint8_t* slab, uint32_t start, uint32_t end, Vouch vouch, uint16_t segmentSize, const FlowSeed& seed, const PacketFields& fields,
                  size_t at);

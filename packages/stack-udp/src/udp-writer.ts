@@ -58,7 +58,8 @@ export class UdpWriter {
       this.dropped += until - from;
       return 0;
     }
-    writeHeaders(sink.bytes, at, to, address, port, payload);
+    writeHeaders(sink.bytes, at, to, address, port, payload, this.#identification);
+    this.#identification += until - from; // who cuts a super-packet counts on
     let end = at + head;
     for (let i = from; i < until; i++) {
       const bytes = datagrams[i]?.bytes;
@@ -80,7 +81,7 @@ export class UdpWriter {
       if (bytes.length + UDP_HEADER + (to.version === 4 ? IPV4_HEADER : 0) > LONGEST) continue;
       this.#scratch ??= new Uint8Array(IPV6_HEADER + LONGEST);
       const packet = this.#scratch;
-      writeHeaders(packet, 0, to, address, port, bytes.length);
+      writeHeaders(packet, 0, to, address, port, bytes.length, 0);
       packet.set(bytes, head);
       writeTransportChecksum(packet, 0, PROTOCOL.udp, head - UDP_HEADER, whole);
       if (writeFragments(this.#output.sink, packet, 0, whole, this.#identification++)) taken++;
@@ -91,7 +92,7 @@ export class UdpWriter {
   }
 }
 
-function writeHeaders(bytes: Uint8Array, at: number, to: Receiver, address: Uint8Array, port: number, payload: number): void {
+function writeHeaders(bytes: Uint8Array, at: number, to: Receiver, address: Uint8Array, port: number, payload: number, identification: number): void {
   const length = UDP_HEADER + payload;
   let udp: number;
   if (to.version === 4) {
@@ -99,7 +100,8 @@ function writeHeaders(bytes: Uint8Array, at: number, to: Receiver, address: Uint
     bytes[at] = 0x45;
     bytes[at + 1] = 0;
     write16(bytes, at + 2, IPV4_HEADER + length);
-    bytes.fill(0, at + 4, at + 8);
+    write16(bytes, at + 4, identification & 0xffff); // without DF, so somebody behind us may cut it (RFC 6864 section 4.1)
+    write16(bytes, at + 6, 0);
     bytes[at + 8] = TTL;
     bytes[at + 9] = PROTOCOL.udp;
     bytes.set(address, at + 12);

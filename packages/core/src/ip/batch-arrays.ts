@@ -6,7 +6,7 @@ const HALVES = 4;
 const OCTETS = 3;
 
 /** The arrays of a batch, all in one buffer: who fills them from outside has one thing to look at before. */
-export class BatchArrays implements PacketBatch {
+export abstract class BatchArrays implements PacketBatch {
   length = 0;
   readonly bytes: Uint8Array;
   readonly start: Uint32Array;
@@ -49,4 +49,16 @@ export class BatchArrays implements PacketBatch {
     this.protocol = octet(1);
     this.flags = octet(2);
   }
+
+  abstract flowOf(other: PacketBatch, index: number): number;
+}
+
+/** Where a packet's source address begins; the destination's follows. */
+export function sourceAt(version: number, start: number): number {
+  return start + (version === 4 ? 12 : 8);
+}
+
+/** Both ports of a packet as they stand in it. */
+export function portsOf(batch: PacketBatch, index: number): number {
+  return (((batch.sourcePort[index] ?? 0) << 16) | (batch.destinationPort[index] ?? 0)) >>> 0;
 }

@@ -3,10 +3,11 @@
  * Read first: RFC 791 section 3.1, RFC 8200 section 4 and RFC 5095 (IPv6 and its extension headers), RFC 9293 section 3.1, RFC 768, RFC 792, RFC 4443.
  */
 
-import { BatchArrays } from './batch-arrays.js';
+import { BatchArrays, portsOf, sourceAt } from './batch-arrays.js';
 import { read16, read32 } from './bytes.js';
 import { fold, isTransportRight, sumOf } from './checksum.js';
 import { FlowHash } from './flow-hash.js';
+import type { PacketBatch } from './packet-batch.js';
 import { IPV4_HEADER, IPV6_HEADER, PROTOCOL, TCP_HEADER, UDP_HEADER } from './protocol.js';
 
 /** Why packets are dropped; an index into `drops`. */
@@ -135,9 +136,14 @@ export class BatchParser extends BatchArrays {
     this.payload[index] = payload;
     this.version[index] = version;
     this.protocol[index] = protocol;
-    this.flow[index] = version === 4 ? this.#hash.of(bytes, start + 12, 2, ports, protocol) : this.#hash.of(bytes, start + 8, 8, ports, protocol);
+    this.flow[index] = this.#hash.of(bytes, sourceAt(version, start), version === 4 ? 2 : 8, ports, protocol);
     this.length = index + 1;
     return true;
+  }
+
+  flowOf(other: PacketBatch, index: number): number {
+    const version = other.version[index] ?? 0;
+    return this.#hash.of(other.bytes, sourceAt(version, other.start[index] ?? 0), version === 4 ? 2 : 8, portsOf(other, index), other.protocol[index] ?? 0);
   }
 
   #drop(reason: number): false {

@@ -1,7 +1,7 @@
 /**
  * Read first: RFC 791 section 2.3, RFC 8200 section 4.5. A packet that is longer than the MTU leaves as fragments, every one but the last with a multiple of 8 bytes.
  */
-import { copyBytes, write16, write32 } from './bytes.js';
+import { copyBytes, read32, write16, write32 } from './bytes.js';
 import { writeIPv4Checksum } from './checksum.js';
 import type { PacketSink } from './packet-device.js';
 import { IPV4_HEADER, IPV6_HEADER, PROTOCOL } from './protocol.js';
@@ -12,13 +12,19 @@ const MORE_6 = 1;
 
 /**
  * Writes the IP packet `bytes[start, end)` (no options, no extension headers, all checksums done) to the sink, in fragments if it is longer than the sink's MTU.
- * `identification` tells its fragments from those of other packets: 16 bits of it count for IPv4, 32 for IPv6. false: there is no room, or the MTU is no MTU.
+ * `identification` tells its fragments from those of other packets: 16 bits of it count for IPv4, 32 for IPv6. What leaves whole and may be cut on its way (IPv4 without DF) gets it too, as long as it has none
+ * (RFC 6864 section 4.1). false: there is no room, or the MTU is no MTU.
  */
 export function writeFragments(sink: PacketSink, bytes: Uint8Array, start: number, end: number, identification: number): boolean {
   if (end - start <= sink.mtu) {
     const at = sink.reserve(end - start, 0);
-    if (at !== -1) copyBytes(sink.bytes, at, bytes, start, end);
-    return at !== -1;
+    if (at === -1) return false;
+    copyBytes(sink.bytes, at, bytes, start, end);
+    if ((bytes[start] ?? 0) >>> 4 === 4 && read32(bytes, start + 4) === 0) {
+      write16(sink.bytes, at + 4, identification & 0xffff);
+      writeIPv4Checksum(sink.bytes, at);
+    }
+    return true;
   }
   const isIPv4 = (bytes[start] ?? 0) >>> 4 === 4;
   const head = isIPv4 ? IPV4_HEADER : IPV6_HEADER;

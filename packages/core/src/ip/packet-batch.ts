@@ -32,4 +32,6 @@ export interface PacketBatch {
   readonly window: Uint16Array;
   /** Several segments or datagrams of one flow that the device has joined: how long each was. 0: one packet. */
   readonly segmentSize: Uint16Array;
+  /** What `flow` would be, were a packet of another batch in this one: one that was put together from fragments belongs to the flow of those that came whole. */
+  flowOf(other: PacketBatch, index: number): number;
 }

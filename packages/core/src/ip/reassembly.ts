@@ -91,6 +91,7 @@ export class Reassembly {
     if (length <= 0) return null;
     const datagram = this.#datagrams.get(fragment.key) ?? this.#begin(fragment, bytes, start, version === 4 ? 4 : 6, now);
     const { offset, more } = fragment;
+    if (has(datagram, offset, bytes, from, end, more)) return null;
     if (
       (more && length % 8 !== 0) ||
       offset + length > LONGEST_PACKET - (version === 4 ? IPV4_HEADER : 0) ||
@@ -170,6 +171,12 @@ function readFragment6(bytes: Uint8Array, start: number, transport: number): Fra
 
 function latin1(bytes: Uint8Array, start: number, end: number): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1', start, end);
+}
+
+/** Whether it is a part that is there, byte for byte: a path may deliver twice (RFC 791 section 3.2; RFC 8200 section 4.5 allows it). */
+function has({ parts, whole }: Datagram, offset: number, bytes: Uint8Array, from: number, end: number, more: boolean): boolean {
+  if ((whole === offset + end - from) === more) return false;
+  return parts.some((part) => part.offset === offset && Buffer.compare(part.bytes, bytes.subarray(from, end)) === 0);
 }
 
 /** Whether a part lies beside what is there, and the end stays where it was said to be. */

@@ -11,7 +11,7 @@ export interface TunAddon {
  * The batch is filled anew for each call of `onPackets`, which gets the number of packets and whether another call, maybe with none, follows before the loop goes on; or a negative
  * errno once: the device is gone. `drops` counts, see TUN_DROPS.
  */
-export type TunConstructor = new (batch: Omit<PacketBatch, 'length'>, drops: Float64Array, onPackets: (count: number, more: boolean) => void) => Tun;
+export type TunConstructor = new (batch: Omit<PacketBatch, 'length' | 'flowOf'>, drops: Float64Array, onPackets: (count: number, more: boolean) => void) => Tun;
 
 export interface Tun {
   /** 0 or a negative errno. An empty name: the kernel chooses. */
@@ -20,6 +20,8 @@ export interface Tun {
   adopt(fd: number, offload: boolean): number;
   /** `records`: start, end and segment size of each packet, then where more of its payload lies and how much that is. How many were sent, or are a thread's to send; the others are counted. */
   write(bytes: Uint8Array, records: Uint32Array, count: number): number;
+  /** The hash that the batch would have for a packet: both addresses at `bytes[start, end)`, one behind the other; its ports as one number, the source's above (0 but for TCP and UDP). */
+  flow(bytes: Uint8Array, start: number, end: number, ports: number, protocol: number): number;
   close(): void;
   /** Empty when it is not open. */
   readonly name: string;

@@ -1,6 +1,7 @@
 import { constants } from 'node:os';
 import { Arena } from '../ip/arena.js';
-import { BatchArrays } from '../ip/batch-arrays.js';
+import { BatchArrays, portsOf, sourceAt } from '../ip/batch-arrays.js';
+import type { PacketBatch } from '../ip/packet-batch.js';
 import type { DeviceHandlers, PacketDevice, PacketSink } from '../ip/packet-device.js';
 import { LONGEST_PACKET } from '../ip/protocol.js';
 import { errorCode, NekitError, NetError } from '../net/errors.js';
@@ -71,6 +72,7 @@ export class TunDevice implements PacketDevice {
     this.drops = this.#batch.drops;
     this.arena = new Arena(slab, aligned(TUN_SLAB) + OUTPUT);
     this.#tun = new addon.Tun(this.#batch, this.drops, (count, more) => this.#heard(count, more));
+    this.#batch.tun = this.#tun;
     const { fileDescriptor, name, offload, multiQueue = false } = options;
     const failed = fileDescriptor === undefined ? this.#tun.open(name, offload, multiQueue) : this.#tun.adopt(fileDescriptor, offload);
     if (failed !== 0) throw unavailable(-failed, options);
@@ -116,10 +118,18 @@ export class TunDevice implements PacketDevice {
 /** What the addon fills. */
 class TunBatch extends BatchArrays {
   readonly drops: Float64Array;
+  /** Whose batch it is: made with it, so it comes later. */
+  tun: Tun | null = null;
 
   constructor(bytes: Uint8Array) {
     super(bytes, TUN_PACKETS, 8 * TUN_DROPS);
     this.drops = new Float64Array(this.buffer, 0, TUN_DROPS);
+  }
+
+  flowOf(other: PacketBatch, index: number): number {
+    const isIPv4 = other.version[index] === 4;
+    const at = sourceAt(isIPv4 ? 4 : 6, other.start[index] ?? 0);
+    return this.tun?.flow(other.bytes, at, at + (isIPv4 ? 8 : 32), portsOf(other, index), other.protocol[index] ?? 0) ?? 0;
   }
 }
 

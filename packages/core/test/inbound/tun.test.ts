@@ -2,16 +2,19 @@
 import assert from 'node:assert/strict';
 import t from 'tap';
 import type { StackContext } from '../../dist/inbound/stack-context.js';
+import { BroadcastStack } from '../../dist/inbound/tun/broadcast-stack.js';
 import { FragmentStack } from '../../dist/inbound/tun/fragment-stack.js';
 import { GuardedStack } from '../../dist/inbound/tun/guarded-stack.js';
 import { LeftoverStack } from '../../dist/inbound/tun/leftover-stack.js';
 import { TunInbound } from '../../dist/inbound/tun/tun-inbound.js';
+import { BatchParser } from '../../dist/ip/batch-parser.js';
 import { writeFragments } from '../../dist/ip/fragment.js';
 import type { IpStack } from '../../dist/ip/ip-stack.js';
 import { buildPacket, type Packet, parsePacket } from '../../dist/ip/packet.js';
 import type { PacketDevice } from '../../dist/ip/packet-device.js';
 import { PacketSlab } from '../../dist/ip/packet-slab.js';
 import { type PipeEnd, pipeDevice } from '../../dist/ip/pipe-device.js';
+import { FLAG } from '../../dist/ip/protocol.js';
 import { StackDriver } from '../../dist/ip/stack-driver.js';
 import { never } from '../../dist/net/cancel.js';
 import { EVENTS } from '../../dist/net/tokens.js';
@@ -161,6 +164,43 @@ void t.test('a ping in fragments is put together, in any order, and answered in 
   }
 });
 
+void t.test('a packet that came in fragments belongs to the flow of those that came whole', async () => {
+  for (const { source, destination } of FAMILIES) {
+    const wire = new Wire();
+    const flows: number[] = [];
+    const taker: IpStack = {
+      input: (batch, index) => flows.push(batch.flow[index] ?? 0) > 0,
+      flush: () => undefined,
+      nextDeadline: () => Number.POSITIVE_INFINITY,
+      close: () => undefined,
+    };
+    const driver = new StackDriver({ device: wire.near, clock: wire.clock, defer: wire.defer });
+    driver.start([new FragmentStack([taker], () => 0), taker]);
+    const segment: Packet = {
+      kind: 'tcp',
+      source,
+      destination,
+      sourcePort: 40_000,
+      destinationPort: 443,
+      sequence: 1,
+      acknowledgment: 1,
+      flags: FLAG.ack,
+      window: 1,
+      options: {},
+      payload: text(1_400),
+    };
+    wire.send(segment);
+    await wire.turn();
+    wire.sendFragments(segment, 1_300);
+    await wire.turn();
+    assert.equal(flows.length, 2);
+    assert.equal(flows[1], flows[0]);
+    wire.send({ ...segment, sourcePort: 40_001 });
+    await wire.turn();
+    assert.notEqual(flows[2], flows[0]);
+  }
+});
+
 void t.test('fragments that never become whole are forgotten in time, and with the stack', async () => {
   const { wire, fragments } = left();
   wire.sendFragments(udp('198.18.0.1', '203.0.113.7', text(5000)), 1500, (parts) => parts.slice(1));
@@ -228,11 +268,45 @@ void t.test('UDP: a burst of 50, then 1,000 in a second', async () => {
   assert.equal(await flood(300), 50, 'no more is saved up than a burst');
 });
 
-void t.test('no more than 64 answers wait for one flush', async () => {
-  const { wire } = left();
-  for (let i = 0; i < 200; i++) wire.send({ kind: 'icmp', source: '198.18.0.1', destination: '203.0.113.7', type: 8, code: 0, rest: i, payload: text(8) });
+void t.test('no more than half a MiB of answers waits for one flush', async () => {
+  const { wire } = left(true, 9_000);
+  const pings = async (count: number, payload: Uint8Array): Promise<number> => {
+    for (let i = 0; i < count; i++) wire.send({ kind: 'icmp', source: '198.18.0.1', destination: '203.0.113.7', type: 8, code: 0, rest: i, payload });
+    await wire.turn();
+    return wire.answers().length;
+  };
+  assert.equal(await pings(200, text(8)), 200, 'ping -l 200');
+  assert.equal(await pings(200, text(8_000)), Math.floor((512 * 1024) / 8_028));
+  assert.equal(await pings(10, text(8)), 10, 'the room is there again');
+  const one = new BatchParser(
+    buildPacket({ kind: 'icmp', source: '198.18.0.1', destination: '203.0.113.7', type: 8, code: 0, rest: 1, payload: text(8) }),
+    1,
+    text(8),
+  );
+  assert.ok(one.add(0, one.bytes.length, 0, false));
+  const sink = new PacketSlab(new Uint8Array(100_000), 0, 100_000, 1_000, 1_500, 0);
+  const driver = new StackDriver({ device: wire.near, clock: wire.clock, defer: wire.defer });
+  const other = new LeftoverStack({ output: { ...driver.output, sink }, echo: true, identification: 5, onUdp: () => undefined });
+  for (let i = 0; i < 600; i++) other.input(one, 0);
+  other.flush();
+  assert.equal(sink.count, 512, 'nor more than 512');
+});
+
+void t.test("the broadcast address of the device's network is nobody", async () => {
+  const wire = new Wire();
+  const driver = new StackDriver({ device: wire.near, clock: wire.clock, defer: wire.defer });
+  const leftover = new LeftoverStack({ output: driver.output, echo: true, identification: 5, onUdp: () => undefined });
+  const broadcast = new BroadcastStack(['198.18.0.1/30', 'fd00::1/126', '10.0.0.9/31', '10.1.2.3/32', '172.16.5.4/12']);
+  driver.start([broadcast, leftover]);
+  const ping = (source: string, to: string): void => wire.send({ kind: 'icmp', source, destination: to, type: 8, code: 0, rest: 1, payload: text(8) });
+  for (const to of ['198.18.0.3', '172.31.255.255']) ping('198.18.0.1', to);
+  ping('198.18.0.3', '203.0.113.7');
+  wire.send(udp('198.18.0.1', '198.18.0.3', text(8)));
   await wire.turn();
-  assert.equal(wire.answers().length, 64);
+  assert.deepEqual([wire.answers().length, broadcast.dropped, leftover.unclaimed], [0, 4, 0]);
+  for (const to of ['198.18.0.2', '198.18.0.4', '10.0.0.9', '10.1.2.3', '172.32.0.0']) ping('198.18.0.1', to);
+  await wire.turn();
+  assert.deepEqual([wire.answers().length, broadcast.dropped], [5, 4]);
 });
 
 void t.test('what goes to many, or comes from nobody, is never answered', async () => {

@@ -90,3 +90,26 @@ void t.test('no room, or an MTU that is none', async () => {
   const six = datagram(6, 5000);
   assert.equal(writeFragments(new Kept(55), six, 0, six.length, 1), false);
 });
+
+void t.test('what leaves whole and may be cut on its way has an identification: RFC 6864', async () => {
+  const write = (packet: Uint8Array): Uint8Array => {
+    const sink = new Kept(1_500);
+    assert.ok(writeFragments(sink, packet, 0, packet.length, 0x1_2345));
+    return sink.bytes.slice(0, packet.length);
+  };
+  const packet = datagram(4, 100);
+  const view = new DataView(packet.buffer);
+  const sent = write(packet);
+  assert.equal(new DataView(sent.buffer).getUint16(4), 0x2345);
+  assert.ok(new BatchParser(sent, 1, new Uint8Array(8)).add(0, sent.length, 0, false), 'the checksum is right');
+  for (const [identification, field] of [
+    [0, 0x4000],
+    [7, 0],
+  ] as const) {
+    view.setUint16(4, identification);
+    view.setUint16(6, field);
+    writeIPv4Checksum(packet, 0);
+    assert.deepEqual(write(packet), packet, 'not what is whole for ever, or has one');
+  }
+  assert.deepEqual(write(datagram(6, 100)), datagram(6, 100));
+});

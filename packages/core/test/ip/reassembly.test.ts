@@ -130,6 +130,29 @@ void t.test('a fragment that overlaps, or contradicts, ends its datagram', async
   }
 });
 
+void t.test('a fragment that comes twice counts once; one of the same place with other bytes ends its datagram', async () => {
+  for (const version of [4, 6] as const) {
+    const payload = bytesOf(48);
+    const [first, second, third] = pieces(payload, 16);
+    if (first === undefined || second === undefined || third === undefined) return assert.fail();
+    const reassembly = new Reassembly();
+    for (const part of [first, first, third, third, first]) assert.equal(give(reassembly, version, 1, part), null);
+    assert.notEqual(give(reassembly, version, 1, second), null);
+    assert.deepEqual([reassembly.dropped, reassembly.size, reassembly.bytes], [0, 0, 0]);
+    for (const other of [
+      { ...first, bytes: Uint8Array.from(first.bytes, (byte) => byte ^ 1) },
+      { ...first, bytes: payload.subarray(0, 8) },
+      { ...third, more: true },
+    ]) {
+      give(reassembly, version, 2, first);
+      give(reassembly, version, 2, third);
+      const before = reassembly.dropped;
+      give(reassembly, version, 2, other);
+      assert.equal(reassembly.dropped, before + 1);
+    }
+  }
+});
+
 void t.test('bounds: datagrams, bytes, fragments, time', async () => {
   const limits = (over: Partial<ReassemblyLimits>): Reassembly => new Reassembly({ ...DEFAULT_LIMITS, ...over });
   const piece = { offset: 0, bytes: bytesOf(64), more: true };

@@ -132,6 +132,9 @@ function fake(
       written.push({ records: [...records.subarray(0, RECORD * count)], bytes });
       return count;
     }
+    flow(): number {
+      return 7;
+    }
     close(): void {
       calls.push('close');
     }

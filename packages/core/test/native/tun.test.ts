@@ -70,6 +70,8 @@ interface Seen {
   text: number;
   /** What resets have acknowledged. */
   readonly resets: number[];
+  /** Packets whose flow is another when it is asked for. */
+  foreign: number;
 }
 
 /** Answers what comes: UDP goes back to where it came from, as a super-packet from 3,000 bytes on; TCP is taken, and acknowledged once for each batch and flow. */
@@ -79,6 +81,7 @@ function answer(device: PacketDevice, seen: Seen): void {
       const last = new Map<number, TcpPacket>();
       for (let i = 0; i < batch.length; i++) {
         const packet = packetAt(batch, i);
+        if (batch.flow[i] !== batch.flowOf(batch, i)) seen.foreign++;
         seen.largest = Math.max(seen.largest, packet.payload.length);
         if (packet.kind === 'udp') put(device, buildPacket(turned(packet)));
         else if (packet.kind === 'tcp') {
@@ -161,7 +164,7 @@ async function inside(offload: boolean): Promise<void> {
   ];
   const open = (name: string): PacketDevice => openTun({ name, addresses, mtu: MTU, offload, arenaBytes: 1 << 20, warn: console.error });
   const device = open('one');
-  const seen: Seen = { largest: 0, text: 0, resets: [] };
+  const seen: Seen = { largest: 0, text: 0, resets: [], foreign: 0 };
   answer(device, seen);
 
   // UDP of every size, both families.
@@ -202,6 +205,7 @@ async function inside(offload: boolean): Promise<void> {
     socket.write(new Uint8Array(EACH));
   }
   await eventually(() => seen.text >= FLOWS * EACH, 60_000);
+  assert.equal(seen.foreign, 0);
   assert.equal(seen.largest > MTU, offload, `the largest payload was ${seen.largest}`);
   if (availableParallelism() > 1)
     assert.ok(threads().includes('nekit-acks'), `acknowledgments between batches have their thread, beside ${threads().join(' ')}`);

@@ -34,6 +34,7 @@ export class FragmentStack implements IpStack {
     this.#whole.clear();
     this.#whole.bytes.set(packet);
     if (!this.#whole.add(0, packet.length, 0, false)) return true;
+    this.#whole.flow[0] = batch.flowOf(this.#whole, 0); // tables are by the device's hash, not by this parser's
     for (const stack of this.#others) if (stack.input(this.#whole, 0)) break;
     return true;
   }

@@ -5,8 +5,9 @@ import type { PacketBatch } from '../../ip/packet-batch.js';
 import { PROTOCOL } from '../../ip/protocol.js';
 import { isHostPair } from '../../ip/special-addresses.js';
 
-/** Answers that wait for the next flush; more are dropped. */
-const MOST_WAITING = 64;
+/** Answers that wait for the next flush, and their bytes; more are dropped. A batch has 256 pings at most, a turn of the loop some batches. */
+const MOST_WAITING = 512;
+const MOST_WAITING_BYTES = 512 * 1024;
 
 /** "Unreachable" messages in a burst, and per second (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 f). */
 const ERROR_BURST = 50;
@@ -29,6 +30,7 @@ export class LeftoverStack implements IpStack {
   readonly #options: LeftoverOptions;
   #identification: number;
   #waiting: Uint8Array[] = [];
+  #waitingBytes = 0;
   #toldOfUdp = false;
   #errors = ERROR_BURST;
   #refilledAt = 0;
@@ -43,7 +45,10 @@ export class LeftoverStack implements IpStack {
     // What comes from or goes to many is never answered.
     const answer = isHostPair(batch, index) ? this.#answer(batch, index, protocol) : null;
     if (answer === null) this.unclaimed++;
-    else if (this.#waiting.length < MOST_WAITING) this.#waiting.push(answer);
+    else if (this.#waiting.length < MOST_WAITING && this.#waitingBytes + answer.length <= MOST_WAITING_BYTES) {
+      this.#waiting.push(answer);
+      this.#waitingBytes += answer.length;
+    }
     return true;
   }
 
@@ -52,6 +57,7 @@ export class LeftoverStack implements IpStack {
     const { sink } = this.#options.output;
     for (const packet of this.#waiting) writeFragments(sink, packet, 0, packet.length, this.#identification++);
     this.#waiting = [];
+    this.#waitingBytes = 0;
   }
 
   nextDeadline(): number {

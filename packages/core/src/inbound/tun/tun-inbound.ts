@@ -8,6 +8,7 @@ import { CLOCK, EVENTS } from '../../net/tokens.js';
 import type { Inbound, InboundContext } from '../inbound.js';
 import type { StackContext } from '../stack-context.js';
 import type { RoutesInForce } from './auto-route/auto-route.js';
+import { BroadcastStack } from './broadcast-stack.js';
 import { FragmentStack } from './fragment-stack.js';
 import { LeftoverStack } from './leftover-stack.js';
 
@@ -103,7 +104,7 @@ export class TunInbound implements Inbound {
     });
     const behind = [...stacks, leftover];
     this.#driver = driver;
-    driver.start([new FragmentStack(behind, () => output.now()), ...behind]);
+    driver.start([new BroadcastStack(this.#options.networks), new FragmentStack(behind, () => output.now()), ...behind]);
   }
 
   /** Its sessions end with it: their packets have nowhere to go. */
