@@ -18,6 +18,9 @@ constexpr uint8_t kOptionEnd = 0;
 constexpr uint8_t kOptionNop = 1;
 constexpr uint8_t kOptionLsrr = 131;
 constexpr uint8_t kOptionSsrr = 137;
+// Of IPv6: one byte, and the bits of a kind that say what to do where it is unknown.
+constexpr uint8_t kOptionPad1 = 0;
+constexpr uint8_t kOptionRefuse = 0xc0;
 
 uint32_t load32be(const uint8_t* p) { return static_cast<uint32_t>(p[0]) << 24 | static_cast<uint32_t>(p[1]) << 16 | static_cast<uint32_t>(p[2]) << 8 | p[3]; }
 
@@ -60,6 +63,21 @@ bool hasSourceRoute(const uint8_t* options, size_t length) {
   return false;
 }
 
+// Options of IPv6 that ask to be refused by who does not know them, or that do not end where their header does: RFC 8200 section 4.2.
+bool mustRefuse(const uint8_t* options, size_t length) {
+  for (size_t at = 0; at < length;) {
+    const uint8_t kind = options[at];
+    if (kind == kOptionPad1) {
+      ++at;
+      continue;
+    }
+    if ((kind & kOptionRefuse) != 0 || at + 1 >= length) return true;
+    at += 2 + static_cast<size_t>(options[at + 1]);
+    if (at > length) return true;
+  }
+  return false;
+}
+
 Drop parseIp4(const uint8_t* slab, uint32_t start, uint32_t end, Inner& inner) {
   const uint8_t* header = slab + start;
   const size_t there = end - start;
@@ -98,6 +116,7 @@ Drop parseIp6(const uint8_t* slab, uint32_t start, uint32_t end, Inner& inner) {
       if ((load16be(extension + 2) & 0xfff9) != 0) break;  // else an atomic fragment, which is whole (RFC 6946)
     }
     if (length > stop - at) return Drop::kExtension;
+    if ((next == protocol::kHopByHop || next == protocol::kDestinationOptions) && mustRefuse(extension + 2, length - 2)) return Drop::kExtension;
     next = extension[0];
     at += static_cast<uint32_t>(length);
   }

@@ -232,6 +232,11 @@ void extensionHeaders() {
   const std::vector<uint8_t> padded = {0, 1, 4, 0, 0, 0, 0};
   CHECK(one.parse(extended({0, 60, 6}, {padded, padded}), Vouch::kGood) == Drop::kNone);
   CHECK(one.protocol == 6 && one.transport == 56 && one.payload == 76);
+  const std::vector<uint8_t> skipped = {0, 0x1e, 4, 0, 0, 0, 0};
+  CHECK(one.parse(extended({60, 6}, {skipped}), Vouch::kGood) == Drop::kNone);
+  for (const uint8_t refused : {0x5e, 0x9e, 0xde}) CHECK(one.parse(extended({0, 6}, {{0, refused, 4, 0, 0, 0, 0}}), Vouch::kGood) == Drop::kExtension);
+  CHECK(one.parse(extended({60, 6}, {{0, 1, 5, 0, 0, 0, 0}}), Vouch::kGood) == Drop::kExtension);
+  CHECK(one.parse(extended({60, 6}, {{0, 0, 0, 0, 0, 0, 1}}), Vouch::kGood) == Drop::kExtension);
   CHECK(one.parse(extended({60, 0, 6}, {padded, padded}), Vouch::kGood) == Drop::kExtension);  // hop-by-hop comes first
   CHECK(one.parse(extended({43, 6}, {{0, 0, 0, 0, 0, 0, 0}}), Vouch::kGood) == Drop::kSourceRoute);
   CHECK(one.parse(extended({43, 6}, {{0, 4, 0, 0, 0, 0, 0}}), Vouch::kGood) == Drop::kNone);

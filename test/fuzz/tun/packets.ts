@@ -106,7 +106,8 @@ function withMore(random: SeededRandom, packet: Uint8Array): Uint8Array {
     const isFirst = i === 0;
     const kind = isFirst && random.chance(0.4) ? 0 : oneOf(random, random.chance(0.97) ? [43, 60, 60] : [0, 43, 44, 60]);
     const header = new Uint8Array(kind === 44 || random.chance(0.8) ? 8 : 8 * (1 + random.below(6)));
-    header.set(random.bytes(header.length - 2), 2);
+    if (kind === 43 || kind === 44 || random.chance(0.1)) header.set(random.bytes(header.length - 2), 2);
+    else header.set([oneOf(random, [1, 1, 5, 0x1e]), header.length - 4], 2); // one option that fills it
     header[0] = next;
     header[1] = random.chance(0.98) ? header.length / 8 - 1 : random.below(256);
     if (kind === 43) header.set([random.chance(0.9) ? 2 + random.below(3) : 0, random.chance(0.9) ? 0 : 1], 2);

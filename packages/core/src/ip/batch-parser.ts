@@ -86,9 +86,10 @@ export class BatchParser extends BatchArrays {
         at += 8;
         continue;
       }
+      const next = at + ((bytes[at + 1] ?? 0) + 1) * 8;
+      if (next > end || (protocol !== ROUTING && mustRefuse(bytes, at + 2, next))) return this.#drop(PARSE_DROP.extension);
       protocol = bytes[at] ?? 0;
-      at += ((bytes[at + 1] ?? 0) + 1) * 8;
-      if (at > end) return this.#drop(PARSE_DROP.extension);
+      at = next;
     }
     return this.#transport(start, end, at, 6, protocol, vouched);
   }
@@ -156,8 +157,27 @@ const HOP_BY_HOP = 0;
 const ROUTING = 43;
 const DESTINATION = 60;
 
+/** An option of one byte, and the bits of a kind that say what to do where it is unknown. */
+const PAD_1 = 0;
+const REFUSE = 0xc0;
+
 function isExtension(protocol: number): boolean {
   return protocol === HOP_BY_HOP || protocol === ROUTING || protocol === DESTINATION || protocol === PROTOCOL.fragment;
+}
+
+/** Options of IPv6 that ask to be refused by who does not know them, or that do not end where their header does: RFC 8200 section 4.2. */
+function mustRefuse(bytes: Uint8Array, start: number, end: number): boolean {
+  for (let at = start; at < end; ) {
+    const kind = bytes[at] ?? 0;
+    if (kind === PAD_1) {
+      at++;
+      continue;
+    }
+    if ((kind & REFUSE) !== 0 || at + 1 >= end) return true;
+    at += 2 + (bytes[at + 1] ?? 0);
+    if (at > end) return true;
+  }
+  return false;
 }
 
 function hasSourceRoute(bytes: Uint8Array, start: number, end: number): boolean {

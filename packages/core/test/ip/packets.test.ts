@@ -161,7 +161,7 @@ t.test('IPv6 extension headers are walked, and bounded', (t) => {
     return Object.entries(PARSE_DROP).find(([, index]) => parser.drops[index] === 1)?.[0] ?? 'none';
   };
   t.equal(reason(withHeaders([0, eight])), 'tcp');
-  t.equal(reason(withHeaders([0, eight], [60, [1, ...eight, ...eight]], [60, eight])), 'tcp');
+  t.equal(reason(withHeaders([0, eight], [60, [1, 1, 12, ...eight, ...eight.slice(2)]], [60, eight])), 'tcp');
   t.equal(reason(withHeaders([44, [0, 0, 0, 0, 0, 0, 9]])), 'tcp', 'an atomic fragment (RFC 6946)');
   t.equal(reason(withHeaders([44, [0, 0, 1, 0, 0, 0, 9]])), 'other', 'more fragments');
   t.equal(reason(withHeaders([44, [0, 1, 0, 0, 0, 0, 9]])), 'other', 'a later fragment');
@@ -172,6 +172,14 @@ t.test('IPv6 extension headers are walked, and bounded', (t) => {
   t.equal(reason(withHeaders([60, eight], [0, eight])), 'extension', 'hop-by-hop must be first');
   t.equal(reason(withHeaders(...Array.from({ length: 9 }, (): [number, number[]] => [60, eight]))), 'extension');
   t.equal(reason(withHeaders([60, [200, 0, 0, 0, 0, 0, 0]])), 'extension', 'longer than the packet');
+  for (const kind of [0, 60]) {
+    t.equal(reason(withHeaders([kind, [0, 5, 2, 0, 0, 1, 0]])), 'tcp', 'a router alert and padding');
+    t.equal(reason(withHeaders([kind, [0, 0x1e, 3, 0, 0, 0, 0]])), 'tcp', 'an unknown option that may be skipped');
+    for (const refused of [0x5e, 0x9e, 0xde])
+      t.equal(reason(withHeaders([kind, [0, refused, 3, 0, 0, 0, 0]])), 'extension', `option ${refused}: RFC 8200 section 4.2`);
+    t.equal(reason(withHeaders([kind, [0, 1, 5, 0, 0, 0, 0]])), 'extension', 'an option that is longer than its header');
+    t.equal(reason(withHeaders([kind, [0, 0, 0, 0, 0, 0, 1]])), 'extension', 'an option without a length');
+  }
   t.end();
 });
 
