@@ -1,5 +1,5 @@
 import { addressFamily, type Datagram, type Endpoint, type NetError, type PacketConn, PacketQueue, parseAddress } from '@nekit/core';
-import { isHostAddress, type PacketBatch } from '@nekit/core/ip';
+import { isHostAddress, type PacketBatch, UDP_HEADER } from '@nekit/core/ip';
 import { type AddressKey, endpointAt, keyAt, quotation, sourceOf } from './nat-table.js';
 import type { UdpWriter } from './udp-writer.js';
 
@@ -12,12 +12,30 @@ const MOST_WAITING = 512;
 /** What a datagram takes beside its bytes. */
 const OVERHEAD = 128;
 
+/** Remotes whose last datagram's headers are kept, for an ICMP message: the one that was asked first goes first, and is answered from its next datagram on. */
+const MOST_QUOTES = 16;
+
+/** How often use renews a port's place in the order of use, in ms. */
+const RENEWAL = 50;
+
+/** Of headers that are kept, in bytes: IPv6 extension headers can be long, and what is kept has a bound. */
+const MOST_HEADERS = 128;
+
+const NO_BYTES = new Uint8Array();
+
 const DNS_PORT = 53;
 
 /** Bytes that wait, of all client ports together. */
 export interface WaitingBytes {
   now: number;
   readonly most: number;
+}
+
+/** Who keeps the mappings. */
+export interface MappingHost {
+  closed(mapping: Mapping): void;
+  /** It was used, either way; not told each time. */
+  used(mapping: Mapping): void;
 }
 
 /** A client's port, and everything that it talks to (RFC 4787: endpoint-independent mapping and filtering). */
@@ -33,10 +51,15 @@ export class Mapping implements PacketConn {
   activeAt: number;
   /** It has only asked name servers: such a port is used once. */
   onlyDns = true;
-  /** The start of its first packet, until it was refused or something has come back: what an ICMP message quotes. */
-  first: Uint8Array | null;
   readonly #writer: UdpWriter;
-  readonly #onClose: (mapping: Mapping) => void;
+  readonly #host: MappingHost;
+  #renewedAt: number;
+  /** Its first packet, as much as an ICMP message quotes, until something has come back. Of others the headers do: a client tells by them whose it is (RFC 792). */
+  #first: { readonly peer: Endpoint; readonly packet: Uint8Array } | null;
+  /** The last headers that went to a remote. */
+  readonly #quotes = new Map<Endpoint, Uint8Array>();
+  /** Refused when nothing was kept of them any more: the next datagram's are. Apart, so that they do not push out what is still to be asked for. */
+  readonly #missed = new Set<Endpoint>();
   readonly #received = new PacketQueue(MOST_WAITING);
   readonly #peers = new Map<AddressKey, Endpoint>();
   readonly #addresses = new WeakMap<Endpoint, Uint8Array>();
@@ -47,7 +70,7 @@ export class Mapping implements PacketConn {
   #waiting = 0;
   #closed = false;
 
-  constructor(key: AddressKey, batch: PacketBatch, index: number, now: number, writer: UdpWriter, all: WaitingBytes, onClose: (mapping: Mapping) => void) {
+  constructor(key: AddressKey, batch: PacketBatch, index: number, now: number, writer: UdpWriter, all: WaitingBytes, host: MappingHost) {
     const { bytes } = batch;
     const at = sourceOf(batch, index);
     this.version = batch.version[index] === 4 ? 4 : 6;
@@ -55,10 +78,11 @@ export class Mapping implements PacketConn {
     this.source = endpointAt(bytes, this.version, at, batch.transport[index] ?? 0);
     this.address = bytes.slice(at, at + (this.version === 4 ? 4 : 16));
     this.activeAt = now;
-    this.first = quotation(batch, index);
+    this.#renewedAt = now;
+    this.#first = { peer: this.peerOf(batch, index), packet: quotation(batch, index) };
     this.#writer = writer;
     this.#all = all;
-    this.#onClose = onClose;
+    this.#host = host;
   }
 
   /** Takes the datagrams of a packet, copied; false: nobody fetches them fast enough. */
@@ -67,7 +91,8 @@ export class Mapping implements PacketConn {
     const peer = this.peerOf(batch, index);
     const payload = batch.payload[index] ?? 0;
     const end = batch.end[index] ?? 0;
-    this.activeAt = now;
+    this.#used(now);
+    this.#quote(peer, batch, index);
     if (peer.port !== DNS_PORT) this.onlyDns = false;
     const size = batch.segmentSize[index] ?? 0;
     const isAwaited = this.#received.isAwaited;
@@ -90,6 +115,49 @@ export class Mapping implements PacketConn {
   #count(bytes: number): void {
     this.#waiting += bytes + OVERHEAD;
     this.#all.now += bytes + OVERHEAD;
+  }
+
+  #used(now: number): void {
+    this.activeAt = now;
+    if (now - this.#renewedAt <= RENEWAL) return;
+    this.#renewedAt = now;
+    this.#host.used(this);
+  }
+
+  /** What an ICMP message about the last datagram to this remote quotes; null: nothing is kept of it. Without a remote: of the first datagram. */
+  quotationOf(peer: Endpoint | undefined): Uint8Array | null {
+    const first = this.#first;
+    if (first !== null && (peer === undefined || peer === first.peer)) {
+      this.#first = null; // long, and its headers are kept
+      return first.packet;
+    }
+    if (peer === undefined) return null;
+    const quote = this.#quotes.get(peer);
+    if (quote === undefined) {
+      if (this.#missed.size >= MOST_PEERS) this.#missed.clear(); // remotes that are forgotten here may be among them
+      this.#missed.add(peer);
+    }
+    return quote === undefined || quote.length === 0 ? null : quote;
+  }
+
+  #quote(peer: Endpoint, batch: PacketBatch, index: number): void {
+    if (this.#missed.size > 0 && this.#missed.delete(peer)) this.#keepQuote(peer, NO_BYTES);
+    const known = this.#quotes.get(peer);
+    if (known === undefined) return;
+    const start = batch.start[index] ?? 0;
+    const end = Math.min((batch.transport[index] ?? 0) + UDP_HEADER, start + MOST_HEADERS);
+    if (known.length === end - start) known.set(batch.bytes.subarray(start, end));
+    else this.#quotes.set(peer, batch.bytes.slice(start, end));
+  }
+
+  #keepQuote(peer: Endpoint, quote: Uint8Array): void {
+    if (this.#quotes.size >= MOST_QUOTES) {
+      for (const oldest of this.#quotes.keys()) {
+        this.#quotes.delete(oldest);
+        break;
+      }
+    }
+    this.#quotes.set(peer, quote);
   }
 
   #fetched(): void {
@@ -118,6 +186,7 @@ export class Mapping implements PacketConn {
       }
       peer = endpointAt(batch.bytes, this.version, at, port);
       this.#peers.set(key, peer);
+      this.#keepQuote(peer, NO_BYTES);
     }
     this.#lastKey = key;
     this.#lastPeer = peer;
@@ -131,13 +200,14 @@ export class Mapping implements PacketConn {
 
   send(datagrams: readonly Datagram[]): number {
     if (this.#closed) return 0;
-    this.first = null;
-    this.activeAt = this.#writer.now();
+    this.#first = null;
+    this.#used(this.#writer.now());
     let taken = 0;
     for (let i = 0; i < datagrams.length; ) {
       const run = runLength(datagrams, i, this.#writer.longestRun);
       const from = datagrams[i]?.peer;
       const address = from === undefined ? null : this.#addressOf(from);
+      if (from !== undefined && this.#quotes.size > 0) this.#quotes.delete(from); // it is carried
       if (from !== undefined && address !== null) taken += this.#writer.write(this, address, from.port, datagrams, i, i + run);
       i += run;
     }
@@ -150,7 +220,7 @@ export class Mapping implements PacketConn {
     this.error = error ?? null;
     this.#received.end();
     this.#fetched();
-    this.#onClose(this);
+    this.#host.closed(this);
   }
 
   /**

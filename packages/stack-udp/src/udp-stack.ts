@@ -6,9 +6,9 @@
  *
  * A mapping ends when nothing has moved for long, when the least recently used has to make room, or with the kernel's own end of it.
  */
-import { CancelSource, type NetError, type PacketConn, type PacketRequest, type Session, type StackContext } from '@nekit/core';
+import { CancelSource, type Endpoint, type NetError, type PacketConn, type PacketRequest, type Session, type StackContext } from '@nekit/core';
 import { type IpStack, isHostPair, type PacketBatch, PROTOCOL, unreachable, writeFragments } from '@nekit/core/ip';
-import { Mapping, type WaitingBytes } from './mapping.js';
+import { Mapping, type MappingHost, type WaitingBytes } from './mapping.js';
 import { type AddressKey, endpointAt, keyAt, quotation, sourceOf } from './nat-table.js';
 import { UdpWriter } from './udp-writer.js';
 
@@ -39,15 +39,14 @@ export interface UdpStackOptions {
   readonly limits?: UdpLimits;
 }
 
-export class UdpStack implements IpStack {
+export class UdpStack implements IpStack, MappingHost {
   readonly #options: UdpStackOptions;
   readonly #limits: UdpLimits;
   readonly #writer: UdpWriter;
   readonly #waiting: WaitingBytes;
-  /** The one that was used least recently comes first, as of the last sweep. */
+  /** The one that was used least recently comes first. */
   readonly #mappings = new Map<AddressKey, Mapping>();
   #sweepAt = Number.POSITIVE_INFINITY;
-  #sweptAt = Number.NEGATIVE_INFINITY;
   #errors: Uint8Array[] = [];
   #errorsLeft = ERRORS_PER_SECOND;
   #errorsSince = Number.NEGATIVE_INFINITY;
@@ -111,6 +110,17 @@ export class UdpStack implements IpStack {
     for (const mapping of [...this.#mappings.values()]) mapping.close();
   }
 
+  /** @internal a mapping ended */
+  closed(mapping: Mapping): void {
+    if (this.#mappings.get(mapping.key) === mapping) this.#mappings.delete(mapping.key);
+  }
+
+  /** @internal */
+  used(mapping: Mapping): void {
+    if (!this.#mappings.delete(mapping.key)) return;
+    this.#mappings.set(mapping.key, mapping);
+  }
+
   #begin(key: AddressKey, batch: PacketBatch, index: number, now: number): Mapping {
     if (this.#mappings.size >= this.#limits.mappings) {
       for (const oldest of this.#mappings.values()) {
@@ -118,9 +128,7 @@ export class UdpStack implements IpStack {
         break;
       }
     }
-    const mapping = new Mapping(key, batch, index, now, this.#writer, this.#waiting, (closed) => {
-      if (this.#mappings.get(closed.key) === closed) this.#mappings.delete(closed.key);
-    });
+    const mapping = new Mapping(key, batch, index, now, this.#writer, this.#waiting, this);
     this.#mappings.set(key, mapping);
     if (this.#sweepAt === Number.POSITIVE_INFINITY) this.#sweepAt = now + SWEEP;
     return mapping;
@@ -144,13 +152,13 @@ export class UdpStack implements IpStack {
       mapping.close();
       return;
     }
-    void context.handlePackets(new MappingRequest(session, mapping, () => this.#refused(mapping))).finally(() => mapping.close());
+    void context.handlePackets(new MappingRequest(session, mapping, (peer) => this.#refused(mapping, peer))).finally(() => mapping.close());
   }
 
-  #refused(mapping: Mapping): void {
-    const { first } = mapping;
-    mapping.first = null;
-    if (first !== null) this.#tellUnreachable(first);
+  /** Without a peer: what its first datagram asked for. */
+  #refused(mapping: Mapping, peer?: Endpoint): void {
+    const quote = mapping.quotationOf(peer);
+    if (quote !== null) this.#tellUnreachable(quote);
   }
 
   #tellUnreachable(packet: Uint8Array): void {
@@ -170,21 +178,16 @@ export class UdpStack implements IpStack {
     for (const mapping of [...this.#mappings.values()]) {
       const idle = mapping.onlyDns ? this.#limits.dnsIdle : this.#limits.idle;
       if (now - mapping.activeAt >= idle) mapping.close();
-      else if (mapping.activeAt >= this.#sweptAt) {
-        this.#mappings.delete(mapping.key);
-        this.#mappings.set(mapping.key, mapping);
-      }
     }
-    this.#sweptAt = now;
   }
 }
 
 class MappingRequest implements PacketRequest {
   readonly session: Session;
   readonly #mapping: Mapping;
-  readonly #refused: () => void;
+  readonly #refused: (peer?: Endpoint) => void;
 
-  constructor(session: Session, mapping: Mapping, refused: () => void) {
+  constructor(session: Session, mapping: Mapping, refused: (peer?: Endpoint) => void) {
     this.session = session;
     this.#mapping = mapping;
     this.#refused = refused;
@@ -194,7 +197,7 @@ class MappingRequest implements PacketRequest {
     return this.#mapping;
   }
 
-  reject(_error: NetError): void {
-    this.#refused();
+  reject(_error: NetError, peer?: Endpoint): void {
+    this.#refused(peer);
   }
 }

@@ -226,6 +226,65 @@ void t.test('mappings end after silence, sooner when they only asked name server
   assert.equal(bench.clock.pending, 0);
 });
 
+void t.test('use counts at once, either way: of a storm of new ports none takes the place of one that is used', async () => {
+  const bench = new Bench({ mappings: 32 });
+  bench.send(udp('10.0.0.1', 1, '192.0.2.9', 443, 'steady'));
+  bench.send(udp('10.0.0.1', 2, '192.0.2.9', 443, 'asks once'));
+  bench.send(udp('10.0.0.1', 3, '192.0.2.9', 443, 'silent'));
+  await bench.turn();
+  for (let i = 0; i < 50; i++) {
+    await bench.clock.advance(20);
+    bench.send(udp('10.0.0.1', 1, '192.0.2.9', 443, 'steady'));
+    bench.associations[1]?.conn.send([datagram('192.0.2.9', 443, 'answer')]);
+    for (let port = 0; port < 6; port++) bench.send(udp('10.0.0.1', 1_000 + 6 * i + port, '192.0.2.9', 53, 'dns'));
+    await bench.turn();
+  }
+  assert.equal(bench.associations.length, 3 + 300, 'none was opened anew');
+  assert.equal(bench.associations[0]?.got.length, 51);
+  assert.equal(bench.associations[1]?.conn.send([datagram('192.0.2.9', 443, 'answer')]), 1);
+  assert.equal(bench.associations[2]?.conn.send([datagram('192.0.2.9', 443, 'answer')]), 0, 'the silent one made room');
+  assert.equal(bench.stack.size, 32);
+  bench.driver.close();
+});
+
+void t.test('each refused remote of a port is answered, and each datagram to it', async () => {
+  for (const [client, prefix] of [
+    ['10.0.0.1', '192.0.2.'],
+    ['fd00::1', '2001:db8::'],
+  ] as const) {
+    const bench = new Bench();
+    bench.reads = false;
+    const send = (remote: number, text: string): void => bench.send(udp(client, 4000, `${prefix}${remote}`, 443, text));
+    /** Refuses what has come, and who was said to be unreachable. */
+    const refuse = async (): Promise<(string | undefined)[]> => {
+      await bench.turn();
+      const { request, conn } = bench.associations[0] ?? assert.fail();
+      const rejecting: { reject(error: NetError, peer: Datagram['peer']): void } = request;
+      for (const { peer } of (await conn.receive()) ?? []) rejecting.reject(new NetError('denied', 'no'), peer);
+      await bench.turn();
+      return bench.out.splice(0).map((bytes) => {
+        const packet = parsePacket(bytes);
+        return packet?.kind === 'icmp' ? packet.source.slice(prefix.length) : undefined;
+      });
+    };
+    for (const remote of [1, 2, 3]) send(remote, 'first');
+    assert.deepEqual(await refuse(), ['1', '2', '3']);
+    for (const remote of [2, 1, 2]) send(remote, 'again');
+    assert.deepEqual(await refuse(), ['2', '1', '2']);
+    bench.associations[0]?.conn.send([datagram(`${prefix}9`, 443, 'of another remote')]);
+    await bench.turn();
+    assert.equal(bench.out.splice(0).length, 1);
+    send(1, 'after an answer');
+    assert.deepEqual(await refuse(), ['1']);
+    // More of them than are kept: the first ones are answered from their next datagram on.
+    for (let remote = 10; remote < 30; remote++) send(remote, 'many');
+    assert.equal((await refuse()).length, 16);
+    send(10, 'once more');
+    assert.deepEqual(await refuse(), ['10']);
+    bench.driver.close();
+  }
+});
+
 void t.test('super-packets are cut on the way in, and made on the way out', async () => {
   const bench = new Bench({}, 1500, true);
   const slab = new PacketSlab(new Uint8Array(70_000), 0, 70_000, 4, 1500, 65_535);

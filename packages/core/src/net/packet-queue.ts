@@ -1,8 +1,20 @@
 import type { Datagram } from './packet-conn.js';
 
+/** What a datagram takes beside its bytes. */
+const OVERHEAD = 128;
+
+/** Bytes that wait in several queues together. */
+export interface WaitingBytes {
+  now: number;
+  readonly most: number;
+}
+
 /** The receiving half of a PacketConn: a bounded queue between a producer that cannot wait and one reader. */
 export class PacketQueue {
   readonly #limit: number;
+  readonly #all: WaitingBytes | null;
+  /** Of `#all`. */
+  #waiting = 0;
   #queue: Datagram[] = [];
   /** The reader waits. */
   #wake: (() => void) | null = null;
@@ -12,9 +24,10 @@ export class PacketQueue {
   /** Datagrams that found the queue full. */
   dropped = 0;
 
-  /** `limit`: datagrams. */
-  constructor(limit = 256) {
+  /** `limit`: datagrams. `all`: what waits here counts there, and is bounded by it. */
+  constructor(limit = 256, all: WaitingBytes | null = null) {
     this.#limit = limit;
+    this.#all = all;
   }
 
   /** Whether a reader takes what is put now, so that it does not wait here. */
@@ -25,7 +38,7 @@ export class PacketQueue {
   /** false: dropped. The queue keeps the datagram as it is: its bytes must not be reused. */
   put(datagram: Datagram): boolean {
     if (this.#ended) return false;
-    if (!this.#tell() && this.#queue.length >= this.#limit) {
+    if (!this.#tell() && (this.#queue.length >= this.#limit || !this.#mayWait(datagram))) {
       this.dropped++;
       return false;
     }
@@ -36,13 +49,16 @@ export class PacketQueue {
   /** How many were taken. A reader that waits takes them all; else as many as there is room for. */
   putAll(datagrams: readonly Datagram[]): number {
     if (this.#ended || datagrams.length === 0) return 0;
-    const room = this.#tell() ? datagrams.length : Math.min(datagrams.length, this.#limit - this.#queue.length);
-    for (let i = 0; i < room; i++) {
-      const datagram = datagrams[i];
-      if (datagram !== undefined) this.#queue.push(datagram);
+    const isTaken = this.#tell();
+    const room = isTaken ? datagrams.length : Math.min(datagrams.length, this.#limit - this.#queue.length);
+    let taken = 0;
+    for (; taken < room; taken++) {
+      const datagram = datagrams[taken];
+      if (datagram === undefined || (!isTaken && !this.#mayWait(datagram))) break;
+      this.#queue.push(datagram);
     }
-    this.dropped += datagrams.length - room;
-    return room;
+    this.dropped += datagrams.length - taken;
+    return taken;
   }
 
   /** All that wait, or null after `end`. One call at a time. */
@@ -56,7 +72,24 @@ export class PacketQueue {
   /** What waits may still be taken; after it, null. */
   end(): void {
     this.#ended = true;
+    this.#fetched(); // there may be no reader any more
     this.#tell();
+  }
+
+  /** Counts it, if there is room for it. */
+  #mayWait({ bytes }: Datagram): boolean {
+    const all = this.#all;
+    if (all === null) return true;
+    const size = bytes.length + OVERHEAD;
+    if (all.now + size > all.most) return false;
+    all.now += size;
+    this.#waiting += size;
+    return true;
+  }
+
+  #fetched(): void {
+    if (this.#all !== null) this.#all.now -= this.#waiting;
+    this.#waiting = 0;
   }
 
   /** Tells a reader that waits. Whether it takes what is put now. */
@@ -74,6 +107,7 @@ export class PacketQueue {
     const queue = this.#queue;
     if (queue.length === 0) return null;
     this.#queue = [];
+    this.#fetched();
     return queue;
   }
 }

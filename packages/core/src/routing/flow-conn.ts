@@ -1,8 +1,11 @@
 import type { Endpoint } from '../net/endpoint.js';
 import type { NetError } from '../net/errors.js';
 import type { Datagram, PacketConn } from '../net/packet-conn.js';
-import { PacketQueue } from '../net/packet-queue.js';
+import { PacketQueue, type WaitingBytes } from '../net/packet-queue.js';
 import { Masks } from './masks.js';
+
+/** Datagrams that wait for a flow's adapter. */
+const MOST_WAITING = 256;
 
 /** Datagrams `[from, until)` with bytes of their own. One copy for all of them. */
 export function copyDatagrams(datagrams: readonly Datagram[], from: number, until: number): Datagram[] {
@@ -32,12 +35,14 @@ export interface Override {
 /** The client's association as one flow sees it: only its peers' datagrams, and the way back to the client. */
 export class FlowConn implements PacketConn {
   readonly #client: PacketConn;
-  readonly #queue = new PacketQueue();
+  readonly #queue: PacketQueue;
   readonly masks: Masks;
   readonly #override: Override | null;
   #error: NetError | null = null;
 
-  constructor(client: PacketConn, isOwn: (peer: Endpoint) => boolean, override: Override | null) {
+  /** `waiting`: what all flows that are still being dialled may hold together. */
+  constructor(client: PacketConn, isOwn: (peer: Endpoint) => boolean, override: Override | null, waiting: WaitingBytes) {
+    this.#queue = new PacketQueue(MOST_WAITING, waiting);
     this.#client = client;
     this.masks = new Masks(isOwn);
     this.#override = override;

@@ -41,11 +41,11 @@ const MAX_WAITING = 16;
 /** A peer that could not be carried is not tried again for this long, in ms: every datagram would be a dial. */
 const REFUSED_FOR = 1_000;
 
-/** Where one peer's datagrams go. */
+/** Where one peer's datagrams go. `error`: what each of them is answered with, if at all. */
 type Link =
   | { readonly state: 'routing'; readonly waiting: Datagram[]; readonly sniff: PacketSniff<Sighting | null> | null }
   | { readonly state: 'carried'; readonly flow: FlowConn; readonly addresses: readonly string[] | null; readonly fake: Fake | null }
-  | { readonly state: 'refused'; readonly until: number };
+  | { readonly state: 'refused'; readonly until: number; readonly error: NetError | null };
 
 /** What a fake peer stands for. */
 interface Fake {
@@ -62,6 +62,8 @@ class Association {
   readonly #flows = new Map<Adapter, FlowConn>();
   /** Of one peer each. */
   readonly #ownFlows = new Set<FlowConn>();
+  /** Nothing else tells a dial that its client has left: the limits of client ports would bound no descriptors. */
+  readonly #dialling = new Set<SessionRecord>();
   #first = true;
   #isOver = false;
 
@@ -77,6 +79,7 @@ class Association {
     }
     this.#isOver = true;
     for (const link of this.#links.values()) if (link.state === 'routing') link.sniff?.stop();
+    for (const record of this.#dialling) record.cancel.cancel(this.#client.error ?? new NetError('aborted', 'the client left', { code: 'CLIENT_LEFT' }));
     for (const flow of [...this.#flows.values(), ...this.#ownFlows]) flow.close(this.#client.error ?? undefined);
     for (const link of this.#links.values()) release(link);
   }
@@ -97,6 +100,8 @@ class Association {
       link.sniff?.add(datagram.bytes);
     } else if (link === undefined || link.until <= this.#routing.timers.now()) {
       void this.#route(datagram);
+    } else if (link.error !== null) {
+      this.#request.reject(link.error, datagram.peer);
     }
     return at + 1;
   }
@@ -111,8 +116,7 @@ class Association {
     const given: Session = isFirst ? request.session : { ...request.session, id: routing.sessions.nextId(), requested: peer, destination: peer };
     const session = enter(given, routing);
     if (session === null) {
-      this.#remember(peer, this.#refused());
-      if (isFirst) request.reject(unknownFake(peer.host));
+      this.#refuse(peer, unknownFake(peer.host));
       return;
     }
     const name = session.destination.host;
@@ -126,8 +130,7 @@ class Association {
       const routed = routing.router.route(sighting === null ? session : learn(sighting, routing));
       decision = routed instanceof Promise ? await routed : routed; // without a wait the rest of a burst finds the peer carried
     } catch (error) {
-      this.#remember(peer, this.#refused());
-      if (isFirst) request.reject(toNetError(error)); // the client is leaving: nothing else ends routing
+      this.#refuse(peer, toNetError(error)); // the client is leaving: nothing else ends routing
       return;
     }
     if (this.#isOver) return;
@@ -137,9 +140,9 @@ class Association {
     }
     const known = sighting?.session ?? session;
     const override = known.destination === session.destination ? null : { from: peer, to: known.destination };
-    const flow = this.#flowFor(known, decision, override, isFirst);
+    const flow = this.#flowFor(known, decision, override);
     if (flow === null) {
-      this.#remember(peer, this.#refused());
+      this.#remember(peer, this.#refused(null)); // of a limit of ours the remote says nothing
       return;
     }
     const { addresses } = decision;
@@ -187,35 +190,37 @@ class Association {
   }
 
   /** null: there are too many. */
-  #flowFor(session: Session, decision: Decision, override: Override | null, isFirst: boolean): FlowConn | null {
+  #flowFor(session: Session, decision: Decision, override: Override | null): FlowConn | null {
     const shared = override === null ? this.#flows.get(decision.adapter) : undefined;
     if (shared !== undefined) return shared;
     if (this.#flows.size + this.#ownFlows.size >= MAX_FLOWS) return null;
-    const flow = new FlowConn(this.#client, (peer) => this.#isOwn(peer), override);
+    const flow = new FlowConn(this.#client, (peer) => this.#isOwn(peer), override, this.#routing.sessions.waiting);
     if (override === null) this.#flows.set(decision.adapter, flow);
     else this.#ownFlows.add(flow);
     const record = this.#routing.sessions.open(session);
-    void this.#carry(flow, record, takeWay(record, decision), isFirst);
+    void this.#carry(flow, record, takeWay(record, decision));
     return flow;
   }
 
   /** One adapter's flow, from dial to end: one session. Afterwards its peers are routed anew. */
-  async #carry(flow: FlowConn, record: SessionRecord, way: Way, isFirst: boolean): Promise<void> {
+  async #carry(flow: FlowConn, record: SessionRecord, way: Way): Promise<void> {
     const { events, timers, timeouts } = this.#routing;
     const { packet } = way.adapter;
     let error: NetError | null;
     let carried = false;
     try {
       if (packet === undefined) throw notCarried(way.adapter, 'UDP');
+      this.#dialling.add(record);
       const remote = await dialWith(record, way.adapter, this.#routing, () => packet.dialPacket(way.options));
+      this.#dialling.delete(record);
       carried = true;
       if (events.wants('session.connected')) events.emit('session.connected', { session: record.session.id, adapter: record.chain().at(-1) ?? '' });
       const options = { signal: record.cancel, idleMs: timeouts.udpIdle, counters: record.counters, slot: record.slot };
       error = (await relayPackets(flow, remote, options, timers)).error;
     } catch (thrown) {
+      this.#dialling.delete(record);
       error = toNetError(thrown);
       flow.close(error);
-      if (isFirst) this.#request.reject(error);
     }
     record.close(error);
     if (!this.#ownFlows.delete(flow)) this.#flows.delete(way.adapter);
@@ -223,12 +228,17 @@ class Association {
       if (link.state !== 'carried' || link.flow !== flow) continue;
       release(link);
       if (carried) this.#links.delete(peer);
-      else this.#links.set(peer, this.#refused());
+      else this.#refuse(peer, error);
     }
   }
 
-  #refused(): Link {
-    return { state: 'refused', until: this.#routing.timers.now() + REFUSED_FOR };
+  #refuse(peer: Endpoint, error: NetError | null): void {
+    this.#remember(peer, this.#refused(error));
+    if (error !== null && !this.#isOver) this.#request.reject(error, peer);
+  }
+
+  #refused(error: NetError | null): Link {
+    return { state: 'refused', until: this.#routing.timers.now() + REFUSED_FOR, error };
   }
 
   #remember(peer: Endpoint, link: Link): void {

@@ -3,10 +3,14 @@ import { CancelSource } from '../net/cancel.js';
 import type { Clock } from '../net/clock.js';
 import type { NetError } from '../net/errors.js';
 import type { Events, SessionSummary } from '../net/events.js';
+import type { WaitingBytes } from '../net/packet-queue.js';
 import type { Session } from '../net/session.js';
 
 /** How often `session.traffic` is told while somebody listens, in ms. */
 const TRAFFIC_INTERVAL = 1_000;
+
+/** Of all datagrams that wait for adapters, in bytes. */
+const MOST_WAITING_BYTES = 32 * 1024 * 1024;
 
 /** Sessions whose counters share one array. Arrays are never moved: a relay thread may be writing to them. */
 const BLOCK = 512;
@@ -106,6 +110,8 @@ export class SessionRecord {
 /** The open sessions of one kernel. */
 export class SessionTable {
   readonly counters = new CounterPool();
+  /** Datagrams that wait for an adapter that is being dialled, of all flows. */
+  readonly waiting: WaitingBytes = { now: 0, most: MOST_WAITING_BYTES };
   readonly #open = new Map<number, SessionRecord>();
   readonly #clock: Clock;
   readonly #events: Events;

@@ -1,4 +1,5 @@
 import type { Cancel } from '../net/cancel.js';
+import type { Endpoint } from '../net/endpoint.js';
 import type { NetError } from '../net/errors.js';
 import type { PacketConn } from '../net/packet-conn.js';
 import type { Session } from '../net/session.js';
@@ -22,8 +23,11 @@ export interface PacketRequest {
   readonly session: Session;
   /** The client's side: `receive` gives what the client sent, `send` goes to the client with the peer as its source. */
   accept(): PacketConn;
-  /** What the first datagram asked for was refused (ICMP, where the inbound has it). The association itself goes on. Never throws. */
-  reject(error: NetError): void;
+  /**
+   * What the last datagram to `peer` asked for was refused (ICMP, where the inbound has it: RFC 1122 section 4.1.3.1); told of each of them, so who has one answer takes no notice of the rest. Without a
+   * peer: the first datagram's. The association itself goes on. Never throws.
+   */
+  reject(error: NetError, peer?: Endpoint): void;
 }
 
 export type HandleStream = (request: StreamRequest) => Promise<void>;

@@ -233,6 +233,25 @@ void t.test('PacketQueue drops what does not fit, and says so', async () => {
   assert.equal(queue.put(datagram), false);
 });
 
+void t.test('queues that share a bound of bytes: what is fetched, or has no reader any more, makes room', async () => {
+  const all = { now: 0, most: 3_000 };
+  const [one, two] = [new PacketQueue(256, all), new PacketQueue(256, all)];
+  const datagram = { bytes: new Uint8Array(1_000 - 128), peer: { host: '192.0.2.1', port: 1 } };
+  assert.equal(one.putAll([datagram, datagram]), 2);
+  assert.deepEqual([two.put(datagram), two.put(datagram), one.putAll([datagram])], [true, false, 0]);
+  assert.deepEqual([one.dropped, two.dropped, all.now], [1, 1, 3_000]);
+  assert.equal((await one.take())?.length, 2);
+  assert.equal(all.now, 1_000);
+  two.end();
+  assert.equal(all.now, 0);
+  assert.equal((await two.take())?.length, 1, 'it may still be fetched');
+  assert.equal(all.now, 0);
+  const reading = one.take();
+  assert.equal(one.putAll(Array.from({ length: 9 }, () => datagram)), 9, 'what goes to a reader at once does not wait');
+  assert.equal(all.now, 0);
+  assert.equal((await reading)?.length, 9);
+});
+
 void t.test('what one turn brings to a reader that waits goes to it together, whatever the limit', async () => {
   const queue = new PacketQueue(2);
   const datagram = { bytes: new Uint8Array(1), peer: { host: '192.0.2.1', port: 1 } };

@@ -172,14 +172,77 @@ void t.test('handlePackets', async (t) => {
     const { say, client, done, rejected, ended, clock } = open(['MATCH,DIRECT'], [refusing]);
     const to = peer('192.0.2.1');
     for (let i = 0; i < 5; i++) await say('x', to);
-    assert.equal(rejected.length, 1);
-    assert.equal(ended.length, 1);
+    assert.equal(rejected.length, 5, 'each datagram has its answer');
+    assert.equal(ended.length, 1, 'but one dial is enough');
     assert.equal(ended[0]?.error?.failure, 'denied');
     await clock.advance(1_100);
     await say('x', to);
     assert.equal(ended.length, 2);
     client.close();
     await done;
+  });
+
+  await t.test('every refused peer is told of, each time; what is carried or dropped is not', async () => {
+    const refusing = packetAdapter('REJECT', new NetError('denied', 'no'));
+    const { routing, clock } = scene(['IP-CIDR,192.0.2.0/24,REJECT', 'MATCH,DIRECT'], [refusing, packetAdapter('DIRECT')]);
+    const client = new FakeConn();
+    const told: string[] = [];
+    const session = testSession({ id: 1, network: 'udp', destination: peer('198.51.100.1') });
+    const reject = (error: NetError, to?: Datagram['peer']): number => told.push(`${to?.host} ${error.failure}`);
+    const done = handlePackets({ session, accept: () => client, reject }, routing);
+    const [carried, one, two] = [peer('198.51.100.1'), peer('192.0.2.1'), peer('192.0.2.2')];
+    for (const to of [carried, one, two, carried, one]) {
+      client.incoming.put({ bytes: Buffer.from('x'), peer: to });
+      await settle();
+    }
+    assert.deepEqual(told, ['192.0.2.1 denied', '192.0.2.2 denied', '192.0.2.1 denied']);
+    await clock.advance(1_100);
+    client.incoming.put({ bytes: Buffer.from('x'), peer: two });
+    await settle();
+    assert.deepEqual(told.slice(3), ['192.0.2.2 denied'], 'routed anew');
+    client.close();
+    await done;
+  });
+
+  await t.test('the client leaves: what is still dialled for it is told to stop, and closed if it comes all the same', async () => {
+    for (const heeds of [true, false]) {
+      let stopped: Error | null = null;
+      let dialled: (conn: FakeConn) => void = () => {};
+      const dialPacket: NonNullable<Adapter['packet']>['dialPacket'] = ({ signal }) =>
+        new Promise((resolve, reject) => {
+          dialled = resolve;
+          signal.onCancel((reason) => {
+            stopped = reason;
+            if (heeds) reject(reason);
+          });
+        });
+      const { client, say, done, rejected, ended, sessions } = open(
+        ['MATCH,slow'],
+        [{ tag: 'slow', type: 'test', packet: { dialPacket } }, packetAdapter('DIRECT')],
+      );
+      await say('x', peer('192.0.2.1'));
+      assert.deepEqual([stopped, sessions.size], [null, 1]);
+      client.close();
+      await done;
+      assert.ok(isNetError(stopped));
+      const conn = new FakeConn();
+      if (!heeds) dialled(conn);
+      await settle();
+      assert.equal(conn.closed, !heeds);
+      assert.deepEqual([sessions.size, ended[0]?.error?.code, rejected], [0, 'CLIENT_LEFT', []]);
+    }
+  });
+
+  await t.test('the client leaves: what was carried ends without an error', async () => {
+    const { client, say, done, ended } = open(['MATCH,DIRECT'], [packetAdapter('DIRECT')]);
+    await say('x', peer('192.0.2.1'));
+    client.close();
+    await done;
+    await settle();
+    assert.deepEqual(
+      ended.map(({ error }) => error),
+      [null],
+    );
   });
 
   await t.test('the number of peers and of adapters is bounded', async () => {
