@@ -6,6 +6,9 @@ import { LONGEST_TRIP } from './rtt.js';
 import type { Segment } from './segment.js';
 import { before, distance, later, upTo } from './sequence.js';
 
+/** So many ranges in flight are nearly all that the log takes. */
+const CRUMBLED = 1_000;
+
 /** Takes in what the ACK says. false: it is nobody's, and the rest of the segment is not to be looked at. */
 export function acknowledge(c: Connection, s: Segment, now: number): boolean {
   const ack = s.acknowledgment;
@@ -33,13 +36,17 @@ export function acknowledge(c: Connection, s: Segment, now: number): boolean {
   const echo = c.hasTimestamps && s.hasTimestamps ? (s.echo - c.timestampOffset) | 0 : -1;
   const isStale = echo !== -1 && c.hasTimedOut && before(echo, c.timedOutAt);
   log.begin();
-  if (advance > 0) advanceTo(c, ack, isStale);
+  if (advance > 0) advanceTo(c, ack);
   if (s.sackCount > 0 && c.hasSack) sawDuplicateSack = applySack(c, s);
   if (isDuplicate) c.dupAcks++;
   updateWindow(c, s, window, advance > 0);
   answered(c);
   if (sawDuplicateSack && c.isReordering) c.reorderSteps = Math.min(16, c.reorderSteps + 1);
   const { delivered } = log;
+  if (advance > 0) {
+    if (echo === -1 && isAmbiguous(c)) c.rtt.isDoubtful = true;
+    else if (!isStale) c.rtt.progress();
+  }
   if (delivered > 0) measure(c, echo, advance > 0 && !isStale, sawDuplicateSack, now);
   settleTailProbe(c, sawDuplicateSack, now);
   recover(c, advance > 0, now);
@@ -51,14 +58,26 @@ export function acknowledge(c: Connection, s: Segment, now: number): boolean {
   return true;
 }
 
-/** `isStale`: see `measure`. */
-function advanceTo(c: Connection, ack: number, isStale: boolean): void {
+/**
+ * Whether no one can tell which copy has arrived, or when: what timestamps would say (`measure`). Then the timeout stays as long as it has become (RFC 6298 section 5, Karn): back at
+ * what the old round trips say, it would run out before each answer of a path that has become slower, and nothing would ever be measured. What was no part of the log was a window probe;
+ * and where the log is full of crumbs, each segment needs a timeout (`TransmitLog.retransmitted`), which must not become longer by that.
+ */
+function isAmbiguous(c: Connection): boolean {
+  const { log } = c;
+  return log.delivered > 0 && log.count < CRUMBLED && (log.newestIsRetransmitted || isFromBeforeTimeout(c));
+}
+
+function isFromBeforeTimeout(c: Connection): boolean {
+  return c.hasTimedOut && before(c.log.newestSentAt, c.timedOutAt);
+}
+
+function advanceTo(c: Connection, ack: number): void {
   c.sndUna = ack;
   c.sndNxt = later(c.sndNxt, ack); // a window probe got through
   c.log.acknowledge(ack);
   c.send.acknowledge(ack);
   c.dupAcks = 0;
-  if (!isStale) c.rtt.progress();
   c.isRearmDue = true;
   c.isStalled = false;
 }
@@ -122,7 +141,7 @@ function applySack(c: Connection, s: Segment): boolean {
  */
 function measure(c: Connection, echo: number, isEchoed: boolean, sawDuplicate: boolean, now: number): void {
   const { log } = c;
-  const isTimely = !sawDuplicate && !(c.hasTimedOut && before(log.newestSentAt, c.timedOutAt));
+  const isTimely = !sawDuplicate && !isFromBeforeTimeout(c);
   if (!log.newestIsRetransmitted && isTimely) c.rtt.sample(distance(log.newestSentAt, now));
   else if (echo !== -1 && isEchoed && !sawDuplicate) {
     const rtt = distance(echo, now);
@@ -131,11 +150,15 @@ function measure(c: Connection, echo: number, isEchoed: boolean, sawDuplicate: b
   noteDelivered(c, now, echo, isTimely);
 }
 
-/** RFC 8985 section 7.4: a probe that repaired the loss of a tail was a loss all the same. */
+/**
+ * RFC 8985 section 7.4: a probe that repaired the loss of a tail was a loss all the same. Karn's rule is for it, too: if it was only too early, the next one would be as early, and each
+ * answer as ambiguous. So none goes until something is measured.
+ */
 function settleTailProbe(c: Connection, sawDuplicate: boolean, now: number): void {
   if (!c.isTailProbeOut || before(c.sndUna, c.tailProbeEnd)) return;
-  c.isTailProbeOut = false;
   if (c.isTailProbeRepeat && !sawDuplicate && c.mode === MODE.open) c.congestion.lost(c.log.inFlight, now);
+  c.isTailProbeRepeat = false;
+  c.isTailProbeOut = c.rtt.isDoubtful;
 }
 
 function recover(c: Connection, hasAdvanced: boolean, now: number): void {

@@ -9,7 +9,7 @@ import { COUNT } from './counters.js';
 import { LONGEST_TRIP } from './rtt.js';
 import type { Segment } from './segment.js';
 import { before, distance, upTo } from './sequence.js';
-import { receiveText } from './text.js';
+import { noteOld, receiveText } from './text.js';
 
 /** A timestamp that is older than this says nothing any more (RFC 7323 section 5.5: 24 days), in ms. */
 const OUTDATED = 24 * 86_400_000;
@@ -36,14 +36,14 @@ export function arrive(c: Connection, s: Segment, now: number): void {
     c.env.count(COUNT.dropNoAck);
     return;
   }
-  // Only now: a segment that is dropped must not make newer ones look old.
+  if (c.state === STATE.synReceived) {
+    if (!establish(c, s, now)) return;
+  } else if (!acknowledge(c, s, now)) return;
+  // Only now: a segment that is dropped, for its ACK, too (RFC 5961 section 5), must not make newer ones look old.
   if (c.hasTimestamps && upTo(s.sequence, c.lastAckSent)) {
     c.tsRecent = s.timestamp;
     c.tsRecentAt = now;
   }
-  if (c.state === STATE.synReceived) {
-    if (!establish(c, s, now)) return;
-  } else if (!acknowledge(c, s, now)) return;
   if (c.isFinQueued) finAcknowledged(c);
   if (s.length > 0 || s.has(FLAG.fin)) receiveText(c, s, now);
 }
@@ -64,11 +64,7 @@ function isAcceptable(c: Connection, s: Segment): boolean {
 
 /** An ACK, so that a peer that is out of step finds back; where nothing is in it, not more often than twice a second. */
 function answerUnacceptable(c: Connection, s: Segment, now: number): void {
-  if (s.length > 0 && c.hasSack && before(s.sequence, c.rcvNxt)) {
-    c.hasDuplicate = true;
-    c.duplicateLeft = s.sequence;
-    c.duplicateRight = (s.sequence + s.length) | 0;
-  }
+  if (s.length > 0) noteOld(c, s.sequence, (s.sequence + s.length) | 0);
   if (s.length > 0 || s.has(FLAG.fin) || c.mayChallenge(now)) c.isAckDue = true;
 }
 

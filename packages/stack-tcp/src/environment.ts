@@ -3,11 +3,18 @@ import type { OwnAddresses } from './addresses.js';
 import { COUNT, Counters } from './counters.js';
 import type { Flow } from './flow.js';
 import { RangePool } from './range-pool.js';
+import type { ReceiveQueue } from './receive-queue.js';
 import type { Replies } from './replies.js';
 import type { TcpSettings } from './settings.js';
 
 /** ICMP messages that are looked at per 128 ms. */
 const LOOK_UPS = 16;
+
+/** Of the arena: above the one, nothing is kept that is not in order, and what there is of it goes until no more than the other is in use. */
+const FULL = 0.9;
+const RELIEVED = 0.75;
+/** From here on islands have to be worth their memory: less than the half from which on windows do not grow, so that islands alone do not bring that about. */
+const SCARCE = 0.375;
 
 /** What all connections of one stack share. */
 export class TcpEnvironment {
@@ -26,6 +33,8 @@ export class TcpEnvironment {
   #grown = 0;
   /** Somebody could not grow: windows that others do not use any more are to be taken back. */
   isSweepDue = false;
+  /** Those with islands, the oldest first. */
+  readonly #holders = new Set<ReceiveQueue>();
   #lookUpTick = 0;
   #lookUps = 0;
   readonly #touch: (flow: Flow) => void;
@@ -48,13 +57,39 @@ export class TcpEnvironment {
     this.#touch(flow);
   }
 
+  /** What comes too early must show that it is worth its memory. */
+  get isScarce(): boolean {
+    return this.arena.used >= this.arena.size * SCARCE;
+  }
+
+  /** What memory is left is for what comes in order. */
+  get isFull(): boolean {
+    return this.arena.used >= this.arena.size * FULL;
+  }
+
+  /** It has islands: they go when memory is short. */
+  hold(queue: ReceiveQueue): void {
+    if (queue.holders !== null) return;
+    queue.holders = this.#holders;
+    this.#holders.add(queue);
+  }
+
+  /** Islands that wait for longest go first: the gap in front of an honest peer's is filled soon. */
+  #reclaim(): void {
+    for (const queue of this.#holders) {
+      if (this.arena.used < this.arena.size * RELIEVED) return;
+      queue.dropIslands();
+    }
+  }
+
   /** Once per flush. A buffer that is larger than its cap already stays so. */
   measurePressure(): void {
+    if (this.isFull) this.#reclaim();
     const { used, size } = this.arena;
     const { maxWindow } = this.settings;
     if (used < size >> 1) this.bufferCap = maxWindow;
-    else if (used < size * 0.75) this.bufferCap = Math.min(maxWindow, 256 * 1024);
-    else if (used < size * 0.9) this.bufferCap = Math.min(maxWindow, 64 * 1024);
+    else if (used < size * RELIEVED) this.bufferCap = Math.min(maxWindow, 256 * 1024);
+    else if (used < size * FULL) this.bufferCap = Math.min(maxWindow, 64 * 1024);
     else this.bufferCap = Math.min(maxWindow, 8 * 1024);
   }
 

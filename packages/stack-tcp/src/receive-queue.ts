@@ -1,4 +1,4 @@
-import type { Arena } from '@nekit/core/ip';
+import { type Arena, SMALLEST_BLOCK } from '@nekit/core/ip';
 import { Ring } from './ring.js';
 import { before, distance, earlier, later, upTo } from './sequence.js';
 
@@ -15,6 +15,9 @@ import { before, distance, earlier, later, upTo } from './sequence.js';
 /** Islands at most; a segment that would make one more is dropped, and sent again. */
 const MOST_ISLANDS = 32;
 
+/** Where memory is scarce, one part in so many of what islands make a buffer span must be there: a burst that was lost in front of what came is no attack. */
+const LEAST_FILL = 4;
+
 export class ReceiveQueue {
   /** The first byte that was not taken. */
   head = 0;
@@ -24,6 +27,8 @@ export class ReceiveQueue {
   /** What `findHeld` has found. */
   heldLeft = 0;
   heldRight = 0;
+  /** Where it is listed while it has islands: see `TcpEnvironment.hold`. */
+  holders: Set<ReceiveQueue> | null = null;
   readonly #ring: Ring;
   /** Left edge, right edge and the time of its last change (a count) of each island, in order; made when the first is needed. */
   #islands: Int32Array | null = null;
@@ -48,12 +53,20 @@ export class ReceiveQueue {
     return this.#ring.capacity;
   }
 
-  /** Puts bytes at `sequence`, which is `tail` or behind it; the window was looked at. false: no memory, or too many islands; nothing has changed. */
-  store(sequence: number, bytes: Uint8Array, start: number, end: number): boolean {
+  /**
+   * Puts bytes at `sequence`, which is `tail` or behind it; the window was looked at. false: no memory, or too many islands, and nothing was kept. What is in order comes first: islands
+   * give way to it. `isScarce`: what is not in order gets no more memory than it fills to a fair part, or two bytes would hold as much as a window.
+   */
+  store(sequence: number, bytes: Uint8Array, start: number, end: number, isScarce = false): boolean {
     const last = (sequence + end - start) | 0;
     const extent = this.#extent();
-    if (sequence !== this.tail && !this.#mayInsert(sequence, last)) return false;
-    if (!this.#ring.ensure(this.head, distance(this.head, extent), distance(this.head, later(last, extent)))) return false;
+    const need = distance(this.head, later(last, extent));
+    if (sequence !== this.tail && (!this.#mayInsert(sequence, last) || (isScarce && !this.#isDense(need, end - start)))) return false;
+    if (!this.#ring.ensure(this.head, distance(this.head, extent), need)) {
+      if (sequence !== this.tail || this.islandCount === 0) return false;
+      this.dropIslands();
+      if (!this.#ring.ensure(this.head, this.readable, distance(this.head, last))) return false;
+    }
     this.#ring.put(sequence, bytes, start, end);
     if (sequence === this.tail) {
       this.tail = last;
@@ -96,18 +109,23 @@ export class ReceiveQueue {
     if (this.head === this.tail && this.islandCount === 0) this.#ring.release();
   }
 
+  /** Memory is short: what was reported, but not acknowledged, may be thrown away (RFC 2018 section 8). The peer sends it again. */
+  dropIslands(): void {
+    this.#forgetIslands();
+    if (this.head === this.tail) this.#ring.release();
+    else this.#ring.shrink(this.head, this.readable);
+  }
+
   /** Nothing can follow: what lies behind the tail was nonsense. */
   end(): void {
-    this.islandCount = 0;
-    this.#islands = null;
+    this.#forgetIslands();
     if (this.head === this.tail) this.#ring.release();
   }
 
   /** Forgets everything that is in it. */
   clear(): void {
     this.head = this.tail;
-    this.islandCount = 0;
-    this.#islands = null;
+    this.#forgetIslands();
     this.#ring.release();
   }
 
@@ -166,6 +184,14 @@ export class ReceiveQueue {
     return false;
   }
 
+  /** Whether there is room for `need` bytes already, or `fresh` more make them so many that they are worth it. */
+  #isDense(need: number, fresh: number): boolean {
+    if (need <= Math.max(this.capacity, SMALLEST_BLOCK)) return true;
+    let held = this.readable + fresh;
+    for (let i = 0; i < this.islandCount; i++) held += distance(this.#left(i), this.#right(i));
+    return held * LEAST_FILL >= need;
+  }
+
   #insert(left: number, right: number): void {
     this.#islands ??= new Int32Array((MOST_ISLANDS + 1) * 3);
     const islands = this.#islands;
@@ -196,6 +222,13 @@ export class ReceiveQueue {
     if (count === 0) return;
     this.#islands?.copyWithin(0, count * 3, this.islandCount * 3);
     this.islandCount -= count;
-    if (this.islandCount === 0) this.#islands = null;
+    if (this.islandCount === 0) this.#forgetIslands();
+  }
+
+  #forgetIslands(): void {
+    this.islandCount = 0;
+    this.#islands = null;
+    this.holders?.delete(this);
+    this.holders = null;
   }
 }

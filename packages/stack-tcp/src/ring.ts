@@ -33,6 +33,11 @@ export class Ring {
     if (offset !== -1) capacity = ample;
     else if (ample > capacity) offset = this.arena.allocate(capacity);
     if (offset === -1) return false;
+    this.#move(offset, capacity, from, used);
+    return true;
+  }
+
+  #move(offset: number, capacity: number, from: number, used: number): void {
     const { bytes } = this.arena;
     for (let done = 0; done < used; ) {
       const at = (from + done) & (this.capacity - 1);
@@ -44,7 +49,15 @@ export class Ring {
     this.release();
     this.#offset = offset;
     this.capacity = capacity;
-    return true;
+  }
+
+  /** Moves the `used` bytes from `from` on to a block that is not larger than they need, if there is one. */
+  shrink(from: number, used: number): void {
+    let capacity = SMALLEST_BLOCK;
+    while (capacity < used) capacity *= 2;
+    if (capacity >= this.capacity) return;
+    const offset = this.arena.allocate(capacity);
+    if (offset !== -1) this.#move(offset, capacity, from, used);
   }
 
   /** There must be room. */

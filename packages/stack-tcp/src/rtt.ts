@@ -21,8 +21,10 @@ export class RoundTrip {
   rto = INITIAL_RTO;
   /** The shortest that was seen, -1 before the first. */
   least = -1;
-  /** Doublings since the last sign of life. */
+  /** Doublings since something was measured, or `progress`. */
   backoff = 0;
+  /** Since the last measurement something was answered of which no one can tell which copy it was. */
+  isDoubtful = false;
   #unmeasured = INITIAL_RTO;
   #srtt8 = 0;
   #rttvar4 = 0;
@@ -50,6 +52,7 @@ export class RoundTrip {
       if (rtt < this.least) this.least = rtt;
     }
     this.backoff = 0;
+    this.isDoubtful = false;
     this.#compute();
   }
 
@@ -66,7 +69,7 @@ export class RoundTrip {
     this.#compute();
   }
 
-  /** The peer has answered something new. */
+  /** The peer has answered something new, and it is no question which copy of it. */
   progress(): void {
     if (this.backoff === 0) return;
     this.backoff = 0;

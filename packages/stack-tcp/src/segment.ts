@@ -58,13 +58,13 @@ export class Segment {
   #readOptions(bytes: Uint8Array, start: number, end: number): void {
     this.hasTimestamps = false;
     this.sackCount = 0;
+    this.mss = 0; // before the shortcut: a SYN with nothing but timestamps must not take over what another client's has said
+    this.windowScale = -1;
+    this.sackPermitted = false;
     if (end - start === 12 && read32(bytes, start) === USUAL_TIMESTAMPS) {
       this.#readTimestamps(bytes, start + 4);
       return;
     }
-    this.mss = 0;
-    this.windowScale = -1;
-    this.sackPermitted = false;
     for (let at = start; at < end; ) {
       const kind = bytes[at] ?? 0;
       if (kind === TCP_OPTION.end) return;

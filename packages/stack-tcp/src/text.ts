@@ -3,7 +3,7 @@ import { FLAG } from '@nekit/core/ip';
 import { type Connection, FAILURE, STATE } from './connection.js';
 import { COUNT } from './counters.js';
 import type { Segment } from './segment.js';
-import { before, distance } from './sequence.js';
+import { before, distance, earlier } from './sequence.js';
 
 /** A delayed ACK, in ms: 500 at most (RFC 9293, MUST-40); Linux has 40. */
 const DELAYED_ACK_MS = 40;
@@ -15,7 +15,7 @@ const TAKE_AT_ONCE = 8_192;
 export function receiveText(c: Connection, s: Segment, now: number): void {
   if (c.state !== STATE.established && c.state !== STATE.finWait1 && c.state !== STATE.finWait2) {
     if (!before(s.sequence, c.rcvNxt)) return; // what lies behind its FIN is nobody's
-    if (s.length > 0) noteDuplicate(c, s.sequence, (s.sequence + s.length) | 0);
+    if (s.length > 0) noteOld(c, s.sequence, (s.sequence + s.length) | 0);
     c.isAckDue = true;
     return;
   }
@@ -82,7 +82,8 @@ function outOfOrder(c: Connection, s: Segment, sequence: number, start: number, 
   c.isAckDue = true;
   const last = (sequence + end - start) | 0;
   if (noteHeld(c, sequence, last) && c.receive.heldLeft === sequence && c.receive.heldRight === last) return;
-  if (!c.receive.store(sequence, s.bytes, start, end)) c.env.count(COUNT.dropMemory);
+  if (c.env.isFull || !c.receive.store(sequence, s.bytes, start, end, c.env.isScarce)) c.env.count(COUNT.dropMemory);
+  else c.env.hold(c.receive);
 }
 
 /** RFC 2883 section 4: of what arrived twice the first part is told. */
@@ -90,6 +91,12 @@ function noteHeld(c: Connection, left: number, right: number): boolean {
   if (!c.receive.findHeld(left, right)) return false;
   noteDuplicate(c, c.receive.heldLeft, c.receive.heldRight);
   return true;
+}
+
+/** What came again and lies before RCV.NXT: a block never says more than was received (RFC 2018 section 3), and a FIN is no byte. */
+export function noteOld(c: Connection, left: number, right: number): void {
+  const received = earlier(right, c.isFinReceived ? c.finSequence : c.rcvNxt);
+  if (before(left, received)) noteDuplicate(c, left, received);
 }
 
 function noteDuplicate(c: Connection, left: number, right: number): void {

@@ -170,6 +170,35 @@ t.test('PAWS', async (t) => {
   t.match(await reading, { code: 'ECONNRESET' }, 'a RST is not subject to PAWS');
 });
 
+t.test("a segment whose ACK is nobody's does not become TS.Recent: RFC 5961 section 5", async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect(WITH_TIMESTAMPS);
+  client.text('hello', { options: { timestamps: { value: 1_000_010, echo: 0 } } });
+  wire.advance(100);
+  const forged = { payload: Buffer.from('z'), options: { timestamps: { value: 1_000_010 + 2 ** 30, echo: 0 } } };
+  for (const sequence of [client.seq - 3_000, client.seq])
+    for (const offset of [0x4000_0000, -0x1000_0000]) client.send({ ...forged, sequence: sequence >>> 0, acknowledgment: (client.ack + offset) >>> 0 });
+  t.match(wire.stack.info.counters, { dropAckOfUnsent: 2, dropOldAck: 2 });
+  client.text(' world', { options: { timestamps: { value: 1_000_500, echo: 0 } } });
+  t.match(wire.advance(50), [{ acknowledgment: client.seq, options: { timestamps: { echo: 1_000_500 } } }]);
+  t.equal(await client.readNow(), 'hello world');
+  t.equal(wire.stack.counters.get('dropPaws'), 0);
+});
+
+t.test('what came twice is reported up to RCV.NXT at most: RFC 2018 section 3', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect(WITH_TIMESTAMPS);
+  const base = client.seq;
+  client.text(new Uint8Array(500), { options: { timestamps: { value: 1_000_020, echo: 0 } } });
+  wire.advance(50);
+  const late = { sequence: base, payload: new Uint8Array(1_000), options: { timestamps: { value: 1_000_010, echo: 0 } } };
+  t.match(client.send(late), [{ acknowledgment: base + 500, options: { sack: [[base, base + 500]] } }], 'dropped by PAWS');
+  const ended = await new Client(wire, 1_000, 40_001).connect({ mss: 1_460, sackPermitted: true });
+  ended.text('abc', { flags: FLAG.fin | FLAG.ack });
+  wire.advance(50);
+  t.match(ended.send({ sequence: ended.seq - 3, payload: new Uint8Array(10) }), [{ options: { sack: [[1_001, 1_004]] } }], 'a FIN is no byte');
+});
+
 t.test('timestamps wrap', async (t) => {
   const wire = new Wire();
   const client = await new Client(wire).connect({ mss: 1_460, timestamps: { value: 0xffff_fff0, echo: 0 } });

@@ -155,6 +155,45 @@ t.test('the receive queue against an array', (t) => {
   t.end();
 });
 
+t.test('the receive queue in little memory: islands come and go, and what is in order is there', (t) => {
+  const step = fc.record({ ahead: fc.nat(9_000), length: fc.integer({ min: 1, max: 3_000 }), take: fc.nat(4_000), isScarce: fc.boolean(), drops: fc.nat(4) });
+  fc.assert(
+    fc.property(fc.integer(), fc.array(step, { maxLength: 60 }), (start, steps) => {
+      const arena = Arena.ofSize(24 * 1024);
+      const queue = new ReceiveQueue(arena);
+      queue.reset(start);
+      const source = (i: number): number => (i * 31 + (i >> 8)) & 255;
+      let head = 0;
+      for (const { ahead, length, take, isScarce, drops } of steps) {
+        const tail = distance(start, queue.tail);
+        const from = tail + (ahead % 2 === 0 ? 0 : ahead);
+        const isStored = queue.store(
+          (queue.tail + (from - tail)) | 0,
+          Uint8Array.from({ length }, (_, i) => source(from + i)),
+          0,
+          length,
+          isScarce,
+        );
+        if (from === tail && isStored !== distance(start, queue.tail) >= tail + length) return false;
+        if (from === tail && !isStored && queue.readable + length <= 4_096) return false; // never for want of memory that islands have
+        if (drops === 0) {
+          queue.dropIslands();
+          if (queue.islandCount !== 0 || (queue.readable === 0 && arena.used !== 0)) return false;
+        }
+        const count = Math.min(take, queue.readable);
+        if (count === 0) continue;
+        const got = queue.copyOut(count);
+        for (let i = 0; i < count; i++) if (got[i] !== source(head + i)) return false;
+        queue.consume(count);
+        head += count;
+      }
+      queue.clear();
+      return arena.used === 0;
+    }),
+  );
+  t.end();
+});
+
 t.test('the send buffer keeps what was written until it is acknowledged, wherever it wraps', (t) => {
   fc.assert(
     fc.property(fc.integer(), fc.array(fc.tuple(fc.nat(9_000), fc.nat(9_000)), { maxLength: 40 }), (start, steps) => {

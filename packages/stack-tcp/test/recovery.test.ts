@@ -151,9 +151,34 @@ t.test('an ACK that comes after a timeout tells of the timer, not of the path', 
   client.ack = (base + 1_000) >>> 0;
   client.send({ options: { sack: [[(base + 2_000) >>> 0, (base + 3_000) >>> 0]] } });
   const before = wire.stack.counters.get('timeouts');
-  wire.advance(1_000);
-  t.ok(wire.stack.counters.get('timeouts') > before, 'the next timeout comes within a second');
+  wire.advance(13_000);
+  t.equal(wire.stack.counters.get('timeouts'), before + 1, 'the next timeout is as long as the last one, 12.8 s, and not the longest there is');
 });
+
+for (const [name, options] of [
+  ['without SACK', { mss: 1_000 }],
+  ['with SACK', { mss: 1_000, sackPermitted: true }],
+] as const)
+  t.test(`a path that becomes slower than the timeout, no timestamps, ${name}: it stays backed off until something is measured (Karn)`, async (t) => {
+    const wire = new Wire();
+    const client = await new Client(wire).connect(options);
+    /** How many copies of 500 bytes are sent until their ACK comes. */
+    const exchange = async (trip: number): Promise<number> => {
+      await client.stream.write([new Uint8Array(500)]);
+      const sent = tcp(wire.flush());
+      const again = tcp(wire.advance(trip));
+      client.take(sent);
+      client.send();
+      wire.advance(20);
+      return (total(sent) + total(again)) / 500;
+    };
+    for (let i = 0; i < 10; i++) t.equal(await exchange(5), 1);
+    const copies: number[] = [];
+    for (let i = 0; i < 30; i++) copies.push(await exchange(600));
+    t.ok((copies[0] ?? 0) > 1);
+    t.strictSame(copies.slice(-5), [1, 1, 1, 1, 1], copies.join(' '));
+    t.ok(wire.stack.counters.get('timeouts') <= 3);
+  });
 
 t.test('a peer that never answers is given up after five minutes, with a RST', async (t) => {
   const { client, wire, written } = await sending(1_000);
