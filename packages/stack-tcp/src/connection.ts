@@ -193,6 +193,8 @@ export class Connection extends Flow implements Timed {
   isStalled = false;
   stalledAt = 0;
   synTries = 0;
+  /** Those of them that nobody had asked for again. */
+  synTimeouts = 0;
   heardAt: number;
   sentAt: number;
   keepAliveTries = 0;
@@ -314,7 +316,13 @@ export class Connection extends Flow implements Timed {
     if (this.isFinReceived) return false;
     const offered = distance(this.rcvNxt, this.rcvEdge);
     const gain = this.freeWindow - offered;
-    return gain > 0 && (gain >= this.rcvLimit >> 1 || (gain >= this.rcvMss && (offered < 2 * this.rcvMss || gain >= this.rcvLimit >> 2)));
+    const most = this.mostFree;
+    return gain > 0 && (gain >= most >> 1 || (gain >= this.rcvMss && (offered < 2 * this.rcvMss || gain >= most >> 2)));
+  }
+
+  /** What the window can be while memory is as short as it is: half of that is worth telling, be it less than a segment. */
+  get mostFree(): number {
+    return Math.min(this.rcvLimit, this.env.bufferCap);
   }
 
   /** A window that had grown and is not used any more becomes what it was; its edge stays, so that takes effect with what comes next. */

@@ -32,7 +32,7 @@ function runRetransmission(c: Connection, now: number): void {
   c.rtxKind = RTX.none;
   switch (kind) {
     case RTX.synAck:
-      if (c.synTries >= MOST_SYN_ACKS) {
+      if (++c.synTimeouts >= MOST_SYN_ACKS) {
         giveUp(c);
         return;
       }

@@ -56,7 +56,7 @@ export class Departure {
     const length = c.headerBytes;
     const at = sink.reserve(length, 0);
     if (at === -1) return false;
-    writeHeaders(sink.bytes, at, c, length, 0, c.sndNxt, c.rcvNxt, FLAG.rst | FLAG.ack, 0);
+    writeHeaders(sink.bytes, at, c, length, 0, acceptable(c), c.rcvNxt, FLAG.rst | FLAG.ack, 0);
     c.isResetDue = false;
     c.env.count(COUNT.resetsSent);
     c.env.count(COUNT.segmentsOut);
@@ -189,7 +189,7 @@ export class Departure {
     const length = c.headerBytes + options;
     const at = sink.reserve(length, 0);
     if (at === -1) return false;
-    const body = writeHeaders(sink.bytes, at, c, length, options, (c.sndNxt - 1) | 0, c.rcvNxt, FLAG.ack, announce(c));
+    const body = writeHeaders(sink.bytes, at, c, length, options, (acceptable(c) - 1) | 0, c.rcvNxt, FLAG.ack, announce(c));
     if (c.hasTimestamps) writeTimestamps(sink.bytes, body, (now + c.timestampOffset) | 0, c.tsRecent);
     c.isKeepAliveDue = false;
     c.env.count(COUNT.segmentsOut);
@@ -238,7 +238,7 @@ export class Departure {
       return false;
     }
     const { bytes } = sink;
-    let body = writeHeaders(bytes, at, c, length, options, c.sndNxt, c.rcvNxt, FLAG.ack, announce(c));
+    let body = writeHeaders(bytes, at, c, length, options, acceptable(c), c.rcvNxt, FLAG.ack, announce(c));
     if (c.hasTimestamps) {
       writeTimestamps(bytes, body, (now + c.timestampOffset) | 0, c.tsRecent);
       body += TIMESTAMP_BYTES;
@@ -266,6 +266,13 @@ export class Departure {
 /** Without SACK each duplicate ACK stands for a segment that has left the path (RFC 6582). */
 function inFlight(c: Connection): number {
   return c.hasSack ? c.log.inFlight : Math.max(0, c.log.inFlight - c.dupAcks * c.mss);
+}
+
+/** The number of a segment without text: the peer drops one that lies behind a window which it has taken back, and with it the ACK (RFC 9293 section 3.8.6, MUST-34). */
+function acceptable(c: Connection): number {
+  if (c.state === STATE.synReceived) return c.sndNxt; // the window is the SYN's, before the number that it begins with
+  const edge = (c.sndUna + c.sndWnd) | 0;
+  return distance(edge, c.sndNxt) >= 1 << c.sndScale ? edge : c.sndNxt; // the shift alone may have cut off less
 }
 
 function lends(c: Connection, sink: PacketSink): boolean {
@@ -311,7 +318,7 @@ function announce(c: Connection): number {
   if (!c.isFinReceived) {
     const edge = (c.rcvNxt + c.freeWindow) | 0;
     const gain = distance(c.rcvEdge, edge);
-    if (gain > 0 && (gain >= c.rcvMss || gain >= c.rcvLimit >> 1)) c.rcvEdge = edge;
+    if (gain > 0 && (gain >= c.rcvMss || gain >= c.mostFree >> 1)) c.rcvEdge = edge;
   }
   const window = Math.min(0xffff, distance(c.rcvNxt, c.rcvEdge) >> c.rcvScale);
   const announced = (c.rcvNxt + (window << c.rcvScale)) | 0;

@@ -229,6 +229,22 @@ t.test('SYN-ACK: sent again, with doubled gaps, and given up after 63 s', async 
   t.match(wire.stack.info, { connections: 0, halfOpen: 0, memory: 0, timers: 0 });
 });
 
+t.test('a client that sends its SYN again, as it does, has its 63 s all the same', async (t) => {
+  const wire = new Wire();
+  const client = new Client(wire);
+  client.syn();
+  const opening = wire.requests[0]?.accept().catch((error: unknown) => error);
+  wire.flush();
+  for (const wait of [1_010, 2_000, 4_000, 8_000, 16_000]) {
+    wire.advance(wait);
+    client.send({ flags: FLAG.syn, options: { mss: 1_460 } });
+  }
+  t.match(wire.stack.info, { connections: 1, halfOpen: 1 }, 'after 31 s');
+  wire.advance(33_000);
+  t.match(await opening, { code: 'ETIMEDOUT' });
+  t.match(wire.stack.info, { connections: 0, halfOpen: 0, memory: 0, timers: 0 });
+});
+
 t.test('SYN-RECEIVED: a wrong ACK is answered with RST and leaves it as it is; a RST ends it; a new SYN is challenged', async (t) => {
   const wire = new Wire();
   const client = new Client(wire);

@@ -282,6 +282,20 @@ t.test('the peer takes its window back: what is in flight is kept, nothing new g
   t.equal(got, 20_000);
 });
 
+t.test('the peer takes its window back and goes on sending: what answers it lies in its window (RFC 9293 MUST-34)', async (t) => {
+  for (const left of [0, 2_500]) {
+    const { client, sent, wire } = await sending(20_000, {}, { mss: 1_000 }, 20_000);
+    t.equal(sent.length, 10);
+    client.window = left;
+    client.send();
+    for (let i = 0; i < 3; i++) {
+      const answers = [...client.text(new Uint8Array(1_000)), ...tcp(wire.advance(50))].filter(({ payload }) => payload.length === 0);
+      t.equal(answers.length > 0, true);
+      for (const answer of answers) t.match(answer, { flags: FLAG.ack, sequence: (client.ack + left) >>> 0, acknowledgment: client.seq });
+    }
+  }
+});
+
 t.test('silly windows: a small window gets no small segments while anything is in flight, and something after a while', async (t) => {
   const { client, sent, wire } = await sending(10_000, {}, { mss: 1_000 }, 4_000);
   client.take(sent.slice(0, 3));

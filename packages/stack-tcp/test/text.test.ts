@@ -533,3 +533,23 @@ t.test('IPv6 carries the same', async (t) => {
   client.send();
   t.equal(wire.stack.info.connections, 0);
 });
+
+t.test('a window of less than a segment is opened where memory is short: RFC 9293 section 3.8.6.2.2', async (t) => {
+  for (const mtu of [1_500, 9_000]) {
+    const wire = new Wire({ mtu, arenaBytes: 2 << 20 });
+    const client = await new Client(wire).connect({ mss: mtu - 40, windowScale: 7, sackPermitted: true });
+    const window = 256 * 1024;
+    for (let left = window; left > 0; left -= Math.min(left, mtu - 40)) {
+      client.text(new Uint8Array(Math.min(left, mtu - 40)));
+      wire.advance(50);
+    }
+    t.match(tcp(wire.advance(10_000)).at(-1) ?? client.send({ sequence: client.seq - 1 })[0], { acknowledgment: client.seq, window: 0 });
+    while (wire.arena.used < wire.arena.size * 0.97 && wire.arena.allocate(4_096) !== -1);
+    wire.advance(10);
+    for (let got = 0; got < window; wire.advance(50)) got += Buffer.concat((await client.read()) ?? []).length;
+    while (wire.arena.used < wire.arena.size * 0.93 && wire.arena.allocate(4_096) !== -1);
+    wire.advance(5_000);
+    const [answer] = client.send({ sequence: client.seq - 1 });
+    t.ok((answer?.window ?? 0) > 0, `MTU ${mtu}`);
+  }
+});
