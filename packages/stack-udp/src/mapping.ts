@@ -1,4 +1,4 @@
-import { addressFamily, type Datagram, type Endpoint, type NetError, type PacketConn, PacketQueue, parseAddress } from '@nekit/core';
+import { addressFamily, type Datagram, type Endpoint, type NetError, type PacketConn, PacketQueue, parseAddress, type WaitingBytes } from '@nekit/core';
 import { isHostAddress, type PacketBatch, UDP_HEADER } from '@nekit/core/ip';
 import { type AddressKey, endpointAt, keyAt, quotation, sourceOf } from './nat-table.js';
 import type { UdpWriter } from './udp-writer.js';
@@ -8,9 +8,6 @@ const MOST_PEERS = 1024;
 
 /** Datagrams that wait for whoever carries them. */
 const MOST_WAITING = 512;
-
-/** What a datagram takes beside its bytes. */
-const OVERHEAD = 128;
 
 /** Remotes whose last datagram's headers are kept, for an ICMP message: the one that was asked first goes first, and is answered from its next datagram on. */
 const MOST_QUOTES = 16;
@@ -24,12 +21,6 @@ const MOST_HEADERS = 128;
 const NO_BYTES = new Uint8Array();
 
 const DNS_PORT = 53;
-
-/** Bytes that wait, of all client ports together. */
-export interface WaitingBytes {
-  now: number;
-  readonly most: number;
-}
 
 /** Who keeps the mappings. */
 export interface MappingHost {
@@ -60,14 +51,12 @@ export class Mapping implements PacketConn {
   readonly #quotes = new Map<Endpoint, Uint8Array>();
   /** Refused when nothing was kept of them any more: the next datagram's are. Apart, so that they do not push out what is still to be asked for. */
   readonly #missed = new Set<Endpoint>();
-  readonly #received = new PacketQueue(MOST_WAITING);
+  readonly #all: WaitingBytes;
+  readonly #received: PacketQueue;
   readonly #peers = new Map<AddressKey, Endpoint>();
   readonly #addresses = new WeakMap<Endpoint, Uint8Array>();
   #lastKey: AddressKey = -1;
   #lastPeer: Endpoint | null = null;
-  readonly #all: WaitingBytes;
-  /** Of this port. */
-  #waiting = 0;
   #closed = false;
 
   constructor(key: AddressKey, batch: PacketBatch, index: number, now: number, writer: UdpWriter, all: WaitingBytes, host: MappingHost) {
@@ -82,6 +71,7 @@ export class Mapping implements PacketConn {
     this.#first = { peer: this.peerOf(batch, index), packet: quotation(batch, index) };
     this.#writer = writer;
     this.#all = all;
+    this.#received = new PacketQueue(MOST_WAITING, all);
     this.#host = host;
   }
 
@@ -95,26 +85,14 @@ export class Mapping implements PacketConn {
     this.#quote(peer, batch, index);
     if (peer.port !== DNS_PORT) this.onlyDns = false;
     const size = batch.segmentSize[index] ?? 0;
-    const isAwaited = this.#received.isAwaited;
-    if (!isAwaited && this.#all.now + end - payload > this.#all.most) return false;
+    // All or nothing, and before the copy: each part of a super-packet keeps the whole.
+    if (!this.#received.isAwaited && this.#all.now + end - payload > this.#all.most) return false;
     const copy = Buffer.allocUnsafe(end - payload);
     copy.set(bytes.subarray(payload, end));
-    if (size === 0 || copy.length <= size) {
-      const isTaken = this.#received.put({ bytes: copy, peer });
-      if (isTaken && !isAwaited) this.#count(copy.length);
-      return isTaken;
-    }
+    if (size === 0 || copy.length <= size) return this.#received.put({ bytes: copy, peer });
     const datagrams: Datagram[] = [];
     for (let at = 0; at < copy.length; at += size) datagrams.push({ bytes: copy.subarray(at, at + size), peer });
-    const taken = this.#received.putAll(datagrams);
-    if (taken > 0 && !isAwaited) this.#count(copy.length); // each part keeps the whole
-    return taken === datagrams.length;
-  }
-
-  /** What was just put into the queue, and waits. */
-  #count(bytes: number): void {
-    this.#waiting += bytes + OVERHEAD;
-    this.#all.now += bytes + OVERHEAD;
+    return this.#received.putAll(datagrams) === datagrams.length;
   }
 
   #used(now: number): void {
@@ -160,11 +138,6 @@ export class Mapping implements PacketConn {
     this.#quotes.set(peer, quote);
   }
 
-  #fetched(): void {
-    this.#all.now -= this.#waiting;
-    this.#waiting = 0;
-  }
-
   /** Whether the packet's remote was sent to before. */
   knows(batch: PacketBatch, index: number): boolean {
     const key = keyAt(batch.bytes, this.version, sourceOf(batch, index) + this.address.length, (batch.transport[index] ?? 0) + 2);
@@ -194,7 +167,6 @@ export class Mapping implements PacketConn {
   }
 
   receive(): Promise<readonly Datagram[] | null> {
-    this.#fetched();
     return this.#received.take();
   }
 
@@ -219,7 +191,6 @@ export class Mapping implements PacketConn {
     this.#closed = true;
     this.error = error ?? null;
     this.#received.end();
-    this.#fetched();
     this.#host.closed(this);
   }
 

@@ -6,9 +6,18 @@
  *
  * A mapping ends when nothing has moved for long, when the least recently used has to make room, or with the kernel's own end of it.
  */
-import { CancelSource, type Endpoint, type NetError, type PacketConn, type PacketRequest, type Session, type StackContext } from '@nekit/core';
+import {
+  CancelSource,
+  type Endpoint,
+  type NetError,
+  type PacketConn,
+  type PacketRequest,
+  type Session,
+  type StackContext,
+  type WaitingBytes,
+} from '@nekit/core';
 import { type IpStack, isHostPair, type PacketBatch, PROTOCOL, unreachable, writeFragments } from '@nekit/core/ip';
-import { Mapping, type MappingHost, type WaitingBytes } from './mapping.js';
+import { Mapping, type MappingHost } from './mapping.js';
 import { type AddressKey, endpointAt, keyAt, quotation, sourceOf } from './nat-table.js';
 import { UdpWriter } from './udp-writer.js';
 

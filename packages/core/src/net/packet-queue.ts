@@ -80,8 +80,8 @@ export class PacketQueue {
   #mayWait({ bytes }: Datagram): boolean {
     const all = this.#all;
     if (all === null) return true;
+    if (all.now + bytes.length > all.most) return false;
     const size = bytes.length + OVERHEAD;
-    if (all.now + size > all.most) return false;
     all.now += size;
     this.#waiting += size;
     return true;
