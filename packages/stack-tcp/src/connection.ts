@@ -346,7 +346,7 @@ export class Connection extends Flow implements Timed {
   /** The other side said RST, or nothing for too long. */
   fail(failure: number): void {
     if (this.state === STATE.closed) return;
-    this.isResetDue = failure === FAILURE.timeout;
+    this.isResetDue = failure === FAILURE.timeout && this.state !== STATE.synReceived; // who never answered is told nothing
     this.#end(failure);
   }
 

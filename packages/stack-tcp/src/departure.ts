@@ -101,7 +101,9 @@ export class Departure {
       if (room < c.mss && log.inFlight > 0 && !c.isHeadDue) break;
       const allowed = start === c.sndUna ? Math.max(c.mss, c.sndWnd) : distance(start, (c.sndUna + c.sndWnd) | 0);
       if (allowed <= 0) break;
-      const count = wholeSegments(c, usualLargest(sink), Math.min(length, allowed), Math.max(room, c.mss));
+      const whole = wholeSegments(c, usualLargest(sink), Math.min(length, allowed), Math.max(room, c.mss));
+      // The FIN takes a number, but no room.
+      const count = whole + 1 === length && whole < allowed && ((start + whole) | 0) === c.send.end ? length : whole;
       if (!this.#send(c, sink, start, count, now)) return false;
       c.isHeadDue = false;
       c.takesLarge = false;
@@ -161,7 +163,8 @@ export class Departure {
       log.append(c.sndNxt, now);
       return true;
     }
-    const last = log.isolateTail(c.mss);
+    if (acceptable(c) !== c.sndNxt) return true; // the window was taken back: the peer would drop it, and the ACK in it
+    const last = log.isolateTail(c.isFinSent ? c.mss + 1 : c.mss);
     if (last === -1 || (log.stateOf(last) & (SACKED | LOST)) !== 0) return true;
     const start = log.startOf(last);
     const length = (log.endOf(last) - start) | 0;

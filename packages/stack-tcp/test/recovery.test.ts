@@ -93,6 +93,42 @@ t.test('the tail: a probe comes long before the timeout (RFC 8985 section 7)', a
   t.notOk('timeouts' in wire.stack.info.counters);
 });
 
+t.test('a full segment with the FIN is one packet when it goes again, as a probe and at the timeout', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect({ mss: 1_000, sackPermitted: true });
+  await client.stream.write([new Uint8Array(1_000)]);
+  await client.stream.closeWrite();
+  const first = tcp(wire.flush());
+  t.match(first, [{ flags: FLAG.ack | FLAG.psh | FLAG.fin, payload: { length: 1_000 } }]);
+  const again = tcp(wire.advance(5_000));
+  t.ok(again.length > 1);
+  for (const packet of again) t.match(packet, { flags: FLAG.ack | FLAG.psh | FLAG.fin, sequence: first[0]?.sequence, payload: { length: 1_000 } });
+  t.match(wire.stack.info.counters, { tailProbes: 1, retransmitted: again.length - 1 });
+  client.ack = (client.ack + 1_001) >>> 0;
+  client.send();
+  t.strictSame(tcp(wire.advance(5_000)), []);
+});
+
+t.test('no probe behind a window that the peer has taken back: it would drop it', async (t) => {
+  for (const left of [0, 1_500, 3_000]) {
+    const { client, sent, wire } = await sending(3_000, {}, { mss: 1_000, sackPermitted: true });
+    wire.time += 20;
+    client.take(sent);
+    client.send();
+    await client.stream.write([new Uint8Array(3_000)]);
+    t.equal(tcp(wire.flush()).length, 3);
+    client.window = left;
+    client.send();
+    const base = client.ack;
+    const probes = tcp(wire.advance(150));
+    t.strictSame(
+      probes.map(({ sequence }) => (sequence - base) >>> 0),
+      left === 3_000 ? [2_000] : [],
+      `${left} bytes left`,
+    );
+  }
+});
+
 t.test('an echo from before the last timeout is not a round trip', async (t) => {
   const wire = new Wire();
   const client = await new Client(wire).connect({ mss: 1_000, timestamps: { value: 1, echo: 0 } });
