@@ -227,7 +227,10 @@ t.test('SYN-ACK: sent again, with doubled gaps, and given up after 63 s', async 
   const last = tcp(wire.advance(70_000));
   t.match(await opening, { code: 'ETIMEDOUT', failure: 'timeout' });
   t.match(wire.stack.info, { connections: 0, halfOpen: 0, memory: 0, timers: 0 });
-  t.ok(last.length > 0 && last.every(({ flags }) => flags === (FLAG.syn | FLAG.ack)), 'no RST: it never answered, and may be somebody whose address was forged');
+  t.ok(
+    last.length > 0 && last.every(({ flags }) => flags === (FLAG.syn | FLAG.ack)),
+    'no RST: it never answered, and may be somebody whose address was forged',
+  );
 });
 
 t.test('a client that sends its SYN again, as it does, has its 63 s all the same', async (t) => {

@@ -1,4 +1,15 @@
-import { addressFamily, type Datagram, type Endpoint, type NetError, type PacketConn, PacketQueue, parseAddress, type WaitingBytes } from '@nekit/core';
+import {
+  addressFamily,
+  BoundedMap,
+  type Datagram,
+  type Endpoint,
+  type NetError,
+  type PacketConn,
+  PacketQueue,
+  parseAddress,
+  type SharedBound,
+  type WaitingBytes,
+} from '@nekit/core';
 import { isHostAddress, type PacketBatch, UDP_HEADER } from '@nekit/core/ip';
 import { type AddressKey, endpointAt, keyAt, quotation, sourceOf } from './nat-table.js';
 import type { UdpWriter } from './udp-writer.js';
@@ -12,6 +23,9 @@ const MOST_WAITING = 512;
 /** Remotes whose last datagram's headers are kept, for an ICMP message: the one that was asked first goes first, and is answered from its next datagram on. */
 const MOST_QUOTES = 16;
 
+/** Remotes whose next headers are to be kept: of more at once most would push each other out. */
+const MOST_MISSED = 64;
+
 /** How often use renews a port's place in the order of use, in ms. */
 const RENEWAL = 50;
 
@@ -21,6 +35,12 @@ const MOST_HEADERS = 128;
 const NO_BYTES = new Uint8Array();
 
 const DNS_PORT = 53;
+
+/** What all mappings hold together. */
+export interface MappingBounds {
+  readonly waiting: WaitingBytes;
+  readonly peers: SharedBound;
+}
 
 /** Who keeps the mappings. */
 export interface MappingHost {
@@ -48,18 +68,18 @@ export class Mapping implements PacketConn {
   /** Its first packet, as much as an ICMP message quotes, until something has come back. Of others the headers do: a client tells by them whose it is (RFC 792). */
   #first: { readonly peer: Endpoint; readonly packet: Uint8Array } | null;
   /** The last headers that went to a remote. */
-  readonly #quotes = new Map<Endpoint, Uint8Array>();
+  readonly #quotes = new BoundedMap<Endpoint, Uint8Array>(MOST_QUOTES);
   /** Refused when nothing was kept of them any more: the next datagram's are. Apart, so that they do not push out what is still to be asked for. */
   readonly #missed = new Set<Endpoint>();
   readonly #all: WaitingBytes;
   readonly #received: PacketQueue;
-  readonly #peers = new Map<AddressKey, Endpoint>();
+  readonly #peers: BoundedMap<AddressKey, Endpoint>;
   readonly #addresses = new WeakMap<Endpoint, Uint8Array>();
   #lastKey: AddressKey = -1;
   #lastPeer: Endpoint | null = null;
   #closed = false;
 
-  constructor(key: AddressKey, batch: PacketBatch, index: number, now: number, writer: UdpWriter, all: WaitingBytes, host: MappingHost) {
+  constructor(key: AddressKey, batch: PacketBatch, index: number, now: number, writer: UdpWriter, bounds: MappingBounds, host: MappingHost) {
     const { bytes } = batch;
     const at = sourceOf(batch, index);
     this.version = batch.version[index] === 4 ? 4 : 6;
@@ -68,10 +88,11 @@ export class Mapping implements PacketConn {
     this.address = bytes.slice(at, at + (this.version === 4 ? 4 : 16));
     this.activeAt = now;
     this.#renewedAt = now;
+    this.#peers = new BoundedMap(MOST_PEERS, bounds.peers);
     this.#first = { peer: this.peerOf(batch, index), packet: quotation(batch, index) };
     this.#writer = writer;
-    this.#all = all;
-    this.#received = new PacketQueue(MOST_WAITING, all);
+    this.#all = bounds.waiting;
+    this.#received = new PacketQueue(MOST_WAITING, bounds.waiting);
     this.#host = host;
   }
 
@@ -112,7 +133,7 @@ export class Mapping implements PacketConn {
     if (peer === undefined) return null;
     const quote = this.#quotes.get(peer);
     if (quote === undefined) {
-      if (this.#missed.size >= MOST_PEERS) this.#missed.clear(); // remotes that are forgotten here may be among them
+      if (this.#missed.size >= MOST_MISSED) this.#missed.clear(); // remotes that are forgotten here may be among them
       this.#missed.add(peer);
     }
     return quote === undefined || quote.length === 0 ? null : quote;
@@ -129,12 +150,6 @@ export class Mapping implements PacketConn {
   }
 
   #keepQuote(peer: Endpoint, quote: Uint8Array): void {
-    if (this.#quotes.size >= MOST_QUOTES) {
-      for (const oldest of this.#quotes.keys()) {
-        this.#quotes.delete(oldest);
-        break;
-      }
-    }
     this.#quotes.set(peer, quote);
   }
 
@@ -151,12 +166,6 @@ export class Mapping implements PacketConn {
     if (key === this.#lastKey && this.#lastPeer !== null) return this.#lastPeer;
     let peer = this.#peers.get(key);
     if (peer === undefined) {
-      if (this.#peers.size >= MOST_PEERS) {
-        for (const oldest of this.#peers.keys()) {
-          this.#peers.delete(oldest);
-          break;
-        }
-      }
       peer = endpointAt(batch.bytes, this.version, at, port);
       this.#peers.set(key, peer);
       this.#keepQuote(peer, NO_BYTES);
@@ -191,6 +200,7 @@ export class Mapping implements PacketConn {
     this.#closed = true;
     this.error = error ?? null;
     this.#received.end();
+    this.#peers.clear();
     this.#host.closed(this);
   }
 

@@ -6,18 +6,9 @@
  *
  * A mapping ends when nothing has moved for long, when the least recently used has to make room, or with the kernel's own end of it.
  */
-import {
-  CancelSource,
-  type Endpoint,
-  type NetError,
-  type PacketConn,
-  type PacketRequest,
-  type Session,
-  type StackContext,
-  type WaitingBytes,
-} from '@nekit/core';
+import { CancelSource, type Endpoint, type NetError, type PacketConn, type PacketRequest, type Session, type StackContext } from '@nekit/core';
 import { type IpStack, isHostPair, type PacketBatch, PROTOCOL, unreachable, writeFragments } from '@nekit/core/ip';
-import { Mapping, type MappingHost } from './mapping.js';
+import { Mapping, type MappingBounds, type MappingHost } from './mapping.js';
 import { type AddressKey, endpointAt, keyAt, quotation, sourceOf } from './nat-table.js';
 import { UdpWriter } from './udp-writer.js';
 
@@ -30,9 +21,11 @@ export interface UdpLimits {
   readonly dnsIdle: number;
   /** Bytes of datagrams that wait for whoever carries them, of all ports together. */
   readonly waiting: number;
+  /** Remotes that are remembered, of all ports together; beyond it each port keeps its last few. */
+  readonly peers: number;
 }
 
-export const DEFAULT_UDP_LIMITS: UdpLimits = { mappings: 8_192, idle: 300_000, dnsIdle: 10_000, waiting: 32 * 1024 * 1024 };
+export const DEFAULT_UDP_LIMITS: UdpLimits = { mappings: 8_192, idle: 300_000, dnsIdle: 10_000, waiting: 32 * 1024 * 1024, peers: 65_536 };
 
 /** How often mappings are looked through, in ms. */
 const SWEEP = 1_000;
@@ -52,7 +45,7 @@ export class UdpStack implements IpStack, MappingHost {
   readonly #options: UdpStackOptions;
   readonly #limits: UdpLimits;
   readonly #writer: UdpWriter;
-  readonly #waiting: WaitingBytes;
+  readonly #bounds: MappingBounds;
   /** The one that was used least recently comes first. */
   readonly #mappings = new Map<AddressKey, Mapping>();
   #sweepAt = Number.POSITIVE_INFINITY;
@@ -67,7 +60,7 @@ export class UdpStack implements IpStack, MappingHost {
   constructor(options: UdpStackOptions) {
     this.#options = options;
     this.#limits = options.limits ?? DEFAULT_UDP_LIMITS;
-    this.#waiting = { now: 0, most: this.#limits.waiting };
+    this.#bounds = { waiting: { now: 0, most: this.#limits.waiting }, peers: { now: 0, most: this.#limits.peers } };
     this.#writer = new UdpWriter(options.context.output, options.identification);
     this.#identification = options.identification;
   }
@@ -79,7 +72,12 @@ export class UdpStack implements IpStack, MappingHost {
 
   /** Bytes of datagrams that wait for whoever carries them. */
   get waiting(): number {
-    return this.#waiting.now;
+    return this.#bounds.waiting.now;
+  }
+
+  /** Remotes that are remembered. */
+  get peers(): number {
+    return this.#bounds.peers.now;
   }
 
   input(batch: PacketBatch, index: number): boolean {
@@ -137,7 +135,7 @@ export class UdpStack implements IpStack, MappingHost {
         break;
       }
     }
-    const mapping = new Mapping(key, batch, index, now, this.#writer, this.#waiting, this);
+    const mapping = new Mapping(key, batch, index, now, this.#writer, this.#bounds, this);
     this.#mappings.set(key, mapping);
     if (this.#sweepAt === Number.POSITIVE_INFINITY) this.#sweepAt = now + SWEEP;
     return mapping;

@@ -247,6 +247,20 @@ void t.test('use counts at once, either way: of a storm of new ports none takes 
   bench.driver.close();
 });
 
+void t.test('remotes of all ports are bounded together: each port keeps its last ones, and gives them back when it ends', async () => {
+  const bench = new Bench({ peers: 50 });
+  for (let port = 1; port <= 4; port++) {
+    for (let remote = 1; remote <= 100; remote++) bench.send(udp('10.0.0.1', port, '192.0.2.9', remote, `${remote}`));
+    await bench.turn();
+    assert.equal(bench.associations[port - 1]?.got.length, 100);
+    assert.equal(bench.stack.peers, 50 + 8 * (port - 1));
+  }
+  await bench.clock.advance(301_000);
+  await bench.turn();
+  assert.deepEqual([bench.stack.size, bench.stack.peers], [0, 0]);
+  bench.driver.close();
+});
+
 void t.test('each refused remote of a port is answered, and each datagram to it', async () => {
   for (const [client, prefix] of [
     ['10.0.0.1', '192.0.2.'],

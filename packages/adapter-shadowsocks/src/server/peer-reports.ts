@@ -1,4 +1,4 @@
-import { type Clock, type Endpoint, EVENTS, type InboundContext, type NetError } from '@nekit/core';
+import { BoundedMap, type Clock, type Endpoint, EVENTS, type InboundContext, type NetError } from '@nekit/core';
 
 /** A peer is told of no more often than this, in ms: who tries out a port does it many times. */
 const AGAIN = 60_000;
@@ -10,7 +10,7 @@ const MAX_PEERS = 1_024;
 export class PeerReports {
   readonly #clock: Clock;
   /** When each was told of last; the oldest first. */
-  readonly #told = new Map<string, number>();
+  readonly #told = new BoundedMap<string, number>(MAX_PEERS);
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -23,12 +23,6 @@ export class PeerReports {
     const last = this.#told.get(source.host);
     if (last !== undefined && now - last < AGAIN) return;
     this.#told.delete(source.host);
-    if (this.#told.size >= MAX_PEERS) {
-      for (const oldest of this.#told.keys()) {
-        this.#told.delete(oldest);
-        break;
-      }
-    }
     this.#told.set(source.host, now);
     events.emit('request.failed', { listener: context.name, source, code, message });
   }

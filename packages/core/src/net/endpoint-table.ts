@@ -1,12 +1,12 @@
+import { BoundedMap } from './bounded-map.js';
 import type { Endpoint } from './endpoint.js';
 
 /** One frozen object per endpoint, so that `===` replaces a look-up. Bounded: the oldest is forgotten, and made anew when it comes again. */
 export class EndpointTable {
-  readonly #limit: number;
-  readonly #known = new Map<string, Endpoint>();
+  readonly #known: BoundedMap<string, Endpoint>;
 
   constructor(limit = 4096) {
-    this.#limit = limit;
+    this.#known = new BoundedMap(limit);
   }
 
   /** `host` must be canonical. */
@@ -14,12 +14,6 @@ export class EndpointTable {
     const key = `${host} ${port}`;
     const known = this.#known.get(key);
     if (known !== undefined) return known;
-    if (this.#known.size >= this.#limit) {
-      for (const oldest of this.#known.keys()) {
-        this.#known.delete(oldest);
-        break;
-      }
-    }
     const endpoint: Endpoint = Object.freeze({ host, port });
     this.#known.set(key, endpoint);
     return endpoint;

@@ -10,6 +10,7 @@
  * the name has there, and the client waits for the one that it sent to.
  */
 import type { Adapter } from '../adapter/adapter.js';
+import { BoundedMap } from '../net/bounded-map.js';
 import type { Endpoint } from '../net/endpoint.js';
 import { NetError, toNetError } from '../net/errors.js';
 import type { Datagram, PacketConn } from '../net/packet-conn.js';
@@ -58,7 +59,7 @@ class Association {
   readonly #request: PacketRequest;
   readonly #routing: Routing;
   readonly #client: PacketConn;
-  readonly #links = new Map<Endpoint, Link>();
+  readonly #links: BoundedMap<Endpoint, Link>;
   readonly #flows = new Map<Adapter, FlowConn>();
   /** Of one peer each. */
   readonly #ownFlows = new Set<FlowConn>();
@@ -71,6 +72,7 @@ class Association {
     this.#request = request;
     this.#routing = routing;
     this.#client = request.accept();
+    this.#links = new BoundedMap(MAX_LINKS, routing.sessions.peers, release);
   }
 
   async run(): Promise<void> {
@@ -82,6 +84,7 @@ class Association {
     for (const record of this.#dialling) record.cancel.cancel(this.#client.error ?? new NetError('aborted', 'the client left', { code: 'CLIENT_LEFT' }));
     for (const flow of [...this.#flows.values(), ...this.#ownFlows]) flow.close(this.#client.error ?? undefined);
     for (const link of this.#links.values()) release(link);
+    this.#links.clear();
   }
 
   /** Datagram `at`, and what follows it to the same peer. Where the rest begins. */
@@ -242,17 +245,10 @@ class Association {
   }
 
   #remember(peer: Endpoint, link: Link): void {
-    if (this.#links.size >= MAX_LINKS && !this.#links.has(peer)) {
-      for (const oldest of this.#links.keys()) {
-        release(this.#links.get(oldest));
-        this.#links.delete(oldest);
-        break;
-      }
-    }
-    this.#links.set(peer, link);
+    if (!this.#isOver) this.#links.set(peer, link);
   }
 }
 
-function release(link: Link | undefined): void {
-  if (link?.state === 'carried') link.fake?.release();
+function release(link: Link): void {
+  if (link.state === 'carried') link.fake?.release();
 }

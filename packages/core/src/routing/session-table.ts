@@ -1,4 +1,5 @@
 import type { Adapter } from '../adapter/adapter.js';
+import type { SharedBound } from '../net/bounded-map.js';
 import { CancelSource } from '../net/cancel.js';
 import type { Clock } from '../net/clock.js';
 import type { NetError } from '../net/errors.js';
@@ -11,6 +12,9 @@ const TRAFFIC_INTERVAL = 1_000;
 
 /** Of all datagrams that wait for adapters, in bytes. */
 const MOST_WAITING_BYTES = 32 * 1024 * 1024;
+
+/** Peers of all UDP associations, of some 200 bytes each. */
+const MOST_PEERS = 65_536;
 
 /** Sessions whose counters share one array. Arrays are never moved: a relay thread may be writing to them. */
 const BLOCK = 512;
@@ -112,6 +116,8 @@ export class SessionTable {
   readonly counters = new CounterPool();
   /** Datagrams that wait for an adapter that is being dialled, of all flows. */
   readonly waiting: WaitingBytes = { now: 0, most: MOST_WAITING_BYTES };
+  /** Peers that UDP associations remember. */
+  readonly peers: SharedBound = { now: 0, most: MOST_PEERS };
   readonly #open = new Map<number, SessionRecord>();
   readonly #clock: Clock;
   readonly #events: Events;

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import t from 'tap';
 import type { Adapter } from '../../dist/adapter/adapter.js';
+import { CancelSource } from '../../dist/net/cancel.js';
 import { isNetError, NetError } from '../../dist/net/errors.js';
 import type { Datagram } from '../../dist/net/packet-conn.js';
 import type { Resolver } from '../../dist/net/resolver.js';
@@ -16,13 +17,14 @@ void t.test('handlePackets', async (t) => {
     const made = scene(rules, adapters, resolver);
     const client = new FakeConn();
     const rejected: NetError[] = [];
-    const session = testSession({ id: made.sessions.nextId(), network: 'udp', destination });
+    const signal = new CancelSource();
+    const session = testSession({ id: made.sessions.nextId(), network: 'udp', destination, signal });
     const done = handlePackets({ session, accept: () => client, reject: (error) => rejected.push(error) }, made.routing);
     const say = async (text: string, to: Datagram['peer']): Promise<void> => {
       client.incoming.put({ bytes: Buffer.from(text), peer: to });
       await settle();
     };
-    return { ...made, client, rejected, done, say };
+    return { ...made, client, rejected, done, say, signal };
   };
 
   await t.test('peers of one adapter share one association, and any peer may answer (full cone)', async () => {
@@ -233,6 +235,35 @@ void t.test('handlePackets', async (t) => {
     }
   });
 
+  await t.test('the client leaves while a peer is being routed: nothing of it is remembered', async () => {
+    for (const how of ['known', 'unknown', 'told to stop'] as const) {
+      const name = peer('name.example');
+      let known: (addresses: readonly string[]) => void = () => {};
+      let failed: (error: NetError) => void = () => {};
+      const resolver: Resolver = {
+        resolve: () => new Promise((resolve, reject) => ([known, failed] = [resolve, reject])),
+      };
+      const { say, client, done, sessions, signal } = open(
+        ['IP-CIDR,10.0.0.0/8,REJECT', 'MATCH,DIRECT'],
+        [packetAdapter('DIRECT'), packetAdapter('REJECT')],
+        resolver,
+        name,
+      );
+      await say('x', name);
+      assert.equal(sessions.peers.now, 1);
+      client.close();
+      await done;
+      if (how === 'known') known(['192.0.2.55']);
+      else if (how === 'unknown') failed(new NetError('name', 'no such name'));
+      else {
+        signal.cancel(new NetError('aborted', 'stop'));
+        failed(new NetError('aborted', 'stop'));
+      }
+      await settle();
+      assert.deepEqual([sessions.peers.now, sessions.size], [0, 0], how);
+    }
+  });
+
   await t.test('the client leaves: what was carried ends without an error', async () => {
     const { client, say, done, ended } = open(['MATCH,DIRECT'], [packetAdapter('DIRECT')]);
     await say('x', peer('192.0.2.1'));
@@ -247,14 +278,20 @@ void t.test('handlePackets', async (t) => {
 
   await t.test('the number of peers and of adapters is bounded', async () => {
     const direct = packetAdapter('DIRECT');
-    const { say, client, done } = open(['MATCH,DIRECT'], [direct]);
+    const { say, client, done, sessions } = open(['MATCH,DIRECT'], [direct]);
     for (let i = 0; i < 1_100; i++) client.incoming.put({ bytes: Buffer.from('x'), peer: peer('192.0.2.1', 1 + i) });
     for (let i = 0; i < 1_100; i += 200) await settle();
     await say('still here', peer('192.0.2.1', 60_000));
     assert.equal(direct.conns.length, 1);
     assert.ok(direct.conns[0]?.texts().includes('still here'));
+    assert.equal(sessions.peers.now, 1_024);
+    sessions.peers.now += sessions.peers.most; // others hold as many as all may
+    await say('and here', peer('192.0.2.1', 60_001));
+    assert.equal(direct.conns[0]?.texts().at(-1), 'and here');
+    assert.equal(sessions.peers.now, sessions.peers.most + 1_024);
     client.close();
     await done;
+    assert.equal(sessions.peers.now, sessions.peers.most, 'nothing of it is left');
   });
 });
 
