@@ -150,7 +150,8 @@ function checkAddresses({ source, destination }: Omit<Whole, 'body'>): void {
 function checkIcmp({ version, source, destination, body }: Whole): void {
   const type = at(body, 0);
   if (type === (version === 4 ? 0 : 129)) return;
-  if (type !== (version === 4 ? 3 : 1)) throw new Error(`ICMP type ${type}`);
+  const isLate = type === (version === 4 ? 11 : 3) && at(body, 1) === 1;
+  if (!isLate && type !== (version === 4 ? 3 : 1)) throw new Error(`ICMP type ${type}`);
   const room = LONGEST_ERROR[version] - (version === 4 ? 20 : 40) - body.length;
   if (room < 0) throw new Error(`an error of ${body.length} bytes`);
   const quoted = body.subarray(8);
@@ -160,17 +161,25 @@ function checkIcmp({ version, source, destination, body }: Whole): void {
   const behind = version === 4 ? behind4(quoted) : behind6(quoted);
   // So many extension headers that there was no room for more.
   if (behind === null && room === 0) return;
+  const isPing = behind !== null && behind.protocol === (version === 4 ? ICMP : ICMPV6) && at(quoted, behind.transport) === (version === 4 ? 8 : 128);
+  if (isLate && (behind === null || isPing)) return;
   if (behind === null) throw new Error('an error that does not say which port');
-  if (behind !== UDP && behind !== TCP) throw new Error(`an error about protocol ${behind}`);
+  if (behind.protocol !== UDP && behind.protocol !== TCP) throw new Error(`an error about protocol ${behind.protocol}`);
 }
 
-/** The protocol of what is quoted; null: its ports are not. */
-function behind4(quoted: Uint8Array): number | null {
+interface Behind {
+  readonly protocol: number;
+  readonly transport: number;
+}
+
+/** What is quoted behind its IP headers; null: its ports are not. */
+function behind4(quoted: Uint8Array): Behind | null {
   if ((word(quoted, 6) & 0x1fff) !== 0) throw new Error('an error about a fragment that is not the first');
-  return quoted.length < (at(quoted, 0) & 15) * 4 + 8 ? null : at(quoted, 9);
+  const transport = (at(quoted, 0) & 15) * 4;
+  return transport + 8 > quoted.length ? null : { protocol: at(quoted, 9), transport };
 }
 
-function behind6(quoted: Uint8Array): number | null {
+function behind6(quoted: Uint8Array): Behind | null {
   let protocol = at(quoted, 6);
   let transport = 40;
   while (protocol === 0 || protocol === 43 || protocol === 60 || protocol === FRAGMENT) {
@@ -180,5 +189,5 @@ function behind6(quoted: Uint8Array): number | null {
     protocol = at(quoted, transport);
     transport += length;
   }
-  return transport + 8 > quoted.length ? null : protocol;
+  return transport + 8 > quoted.length ? null : { protocol, transport };
 }

@@ -15,7 +15,7 @@ import type { Heard } from './packets.js';
 
 const MTU = 1_500;
 const ARENA = 4 << 20;
-const UDP_LIMITS = { ...DEFAULT_UDP_LIMITS, mappings: 128, idle: 60_000, dnsIdle: 5_000, waiting: 64 * 1024 };
+const UDP_LIMITS = { ...DEFAULT_UDP_LIMITS, mappings: 128, idle: 60_000, dnsIdle: 5_000, waiting: 64 * 1024, peers: 128 };
 const TCP_LIMITS = { maxPending: 50, maxHalfOpen: 20, maxTimeWait: 20, maxConnections: 200, timeWaitMs: 500, giveUpMs: 100_000, initialWindow: 16_384 };
 const NOWHERE = new Set(['198.19.99.99', 'fdfe::63']);
 
@@ -25,16 +25,25 @@ const LAST = ipPacket({ version: 4, source: four(198, 18, 0, 1), destination: fo
 /** Which plugins are loaded. */
 export type Loaded = 'none' | 'udp' | 'tcp and udp';
 
-/** What may be held at a time: datagrams that are not whole and their bytes, client ports, bytes that wait for adapters. */
-export const BOUNDS = { held: DEFAULT_LIMITS.datagrams, bytes: DEFAULT_LIMITS.bytes, ports: UDP_LIMITS.mappings, waiting: UDP_LIMITS.waiting };
+/** What may be held at a time: datagrams that are not whole and their bytes, client ports, bytes that wait for adapters, remotes that are remembered. */
+export const BOUNDS = {
+  held: DEFAULT_LIMITS.datagrams,
+  bytes: DEFAULT_LIMITS.bytes,
+  ports: UDP_LIMITS.mappings,
+  waiting: UDP_LIMITS.waiting,
+  peers: UDP_LIMITS.peers,
+};
 export type Peaks = Readonly<Record<keyof typeof BOUNDS, number>>;
 
 /** On top of a datagram's bytes; counted after it was let in. */
 const OVERHEAD = 128;
 
+/** Each client port keeps so many remotes at least. */
+const LEAST_PEERS = 8;
+
 export function higher(one: Peaks, other: Peaks): Peaks {
   const most = (name: keyof Peaks): number => Math.max(one[name], other[name]);
-  return { held: most('held'), bytes: most('bytes'), ports: most('ports'), waiting: most('waiting') };
+  return { held: most('held'), bytes: most('bytes'), ports: most('ports'), waiting: most('waiting'), peers: most('peers') };
 }
 
 export class TunStacks {
@@ -46,7 +55,7 @@ export class TunStacks {
   readonly tcp: TcpStack | null;
   /** The last segment of ours that may be answered. */
   heard: Heard | null = null;
-  peaks: Peaks = { held: 0, bytes: 0, ports: 0, waiting: 0 };
+  peaks: Peaks = { held: 0, bytes: 0, ports: 0, waiting: 0, peers: 0 };
   readonly #driver: StackDriver;
   readonly #slab: PacketSlab;
   readonly #far: PipeEnd;
@@ -88,7 +97,7 @@ export class TunStacks {
     this.tcp = loaded === 'tcp and udp' ? new TcpStack({ ...DEFAULT_SETTINGS, ...TCP_LIMITS }, context) : null;
     const guarded = [this.tcp, this.udp].flatMap((stack) => (stack === null ? [] : [new GuardedStack(stack, fail)]));
     const behind = [...guarded, new LeftoverStack({ output, echo: true, identification: random.next(), onUdp: () => {} })];
-    this.fragments = new FragmentStack(behind, () => output.now());
+    this.fragments = new FragmentStack(behind, output, random.next());
     this.#driver.start([this.fragments, ...behind]);
   }
 
@@ -138,7 +147,7 @@ export class TunStacks {
 
   #held(): Peaks {
     const { size: held, bytes } = this.fragments.reassembly;
-    return { held, bytes, ports: this.udp?.size ?? 0, waiting: this.udp?.waiting ?? 0 };
+    return { held, bytes, ports: this.udp?.size ?? 0, waiting: this.udp?.waiting ?? 0, peers: this.udp?.peers ?? 0 };
   }
 
   #check(): void {
@@ -150,6 +159,7 @@ export class TunStacks {
       held.bytes <= BOUNDS.bytes &&
       held.ports <= BOUNDS.ports &&
       held.waiting <= BOUNDS.waiting + OVERHEAD &&
+      held.peers <= BOUNDS.peers + LEAST_PEERS * held.ports &&
       this.clock.pending <= 1 &&
       (this.tcp === null || this.#isBounded(this.tcp.info));
     if (!isRight) throw new Error(`out of bounds: ${JSON.stringify({ ...held, timers: this.clock.pending, tcp: this.tcp?.info })}`);

@@ -13,6 +13,10 @@ const ECHO_REPLY = 0;
 const ECHO_REPLY_6 = 129;
 const UNREACHABLE = 3;
 const UNREACHABLE_6 = 1;
+const TIME_EXCEEDED = 11;
+const TIME_EXCEEDED_6 = 3;
+/** In reassembly; of both versions. */
+const REASSEMBLY_TIME = 1;
 
 const ICMP_HEADER = 8;
 const TTL = 64;
@@ -47,11 +51,21 @@ export function echoReply(batch: PacketBatch, index: number): Uint8Array {
  * what went to or came from many.
  */
 export function unreachable(bytes: Uint8Array, start: number, end: number, reason: UnreachableReason): Uint8Array {
+  const { v4, v6 } = UNREACHABLE_CODES[reason];
+  return (bytes[start] ?? 0) >>> 4 === 4 ? errorAbout(bytes, start, end, UNREACHABLE, v4) : errorAbout(bytes, start, end, UNREACHABLE_6, v6);
+}
+
+/** "Fragment reassembly time exceeded" about the first fragment `bytes[start, end)` (RFC 1122 section 3.3.2, RFC 8200 section 4.5). For whom, see `unreachable`. */
+export function reassemblyTimeExceeded(bytes: Uint8Array, start: number, end: number): Uint8Array {
+  return errorAbout(bytes, start, end, (bytes[start] ?? 0) >>> 4 === 4 ? TIME_EXCEEDED : TIME_EXCEEDED_6, REASSEMBLY_TIME);
+}
+
+function errorAbout(bytes: Uint8Array, start: number, end: number, type: number, code: number): Uint8Array {
   const isIPv4 = (bytes[start] ?? 0) >>> 4 === 4;
   const quoted = bytes.subarray(start, Math.min(end, start + MOST_QUOTED[isIPv4 ? 'v4' : 'v6']));
   const message = new Uint8Array(ICMP_HEADER + quoted.length);
-  message[0] = isIPv4 ? UNREACHABLE : UNREACHABLE_6;
-  message[1] = UNREACHABLE_CODES[reason][isIPv4 ? 'v4' : 'v6'];
+  message[0] = type;
+  message[1] = code;
   message.set(quoted, ICMP_HEADER);
   return answerTo(bytes, start, message);
 }

@@ -20,8 +20,8 @@ export interface ReassemblyLimits {
   readonly timeout: number;
 }
 
-/** The time is that of Linux; RFC 1122 section 3.3.2 asks for 60 to 120 s, at a time when networks were slow. */
-export const DEFAULT_LIMITS: ReassemblyLimits = { datagrams: 64, bytes: 1024 * 1024, fragments: 256, timeout: 30_000 };
+/** The time is that of RFC 8200 section 4.5; RFC 1122 section 3.3.2 asks for 60 to 120 s. */
+export const DEFAULT_LIMITS: ReassemblyLimits = { datagrams: 64, bytes: 1024 * 1024, fragments: 256, timeout: 60_000 };
 
 const FRAGMENT_HEADER = 8;
 
@@ -39,6 +39,8 @@ interface Datagram {
   readonly version: 4 | 6;
   readonly source: Uint8Array;
   readonly destination: Uint8Array;
+  /** The headers of the first part, for an ICMP message; null: it has not come. */
+  head: Uint8Array | null;
   protocol: number;
   readonly parts: Part[];
   bytes: number;
@@ -54,14 +56,20 @@ interface Fragment {
   readonly protocol: number;
 }
 
+/** Given the first fragment of a datagram as it came, where its payload begins, and what that is. */
+export type LateListener = (first: Uint8Array, payload: number, protocol: number) => void;
+
 export class Reassembly {
   readonly #limits: ReassemblyLimits;
+  readonly #late: LateListener | null;
   readonly #datagrams = new Map<string, Datagram>();
   #bytes = 0;
   #dropped = 0;
 
-  constructor(limits: ReassemblyLimits = DEFAULT_LIMITS) {
+  /** `late`: told of each datagram whose time was over, if its first fragment had come. */
+  constructor(limits: ReassemblyLimits = DEFAULT_LIMITS, late: LateListener | null = null) {
     this.#limits = limits;
+    this.#late = late;
   }
 
   /** Datagrams that were given up: too late, too many, overlapping or contradicting. */
@@ -101,7 +109,10 @@ export class Reassembly {
       this.#drop(datagram);
       return null;
     }
-    if (offset === 0) datagram.protocol = fragment.protocol;
+    if (offset === 0) {
+      datagram.protocol = fragment.protocol;
+      if (this.#late !== null) datagram.head = bytes.slice(start, from);
+    }
     if (!more) datagram.whole = offset + length;
     datagram.parts.push({ offset, bytes: bytes.slice(from, end) });
     datagram.bytes += length;
@@ -119,7 +130,16 @@ export class Reassembly {
     for (const datagram of this.#datagrams.values()) {
       if (now - datagram.began < this.#limits.timeout) return; // in the order of their begin
       this.#drop(datagram);
+      const { head, parts } = datagram;
+      const first = parts.find(({ offset }) => offset === 0);
+      if (head !== null && first !== undefined) this.#late?.(Buffer.concat([head, first.bytes]), head.length, datagram.protocol);
     }
+  }
+
+  /** When `expire` has something to do, on the clock of `now`; Infinity: nothing waits. */
+  nextExpiry(): number {
+    for (const { began } of this.#datagrams.values()) return began + this.#limits.timeout;
+    return Number.POSITIVE_INFINITY;
   }
 
   clear(): void {
@@ -132,7 +152,7 @@ export class Reassembly {
     const length = version === 4 ? 4 : 16;
     const source = bytes.slice(at, at + length);
     const destination = bytes.slice(at + length, at + 2 * length);
-    const datagram: Datagram = { key, began: now, version, source, destination, protocol, parts: [], bytes: 0, whole: -1 };
+    const datagram: Datagram = { key, began: now, version, source, destination, head: null, protocol, parts: [], bytes: 0, whole: -1 };
     this.#datagrams.set(key, datagram);
     return datagram;
   }

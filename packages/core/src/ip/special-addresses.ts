@@ -7,9 +7,12 @@ import type { PacketBatch } from './packet-batch.js';
  * Private and link-local ones are hosts'. What is IPv4-mapped inside of IPv6 is nobody's on a wire.
  */
 export function isHostPair(batch: PacketBatch, index: number): boolean {
-  const { bytes } = batch;
-  const start = batch.start[index] ?? 0;
-  if (batch.version[index] === 4) {
+  return areHosts(batch.bytes, batch.start[index] ?? 0, batch.version[index] === 4 ? 4 : 6);
+}
+
+/** The same of an IP packet that begins at `start`. */
+export function areHosts(bytes: Uint8Array, start: number, version: 4 | 6): boolean {
+  if (version === 4) {
     return read32(bytes, start + 12) !== read32(bytes, start + 16) && isHostAddress(bytes, start + 12, 4) && isHostAddress(bytes, start + 16, 4);
   }
   return !isSame(bytes, start + 8, start + 24) && isHostAddress(bytes, start + 8, 6) && isHostAddress(bytes, start + 24, 6);

@@ -98,7 +98,7 @@ function left(echo = true, mtu = 1500): Left {
   const driver = new StackDriver({ device: wire.near, clock: wire.clock, defer: wire.defer });
   let told = 0;
   const leftover = new LeftoverStack({ output: driver.output, echo, identification: 5, onUdp: () => told++ });
-  const fragments = new FragmentStack([leftover], () => wire.clock.now());
+  const fragments = new FragmentStack([leftover], driver.output, 6);
   driver.start([fragments, leftover]);
   return { wire, leftover, fragments, told: () => told };
 }
@@ -153,7 +153,7 @@ void t.test('a ping in fragments is put together, in any order, and answered in 
         close: () => undefined,
       };
       const driver = new StackDriver({ device: back.wire.near, clock: back.wire.clock, defer: back.wire.defer });
-      driver.start([new FragmentStack([taker], () => 0)]);
+      driver.start([new FragmentStack([taker], driver.output, 6)]);
       for (const bytes of wire.out.splice(0)) back.wire.send(bytes);
       await back.wire.turn();
       const answer = whole as Packet | null;
@@ -163,6 +163,47 @@ void t.test('a ping in fragments is put together, in any order, and answered in 
     assert.equal(fragments.reassembly.size, 0);
   }
 });
+
+void t.test(
+  'a datagram that is never whole: its sender is told after a minute, if the first fragment came (RFC 1122 section 3.3.2, RFC 8200 section 4.5)',
+  async () => {
+    for (const { source, destination, echo } of FAMILIES) {
+      const isIPv4 = echo === 8;
+      const udp = { kind: 'udp', source, destination, sourcePort: 4_000, destinationPort: 53, payload: text(3_000) } as const;
+      const icmp = { kind: 'icmp', source, destination, code: 0, rest: 1, payload: text(3_000) } as const;
+      const cases: readonly [what: string, packet: Packet, part: number, isTold: boolean][] = [
+        ['the first', udp, 0, true],
+        ['another one', udp, 1, false],
+        ['the last', udp, 2, false],
+        ['of a ping', { ...icmp, type: echo }, 0, true],
+        ['of an ICMP error', { ...icmp, type: isIPv4 ? 3 : 1 }, 0, false],
+        ['to a group', { ...udp, destination: isIPv4 ? '224.0.0.9' : 'ff02::9' }, 0, false],
+      ];
+      for (const [what, packet, part, isTold] of cases) {
+        const { wire, fragments } = left();
+        let sent: Uint8Array = new Uint8Array();
+        wire.sendFragments(packet, 1_500, (parts) => {
+          sent = parts[part] ?? assert.fail();
+          return [sent];
+        });
+        await wire.turn();
+        await wire.clock.advance(59_000);
+        await wire.turn();
+        assert.deepEqual([wire.answers().length, fragments.reassembly.size], [0, 1], what);
+        await wire.clock.advance(1_001);
+        await wire.turn();
+        assert.deepEqual([fragments.reassembly.size, fragments.reassembly.dropped, wire.clock.pending], [0, 1, 0], what);
+        const answers = wire.answers();
+        assert.equal(answers.length, isTold ? 1 : 0, what);
+        if (!isTold) continue;
+        const [answer] = answers;
+        assert.ok(answer?.kind === 'icmp', 'with the right checksums');
+        assert.deepEqual([answer.source, answer.destination, answer.type, answer.code, answer.rest], [destination, source, isIPv4 ? 11 : 3, 1, 0]);
+        assert.deepEqual(Buffer.from(answer.payload), Buffer.from(sent.subarray(0, isIPv4 ? 548 : 1_232)));
+      }
+    }
+  },
+);
 
 void t.test('a packet that came in fragments belongs to the flow of those that came whole', async () => {
   for (const { source, destination } of FAMILIES) {
@@ -175,7 +216,7 @@ void t.test('a packet that came in fragments belongs to the flow of those that c
       close: () => undefined,
     };
     const driver = new StackDriver({ device: wire.near, clock: wire.clock, defer: wire.defer });
-    driver.start([new FragmentStack([taker], () => 0), taker]);
+    driver.start([new FragmentStack([taker], driver.output, 6), taker]);
     const segment: Packet = {
       kind: 'tcp',
       source,
@@ -206,7 +247,7 @@ void t.test('fragments that never become whole are forgotten in time, and with t
   wire.sendFragments(udp('198.18.0.1', '203.0.113.7', text(5000)), 1500, (parts) => parts.slice(1));
   await wire.turn();
   assert.equal(fragments.reassembly.size, 1);
-  await wire.clock.advance(31_000);
+  await wire.clock.advance(61_000);
   wire.send(udp('198.18.0.1', '203.0.113.7'));
   await wire.turn();
   assert.deepEqual([fragments.reassembly.size, fragments.reassembly.dropped], [0, 1]);

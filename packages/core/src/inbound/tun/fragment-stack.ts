@@ -1,21 +1,29 @@
 import { randomBytes } from 'node:crypto';
 import { BatchParser } from '../../ip/batch-parser.js';
-import type { IpStack } from '../../ip/ip-stack.js';
+import { writeFragments } from '../../ip/fragment.js';
+import { ECHO_REQUEST, ECHO_REQUEST_6, reassemblyTimeExceeded } from '../../ip/icmp.js';
+import type { IpStack, StackOutput } from '../../ip/ip-stack.js';
 import type { PacketBatch } from '../../ip/packet-batch.js';
 import { IPV6_HEADER, LONGEST_PACKET, PROTOCOL } from '../../ip/protocol.js';
-import { Reassembly } from '../../ip/reassembly.js';
+import { DEFAULT_LIMITS, Reassembly } from '../../ip/reassembly.js';
+import { areHosts } from '../../ip/special-addresses.js';
 
 /** Stands in front of the others: they see whole packets only. */
 export class FragmentStack implements IpStack {
-  readonly reassembly = new Reassembly();
+  readonly reassembly = new Reassembly(DEFAULT_LIMITS, (first, payload, protocol) => this.#tellLate(first, payload, protocol));
   readonly #others: readonly IpStack[];
-  readonly #now: () => number;
+  readonly #output: StackOutput;
+  #identification: number;
+  /** ICMP messages for the next flush: no more than datagrams wait at once, each for its time, so they need no rate. */
+  #late: Uint8Array[] = [];
   /** A packet that was put together, for the time of its `input`. */
   #whole: BatchParser | null = null;
 
-  constructor(others: readonly IpStack[], now: () => number) {
+  /** `identification`: 32 random bits, for what leaves in fragments. */
+  constructor(others: readonly IpStack[], output: StackOutput, identification: number) {
     this.#others = others;
-    this.#now = now;
+    this.#output = output;
+    this.#identification = identification;
   }
 
   input(batch: PacketBatch, index: number): boolean {
@@ -26,7 +34,7 @@ export class FragmentStack implements IpStack {
       batch.end[index] ?? 0,
       batch.transport[index] ?? 0,
       batch.version[index] ?? 0,
-      this.#now(),
+      this.#output.now(),
     );
     if (packet === null) return true;
     // Its memory is kept from the first that comes: most never see one.
@@ -41,14 +49,24 @@ export class FragmentStack implements IpStack {
 
   flush(now: number): void {
     this.reassembly.expire(now);
+    for (const packet of this.#late.splice(0)) writeFragments(this.#output.sink, packet, 0, packet.length, this.#identification++);
   }
 
-  /** What waits too long is found when the next one comes, and is bounded: it needs no timer. */
   nextDeadline(): number {
-    return Number.POSITIVE_INFINITY;
+    return this.reassembly.nextExpiry();
   }
 
   close(): void {
     this.reassembly.clear();
+    this.#late = [];
+  }
+
+  /** The sender, if it is one host and wrote to one host. Of ICMP only a ping is known to be no error, which must not be answered by one (RFC 1122 section 3.2.2). */
+  #tellLate(first: Uint8Array, payload: number, protocol: number): void {
+    const version = (first[0] ?? 0) >>> 4 === 4 ? 4 : 6;
+    if (!areHosts(first, 0, version)) return;
+    const [icmp, echo] = version === 4 ? [PROTOCOL.icmp, ECHO_REQUEST] : [PROTOCOL.icmpv6, ECHO_REQUEST_6];
+    if (protocol !== PROTOCOL.tcp && protocol !== PROTOCOL.udp && (protocol !== icmp || first[payload] !== echo)) return;
+    this.#late.push(reassemblyTimeExceeded(first, 0, first.length));
   }
 }

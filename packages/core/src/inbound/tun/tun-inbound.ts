@@ -104,7 +104,7 @@ export class TunInbound implements Inbound {
     });
     const behind = [...stacks, leftover];
     this.#driver = driver;
-    driver.start([new BroadcastStack(this.#options.networks), new FragmentStack(behind, () => output.now()), ...behind]);
+    driver.start([new BroadcastStack(this.#options.networks), new FragmentStack(behind, output, randomBytes(4).readUInt32LE()), ...behind]);
   }
 
   /** Its sessions end with it: their packets have nowhere to go. */
