@@ -247,6 +247,22 @@ void t.test('use counts at once, either way: of a storm of new ports none takes 
   bench.driver.close();
 });
 
+void t.test('what leaves whole and may be cut on its way has an identification of its own: RFC 6864 section 4.1', async () => {
+  const bench = new Bench();
+  bench.send(udp('10.0.0.1', 1, '192.0.2.9', 443, 'x'));
+  await bench.turn();
+  for (let i = 0; i < 20; i++) bench.associations[0]?.conn.send([datagram('192.0.2.9', 443, 'answer')]);
+  await bench.turn();
+  const identifications = bench.out.map((bytes) => (bytes[4] ?? 0) * 256 + (bytes[5] ?? 0));
+  assert.equal(identifications.length, 20);
+  assert.ok(
+    bench.out.every((bytes) => parsePacket(bytes) !== null && ((bytes[6] ?? 0) & 0xbf) === 0),
+    'not a fragment, and its checksum is right',
+  );
+  assert.ok(new Set(identifications).size === 20 && !identifications.includes(0));
+  bench.driver.close();
+});
+
 void t.test('remotes of all ports are bounded together: each port keeps its last ones, and gives them back when it ends', async () => {
   const bench = new Bench({ peers: 50 });
   for (let port = 1; port <= 4; port++) {

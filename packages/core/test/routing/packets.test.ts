@@ -93,6 +93,25 @@ void t.test('handlePackets', async (t) => {
     await done;
   });
 
+  await t.test('what waits for a dial counts with what waits for others, and is dropped where that is too much', async () => {
+    for (const others of [0, 32 * 1024 * 1024 - 2_000]) {
+      let dialled: (conn: FakeConn) => void = () => {};
+      const slow: Adapter = { tag: 'slow', type: 'test', packet: { dialPacket: () => new Promise((resolve) => (dialled = resolve)) } };
+      const { client, done, sessions } = open(['MATCH,slow'], [slow, packetAdapter('DIRECT')]);
+      sessions.waiting.now = others;
+      for (let i = 0; i < 5; i++) client.incoming.put({ bytes: new Uint8Array(1_000), peer: peer('192.0.2.1') });
+      await settle();
+      const taken = others === 0 ? 5 : 1;
+      assert.ok(sessions.waiting.now - others >= taken * 1_000 && sessions.waiting.now - others < (taken + 1) * 1_000);
+      const conn = new FakeConn();
+      dialled(conn);
+      await settle();
+      assert.deepEqual([conn.sent.length, sessions.waiting.now], [taken, others]);
+      client.close();
+      await done;
+    }
+  });
+
   await t.test('bytes that are lent are copied; those that are given are not', async () => {
     for (const givesBytes of [false, true]) {
       const direct = packetAdapter('DIRECT');
