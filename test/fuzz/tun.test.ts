@@ -89,7 +89,7 @@ async function run(seed: number, wanted: number): Promise<Ran> {
 }
 
 /** What must have been said, or the packets were worth less than they seem. */
-const SAID = ['udp4', 'udp6', 'tcp4', 'tcp6', 'icmp4 0', 'icmp4 3', 'icmp4 11', 'icmp6 1', 'icmp6 3', 'icmp6 129'];
+const SAID = ['udp4', 'udp6', 'tcp4', 'tcp6', 'icmp4 0', 'icmp4 3', 'icmp4 11', 'icmp6 1', 'icmp6 3', 'icmp6 4', 'icmp6 129'];
 
 t.test('packets that nobody would send', async (t) => {
   const rejections: unknown[] = [];

@@ -5,8 +5,8 @@
  *
  * BND of a CONNECT is written as 0.0.0.0:0: which address a chain of proxies connects from is nothing that the client could use.
  */
-import { type Endpoint, encodeSocksAddress, FAILURES, type NetError, SOCKS_IPV4 } from '@nekit/core';
-import { REP_HOST_UNREACHABLE, VERSION_5 } from './wire.js';
+import { type Endpoint, encodeSocksAddress, type NetError, repliesTo, SOCKS_IPV4 } from '@nekit/core';
+import { VERSION_5 } from './wire.js';
 
 /** CD of a SOCKS4 reply: granted, and rejected or failed. */
 export const GRANTED_4 = 0x5a;
@@ -28,6 +28,5 @@ const UPSTREAM = /^SOCKS5_REP_([1-6])$/;
 export function repOf(error: NetError): number {
   const upstream = UPSTREAM.exec(error.code);
   if (upstream !== null) return Number(upstream[1]);
-  if (error.code === 'EHOSTUNREACH' || error.code === 'EHOSTDOWN') return REP_HOST_UNREACHABLE;
-  return FAILURES[error.failure].socks5;
+  return repliesTo(error).socks5;
 }

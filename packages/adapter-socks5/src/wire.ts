@@ -17,7 +17,6 @@ export const COMMAND_ASSOCIATE = 0x03;
 /** REP octets (RFC 1928 section 6) that are not in core's FAILURES table. */
 export const REP_SUCCEEDED = 0x00;
 export const REP_GENERAL = 0x01;
-export const REP_HOST_UNREACHABLE = 0x04;
 export const REP_COMMAND = 0x07;
 export const REP_TYPE = 0x08;
 

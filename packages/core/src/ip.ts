@@ -14,6 +14,7 @@ export * from './ip/packet.js';
 export * from './ip/packet-batch.js';
 export * from './ip/packet-device.js';
 export * from './ip/packet-slab.js';
+export * from './ip/path-mtu.js';
 export * from './ip/pcap.js';
 export * from './ip/pipe-device.js';
 export * from './ip/protocol.js';

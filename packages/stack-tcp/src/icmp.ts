@@ -23,13 +23,13 @@ export function receiveIcmp(batch: PacketBatch, index: number, table: FlowTable,
   const icmp = batch.transport[index] ?? 0;
   const type = bytes[icmp] ?? 0;
   if (isIPv4 ? type !== 3 && type !== 11 && type !== 12 : type === 0 || type > 4) return false;
-  if (table.size === 0) return false;
+  const flow = table.size === 0 ? null : quotedFlow(bytes, batch.payload[index] ?? 0, batch.end[index] ?? 0, isIPv4);
+  if (flow === null) return false;
   if (!env.mayLookUp(host.now)) {
     env.count(COUNT.dropIcmp);
     return true;
   }
-  const flow = quotedFlow(bytes, batch.payload[index] ?? 0, batch.end[index] ?? 0, isIPv4);
-  const found = flow === null ? null : table.findQuoted(flow);
+  const found = table.findQuoted(flow);
   if (!(found instanceof Connection)) return false;
   const isTooBig = isIPv4 ? type === 3 && bytes[icmp + 1] === 4 : type === 2;
   const quoted = (batch.payload[index] ?? 0) + (isIPv4 ? ((bytes[batch.payload[index] ?? 0] ?? 0) & 0x0f) * 4 : IPV6_HEADER);

@@ -10,7 +10,7 @@
  * answered yet are more than half of what may be, there is a crowd. Then those that are silent for too long make room, a new SYN is dropped, and let in when it comes again: a
  * flood with false sources does not. So nobody who was let in is thrown out for one who was not, and a client that comes in the middle of it waits for one retransmission.
  */
-import { type CancelSource, FAILURES, type HandleStream, type NetError, type Session, type Stream, type StreamRequest, toNetError } from '@nekit/core';
+import { type CancelSource, type HandleStream, type NetError, repliesTo, type Session, type Stream, type StreamRequest, toNetError } from '@nekit/core';
 import { FLAG, type PacketBatch } from '@nekit/core/ip';
 import { remoteEndpoint } from './addresses.js';
 import { Connection, FAILURE } from './connection.js';
@@ -144,7 +144,7 @@ export class Listener implements PendingHost {
   refuse(pending: Pending, error: NetError): void {
     if (pending.isSettled) return;
     const { env } = this.#parts;
-    const answer = FAILURES[error.failure].packet;
+    const answer = repliesTo(error).packet;
     env.count(COUNT.refused);
     if (answer === 'reset') this.#sendReset(pending, pending.syn.sequence, pending.syn.text);
     else {

@@ -122,7 +122,11 @@ export class TcpStack implements IpStack, ConnectionHost {
     if (this.#isClosed) return true;
     if (!this.#isTimeKnown) this.#setTime(this.#context.output.now()); // once per batch: until the flush
     const segment = this.#segment;
-    const flow = this.#table.find(batch, index);
+    let flow = this.#table.find(batch, index);
+    if (flow instanceof Connection && isOver(flow)) {
+      this.#remove(flow); // by what came before in this batch; its owner is told at the flush
+      flow = this.#table.find(batch, index); // its TIME-WAIT
+    }
     segment.read(batch, index);
     if (flow instanceof Connection) {
       arrive(flow, segment, this.#now);
@@ -224,7 +228,7 @@ export class TcpStack implements IpStack, ConnectionHost {
       this.#tryAgain(RETRY_MS);
     }
     rearm(c, now);
-    if (c.state === STATE.closed ? !c.isResetDue : c.state === STATE.timeWait && !c.isAckDue) this.#remove(c);
+    if (isOver(c)) this.#remove(c);
     else if (hasDeadline(c)) this.timers.set(c, nextDeadline(c)); // one that is gone stays until its time: most have another soon
   }
 
@@ -291,4 +295,9 @@ export class TcpStack implements IpStack, ConnectionHost {
     else return this.#listener.receiveSyn(batch, index, s, this.now, lastSndNxt);
     return false;
   }
+}
+
+/** Nothing more is to be said. */
+function isOver(c: Connection): boolean {
+  return c.state === STATE.closed ? !c.isResetDue : c.state === STATE.timeWait && !c.isAckDue;
 }

@@ -97,6 +97,42 @@ t.test('an ancient ACK: RFC 5961 section 5', async (t) => {
   t.equal(wire.stack.counters.get('dropOldAck'), 1, 'one that may be a late copy is fine');
 });
 
+t.test('what comes in one batch with the end of its connection meets nobody: a SYN begins anew, an ACK is answered with RST', async (t) => {
+  for (const isSyn of [true, false]) {
+    const wire = new Wire();
+    const client = await new Client(wire).connect({ mss: 1_460 });
+    const { seq, ack } = client;
+    const reset = client.segment({ flags: FLAG.rst, sequence: seq });
+    const next = isSyn
+      ? client.segment({ flags: FLAG.syn, sequence: seq + 1_000, acknowledgment: 0, options: { mss: 1_460 } })
+      : client.segment({ flags: FLAG.ack, payload: new Uint8Array(10) });
+    const answers = wire.raw(reset, next);
+    t.match(await client.stream.read().catch((error: unknown) => error), { code: 'ECONNRESET' });
+    t.match(wire.stack.info, { connections: 0, pending: isSyn ? 1 : 0, memory: 0 });
+    if (isSyn) {
+      t.strictSame(answers, []);
+      t.equal(wire.requests.length, 1, 'asked for anew');
+      void wire.requests[0]?.accept();
+      t.match(wire.flush(), [{ flags: FLAG.syn | FLAG.ack, acknowledgment: seq + 1_001 }]);
+    } else t.match(answers, [{ flags: FLAG.rst, sequence: ack }]);
+  }
+});
+
+t.test('the same behind the last ACK of both ends', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect({ mss: 1_460 });
+  client.send({ flags: FLAG.ack | FLAG.fin });
+  client.seq++;
+  wire.advance(100);
+  await client.stream.closeWrite();
+  t.match(wire.flush(), [{ flags: FLAG.ack | FLAG.fin }]);
+  client.ack++;
+  const last = client.segment({ flags: FLAG.ack });
+  t.strictSame(wire.raw(last, client.segment({ flags: FLAG.syn, sequence: client.seq + 1_000, acknowledgment: 0, options: { mss: 1_460 } })), []);
+  t.match(wire.stack.info, { connections: 0, pending: 1, timeWait: 0 });
+  t.equal(wire.requests.length, 1);
+});
+
 t.test('RST: only the very next number; the rest of the window is challenged, what is outside is not worth an answer', async (t) => {
   const wire = new Wire();
   const client = await new Client(wire).connect();

@@ -10,7 +10,7 @@ import {
   type SharedBound,
   type WaitingBytes,
 } from '@nekit/core';
-import { isHostAddress, type PacketBatch, UDP_HEADER } from '@nekit/core/ip';
+import { copyOf, isHostAddress, type PacketBatch, UDP_HEADER } from '@nekit/core/ip';
 import { type AddressKey, endpointAt, keyAt, quotation, sourceOf } from './nat-table.js';
 import type { UdpWriter } from './udp-writer.js';
 
@@ -85,7 +85,7 @@ export class Mapping implements PacketConn {
     this.version = batch.version[index] === 4 ? 4 : 6;
     this.key = key;
     this.source = endpointAt(bytes, this.version, at, batch.transport[index] ?? 0);
-    this.address = bytes.slice(at, at + (this.version === 4 ? 4 : 16));
+    this.address = copyOf(bytes, at, at + (this.version === 4 ? 4 : 16));
     this.activeAt = now;
     this.#renewedAt = now;
     this.#peers = new BoundedMap(MOST_PEERS, bounds.peers);
@@ -146,7 +146,7 @@ export class Mapping implements PacketConn {
     const start = batch.start[index] ?? 0;
     const end = Math.min((batch.transport[index] ?? 0) + UDP_HEADER, start + MOST_HEADERS);
     if (known.length === end - start) known.set(batch.bytes.subarray(start, end));
-    else this.#quotes.set(peer, batch.bytes.slice(start, end));
+    else this.#quotes.set(peer, copyOf(batch.bytes, start, end));
   }
 
   #keepQuote(peer: Endpoint, quote: Uint8Array): void {

@@ -1,5 +1,5 @@
 import { type Endpoint, formatAddress } from '@nekit/core';
-import { MOST_QUOTED, type PacketBatch, read16, read32 } from '@nekit/core/ip';
+import { copyOf, MOST_QUOTED, type PacketBatch, read16, read32 } from '@nekit/core/ip';
 
 /** What stands for an address and port in a table: a number for IPv4 (48 bits are exact), a string for IPv6. */
 export type AddressKey = number | string;
@@ -23,5 +23,5 @@ export function sourceOf(batch: PacketBatch, index: number): number {
 /** As much of a packet as an ICMP message about it quotes. */
 export function quotation(batch: PacketBatch, index: number): Uint8Array {
   const start = batch.start[index] ?? 0;
-  return batch.bytes.slice(start, Math.min(batch.end[index] ?? 0, start + MOST_QUOTED[batch.version[index] === 4 ? 'v4' : 'v6']));
+  return copyOf(batch.bytes, start, Math.min(batch.end[index] ?? 0, start + MOST_QUOTED[batch.version[index] === 4 ? 'v4' : 'v6']));
 }

@@ -47,10 +47,11 @@ export class UdpWriter {
   /** Sends `datagrams[from, to)` (a run of one length, the last may be shorter) as coming from `address` and `port`. How many were taken. */
   write(to: Receiver, address: Uint8Array, port: number, datagrams: readonly Datagram[], from: number, until: number): number {
     const size = datagrams[from]?.bytes.length ?? 0;
-    const { sink } = this.#output;
+    const { sink, paths } = this.#output;
     const head = (to.version === 4 ? IPV4_HEADER : IPV6_HEADER) + UDP_HEADER;
     // Datagrams that must be cut themselves cannot be the pieces of another.
-    if (head + size > sink.mtu) return this.#writeLong(to, address, port, datagrams, from, until);
+    const mtu = to.version === 4 ? sink.mtu : Math.min(sink.mtu, paths.to(to.address, 0));
+    if (head + size > mtu) return this.#writeLong(to, address, port, datagrams, from, until);
     let payload = 0;
     for (let i = from; i < until; i++) payload += datagrams[i]?.bytes.length ?? 0;
     const at = sink.reserve(head + payload, until - from > 1 ? size : 0);
@@ -73,6 +74,7 @@ export class UdpWriter {
 
   #writeLong(to: Receiver, address: Uint8Array, port: number, datagrams: readonly Datagram[], from: number, until: number): number {
     const head = (to.version === 4 ? IPV4_HEADER : IPV6_HEADER) + UDP_HEADER;
+    const { sink, paths } = this.#output;
     let taken = 0;
     for (let i = from; i < until; i++) {
       const bytes = datagrams[i]?.bytes;
@@ -84,7 +86,7 @@ export class UdpWriter {
       writeHeaders(packet, 0, to, address, port, bytes.length, 0);
       packet.set(bytes, head);
       writeTransportChecksum(packet, 0, PROTOCOL.udp, head - UDP_HEADER, whole);
-      if (writeFragments(this.#output.sink, packet, 0, whole, this.#identification++)) taken++;
+      if (writeFragments(sink, packet, 0, whole, this.#identification++, paths)) taken++;
     }
     this.dropped += until - from - taken;
     this.#output.wake();

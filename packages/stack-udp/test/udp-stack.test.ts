@@ -1,6 +1,17 @@
 import assert from 'node:assert/strict';
 import { type Datagram, NetError, type PacketConn, type PacketRequest } from '@nekit/core';
-import { BatchParser, buildPacket, type Packet, PacketSlab, type PipeEnd, parsePacket, pipeDevice, Reassembly, StackDriver } from '@nekit/core/ip';
+import {
+  BatchParser,
+  buildPacket,
+  type Packet,
+  type PacketBatch,
+  PacketSlab,
+  type PipeEnd,
+  parsePacket,
+  pipeDevice,
+  Reassembly,
+  StackDriver,
+} from '@nekit/core/ip';
 import { FakeClock, settle, testSession } from '@nekit/core/testing';
 import t from 'tap';
 import { portsAllowed } from '../dist/descriptors.js';
@@ -367,6 +378,41 @@ void t.test('datagrams above the MTU go in fragments', async () => {
     bench.driver.close();
   }
 });
+
+void t.test('to who is behind a narrower IPv6 path datagrams go in shorter fragments: RFC 8201', async () => {
+  const bench = new Bench({}, 9_000);
+  const [client, server] = ['fd00::1', '2001:db8::9'];
+  bench.send(udp(client, 4000, server, 9, 'x'));
+  await bench.turn();
+  const { conn } = bench.associations[0] ?? assert.fail();
+  const send = async (...lengths: number[]): Promise<number[]> => {
+    assert.equal(conn.send(lengths.map((length) => datagram(server, 9, 'y'.repeat(length)))), lengths.length);
+    await bench.turn();
+    return bench.out.splice(0).map((bytes) => bytes.length);
+  };
+  const whole = parsePacket(buildPacket(udp(server, 9, client, 4000, 'y'.repeat(3_000)))) ?? assert.fail();
+  assert.deepEqual(await send(3_000), [3_048]);
+  bench.driver.output.paths.learn(...tooBig(whole, 1_500));
+  assert.deepEqual(await send(3_000, 1_452, 1_453), [1_496, 1_496, 160, 1_500, 1_496, 61]);
+  assert.deepEqual(await send(1_000), [1_048]);
+  bench.driver.close();
+});
+
+/** "Packet too big" about one of ours, as a batch. */
+function tooBig(whole: Packet, mtu: number): [PacketBatch, number] {
+  const message = buildPacket({
+    kind: 'icmp',
+    source: '2001:db8:1::1',
+    destination: whole.source,
+    type: 2,
+    code: 0,
+    rest: mtu,
+    payload: buildPacket(whole).subarray(0, 1_200),
+  });
+  const parser = new BatchParser(message, 1, new Uint8Array(8));
+  assert.ok(parser.add(0, message.length, 0, false));
+  return [parser, 0];
+}
 
 void t.test('who handles a port ends it', async () => {
   const bench = new Bench();

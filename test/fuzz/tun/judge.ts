@@ -14,6 +14,7 @@ const TCP = 6;
 const UDP = 17;
 const FRAGMENT = 44;
 const ICMPV6 = 58;
+const NO_NEXT_HEADER = 59;
 
 /** The longest error: RFC 1812 section 4.3.2.3, RFC 4443 section 2.4 c. */
 const LONGEST_ERROR = { 4: 576, 6: 1280 } as const;
@@ -151,7 +152,8 @@ function checkIcmp({ version, source, destination, body }: Whole): void {
   const type = at(body, 0);
   if (type === (version === 4 ? 0 : 129)) return;
   const isLate = type === (version === 4 ? 11 : 3) && at(body, 1) === 1;
-  if (!isLate && type !== (version === 4 ? 3 : 1)) throw new Error(`ICMP type ${type}`);
+  const isUnknown = version === 4 ? type === 3 && at(body, 1) === 2 : type === 4 && at(body, 1) === 1;
+  if (!isLate && !isUnknown && type !== (version === 4 ? 3 : 1)) throw new Error(`ICMP type ${type}`);
   const room = LONGEST_ERROR[version] - (version === 4 ? 20 : 40) - body.length;
   if (room < 0) throw new Error(`an error of ${body.length} bytes`);
   const quoted = body.subarray(8);
@@ -163,6 +165,12 @@ function checkIcmp({ version, source, destination, body }: Whole): void {
   if (behind === null && room === 0) return;
   const isPing = behind !== null && behind.protocol === (version === 4 ? ICMP : ICMPV6) && at(quoted, behind.transport) === (version === 4 ? 8 : 128);
   if (isLate && (behind === null || isPing)) return;
+  if (isUnknown) {
+    const known = version === 4 ? [ICMP, TCP, UDP] : [ICMPV6, TCP, UDP, FRAGMENT, NO_NEXT_HEADER];
+    const named = version === 4 ? at(quoted, 9) : at(quoted, word(body, 4) * 65_536 + word(body, 6));
+    if (known.includes(named) || (behind !== null && behind.protocol !== named)) throw new Error(`protocol ${named} is said to be unknown`);
+    return;
+  }
   if (behind === null) throw new Error('an error that does not say which port');
   if (behind.protocol !== UDP && behind.protocol !== TCP) throw new Error(`an error about protocol ${behind.protocol}`);
 }

@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http';
-import { FAILURES, NetError } from '@nekit/core';
+import { NetError, repliesTo } from '@nekit/core';
 import { type Fields, formatHead } from '../message/fields.js';
 
 /** Why a client gets no answer from its target, with the status that says so. */
@@ -32,7 +32,7 @@ export interface Refusal {
 }
 
 export function refusalOf(error: NetError): Refusal {
-  const status = error instanceof RequestRefused ? error.status : error.code === 'LOOP' ? 508 : FAILURES[error.failure].http;
+  const status = error instanceof RequestRefused ? error.status : error.code === 'LOOP' ? 508 : repliesTo(error).http;
   const reason = STATUS_CODES[status] ?? 'Error';
   const body = Buffer.from(`${status} ${reason}: ${printable(error.message)}\n`);
   const extra = error instanceof RequestRefused ? error.fields : [];

@@ -21,6 +21,16 @@ export function write32(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 3] = value;
 }
 
+/** A copy of `bytes[start, end)`. `slice` of a Buffer would be a view. */
+export function copyOf(bytes: Uint8Array, start = 0, end = bytes.length): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(bytes.subarray(start, end));
+}
+
+/** Bytes as the key of a map. */
+export function latin1(bytes: Uint8Array, start: number, end: number): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1', start, end);
+}
+
 /** Shorter than this a loop is quicker than a call of the engine, in bytes. */
 const SHORT = 32;
 

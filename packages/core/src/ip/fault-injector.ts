@@ -1,4 +1,5 @@
 import type { Clock } from '../net/clock.js';
+import { copyOf } from './bytes.js';
 import { SeededRandom } from './random.js';
 
 /** What a bad path does to packets. Probabilities are 0 to 1, times are milliseconds. */
@@ -70,7 +71,7 @@ export class FaultInjector {
     }
     if (jitterMs > 0) delay += (this.#random.below(1_000) / 1_000) * jitterMs;
     if (this.#random.chance(reorder)) delay += reorderMs;
-    const copy = packet.slice();
+    const copy = copyOf(packet);
     if (this.#random.chance(corrupt)) {
       const bit = this.#random.below(copy.length * 8);
       copy[bit >>> 3] = (copy[bit >>> 3] ?? 0) ^ (1 << (bit & 7));

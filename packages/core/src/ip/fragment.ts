@@ -4,6 +4,7 @@
 import { copyBytes, read32, write16, write32 } from './bytes.js';
 import { writeIPv4Checksum } from './checksum.js';
 import type { PacketSink } from './packet-device.js';
+import type { PathMtus } from './path-mtu.js';
 import { IPV4_HEADER, IPV6_HEADER, PROTOCOL } from './protocol.js';
 
 const FRAGMENT_HEADER = 8;
@@ -13,22 +14,30 @@ const MORE_6 = 1;
 /**
  * Writes the IP packet `bytes[start, end)` (no options, no extension headers, all checksums done) to the sink, in fragments if it is longer than the sink's MTU.
  * `identification` tells its fragments from those of other packets: 16 bits of it count for IPv4, 32 for IPv6. What leaves whole and may be cut on its way (IPv4 without DF) gets it too, as long as it has none
- * (RFC 6864 section 4.1). false: there is no room, or the MTU is no MTU.
+ * (RFC 6864 section 4.1). `paths`: what is known of IPv6 paths that are narrower. false: there is no room, or the MTU is no MTU.
  */
-export function writeFragments(sink: PacketSink, bytes: Uint8Array, start: number, end: number, identification: number): boolean {
-  if (end - start <= sink.mtu) {
+export function writeFragments(
+  sink: PacketSink,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  identification: number,
+  paths: PathMtus | null = null,
+): boolean {
+  const isIPv4 = (bytes[start] ?? 0) >>> 4 === 4;
+  const mtu = isIPv4 || paths === null ? sink.mtu : Math.min(sink.mtu, paths.to(bytes, start + 24));
+  if (end - start <= mtu) {
     const at = sink.reserve(end - start, 0);
     if (at === -1) return false;
     copyBytes(sink.bytes, at, bytes, start, end);
-    if ((bytes[start] ?? 0) >>> 4 === 4 && read32(bytes, start + 4) === 0) {
+    if (isIPv4 && read32(bytes, start + 4) === 0) {
       write16(sink.bytes, at + 4, identification & 0xffff);
       writeIPv4Checksum(sink.bytes, at);
     }
     return true;
   }
-  const isIPv4 = (bytes[start] ?? 0) >>> 4 === 4;
   const head = isIPv4 ? IPV4_HEADER : IPV6_HEADER;
-  const room = (sink.mtu - head - (isIPv4 ? 0 : FRAGMENT_HEADER)) & ~7;
+  const room = (mtu - head - (isIPv4 ? 0 : FRAGMENT_HEADER)) & ~7;
   if (room < 8) return false;
   for (let from = start + head; from < end; from += room) {
     const to = Math.min(end, from + room);

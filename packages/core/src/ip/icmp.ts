@@ -2,7 +2,7 @@
  * ICMP messages about packets, as bytes.
  * Read first: RFC 792, RFC 4443, RFC 1812 section 4.3.2 (how much to quote, and what is never answered).
  */
-import { write16 } from './bytes.js';
+import { copyOf, write16, write32 } from './bytes.js';
 import { writeIPv4Checksum, writeTransportChecksum } from './checksum.js';
 import type { PacketBatch } from './packet-batch.js';
 import { IPV4_HEADER, IPV6_HEADER, PROTOCOL } from './protocol.js';
@@ -13,6 +13,9 @@ const ECHO_REPLY = 0;
 const ECHO_REPLY_6 = 129;
 const UNREACHABLE = 3;
 const UNREACHABLE_6 = 1;
+const PROTOCOL_UNREACHABLE = 2;
+const PARAMETER_PROBLEM_6 = 4;
+const UNRECOGNIZED_HEADER = 1;
 const TIME_EXCEEDED = 11;
 const TIME_EXCEEDED_6 = 3;
 /** In reassembly; of both versions. */
@@ -41,7 +44,7 @@ export type UnreachableReason = keyof typeof UNREACHABLE_CODES;
 /** The answer to an echo request of a batch. */
 export function echoReply(batch: PacketBatch, index: number): Uint8Array {
   const isIPv4 = batch.version[index] === 4;
-  const message = batch.bytes.slice(batch.transport[index] ?? 0, batch.end[index] ?? 0);
+  const message = copyOf(batch.bytes, batch.transport[index] ?? 0, batch.end[index] ?? 0);
   message[0] = isIPv4 ? ECHO_REPLY : ECHO_REPLY_6;
   return answerTo(batch.bytes, batch.start[index] ?? 0, message);
 }
@@ -60,12 +63,28 @@ export function reassemblyTimeExceeded(bytes: Uint8Array, start: number, end: nu
   return errorAbout(bytes, start, end, (bytes[start] ?? 0) >>> 4 === 4 ? TIME_EXCEEDED : TIME_EXCEEDED_6, REASSEMBLY_TIME);
 }
 
-function errorAbout(bytes: Uint8Array, start: number, end: number, type: number, code: number): Uint8Array {
+/**
+ * That nobody takes the protocol of the packet `bytes[start, end)`, which begins at `transport`: "protocol unreachable" (RFC 1122 section 3.2.2.1), or "parameter problem" with the place of the
+ * Next Header that says so (RFC 8200 section 4). For whom, see `unreachable`.
+ */
+export function unknownProtocol(bytes: Uint8Array, start: number, transport: number, end: number): Uint8Array {
+  if ((bytes[start] ?? 0) >>> 4 === 4) return errorAbout(bytes, start, end, UNREACHABLE, PROTOCOL_UNREACHABLE);
+  let pointer = start + 6;
+  for (let at = start + IPV6_HEADER; at < transport; ) {
+    const isFragment = bytes[pointer] === PROTOCOL.fragment;
+    pointer = at;
+    at += isFragment ? 8 : ((bytes[at + 1] ?? 0) + 1) * 8;
+  }
+  return errorAbout(bytes, start, end, PARAMETER_PROBLEM_6, UNRECOGNIZED_HEADER, pointer - start);
+}
+
+function errorAbout(bytes: Uint8Array, start: number, end: number, type: number, code: number, pointer = 0): Uint8Array {
   const isIPv4 = (bytes[start] ?? 0) >>> 4 === 4;
   const quoted = bytes.subarray(start, Math.min(end, start + MOST_QUOTED[isIPv4 ? 'v4' : 'v6']));
   const message = new Uint8Array(ICMP_HEADER + quoted.length);
   message[0] = type;
   message[1] = code;
+  write32(message, 4, pointer);
   message.set(quoted, ICMP_HEADER);
   return answerTo(bytes, start, message);
 }

@@ -1,6 +1,7 @@
 import type { Arena } from './arena.js';
 import type { PacketBatch } from './packet-batch.js';
 import type { PacketSink } from './packet-device.js';
+import type { PathMtus } from './path-mtu.js';
 
 /**
  * What turns packets into something else. Stacks of one device are asked in their order; the first that takes a packet has it.
@@ -21,6 +22,8 @@ export interface IpStack {
 export interface StackOutput {
   readonly sink: PacketSink;
   readonly arena: Arena;
+  /** Narrower paths than the device, of packets that can be cut: all but those of TCP. */
+  readonly paths: PathMtus;
   /** Asks for `flush` in this turn, once, however often it is called: a dial has finished, a socket is readable. */
   wake(): void;
   /** Monotonic milliseconds. */

@@ -8,7 +8,7 @@
  */
 import { formatAddress, isMapped, parseAddress } from '../net/address.js';
 import { BatchParser } from './batch-parser.js';
-import { read16, read32, write16, write32 } from './bytes.js';
+import { copyOf, read16, read32, write16, write32 } from './bytes.js';
 import { writeIPv4Checksum, writeTransportChecksum } from './checksum.js';
 import { IPV4_HEADER, IPV6_HEADER, LONGEST_PACKET, PROTOCOL, TCP_HEADER, UDP_HEADER } from './protocol.js';
 import { buildTcpOptions, parseTcpOptions, type TcpOptions } from './tcp-options.js';
@@ -71,7 +71,7 @@ export function parsePacket(bytes: Uint8Array): Packet | null {
 export function packetAt(batch: BatchParser | Parameters<typeof addressesAt>[0], index: number): Packet {
   const { bytes } = batch;
   const transport = batch.transport[index] ?? 0;
-  const payload = bytes.slice(batch.payload[index] ?? 0, batch.end[index] ?? 0);
+  const payload = copyOf(bytes, batch.payload[index] ?? 0, batch.end[index] ?? 0);
   const protocol = batch.protocol[index] ?? 0;
   const ip = { ...addressesAt(batch, index), payload };
   switch (protocol) {

@@ -4,6 +4,8 @@
  *     file:   | magic 4 | major 2 | minor 2 | 0, 0 | longest 4 | link type 4 |     record:  | seconds 4 | fraction 4 | length here 4 | real length 4 | bytes |
  */
 
+import { copyOf } from './bytes.js';
+
 /** Microseconds in the fraction, and the newer form with nanoseconds. */
 const MAGIC_MICRO = 0xa1b2c3d4;
 const MAGIC_NANO = 0xa1b23c4d;
@@ -59,7 +61,7 @@ export function readPcap(bytes: Uint8Array): CapturedPacket[] | null {
     if (length > LONGEST || at + RECORD_HEADER + length > bytes.length) break;
     packets.push({
       at: view.getUint32(at, isLittle) * 1_000 + view.getUint32(at + 4, isLittle) / fraction,
-      bytes: bytes.slice(at + RECORD_HEADER, at + RECORD_HEADER + length),
+      bytes: copyOf(bytes, at + RECORD_HEADER, at + RECORD_HEADER + length),
     });
     at += RECORD_HEADER + length;
   }

@@ -5,7 +5,7 @@
  * not fit any more makes the oldest datagram go (CVE-2018-5391 is what happens without bounds).
  */
 
-import { write16 } from './bytes.js';
+import { copyOf, latin1, write16 } from './bytes.js';
 import { writeIPv4Checksum } from './checksum.js';
 import { IPV4_HEADER, IPV6_HEADER, LONGEST_PACKET } from './protocol.js';
 
@@ -97,24 +97,21 @@ export class Reassembly {
     const from = version === 4 ? transport : transport + FRAGMENT_HEADER;
     const length = end - from;
     if (length <= 0) return null;
-    const datagram = this.#datagrams.get(fragment.key) ?? this.#begin(fragment, bytes, start, version === 4 ? 4 : 6, now);
     const { offset, more } = fragment;
+    // Nobody's: one that a sender cannot have made does not end a datagram.
+    if ((more && length % 8 !== 0) || offset + length > LONGEST_PACKET - (version === 4 ? IPV4_HEADER : 0)) return null;
+    const datagram = this.#datagrams.get(fragment.key) ?? this.#begin(fragment, bytes, start, version === 4 ? 4 : 6, now);
     if (has(datagram, offset, bytes, from, end, more)) return null;
-    if (
-      (more && length % 8 !== 0) ||
-      offset + length > LONGEST_PACKET - (version === 4 ? IPV4_HEADER : 0) ||
-      !fits(datagram, offset, length, more) ||
-      datagram.parts.length === this.#limits.fragments
-    ) {
+    if (!fits(datagram, offset, length, more) || datagram.parts.length === this.#limits.fragments) {
       this.#drop(datagram);
       return null;
     }
     if (offset === 0) {
       datagram.protocol = fragment.protocol;
-      if (this.#late !== null) datagram.head = bytes.slice(start, from);
+      if (this.#late !== null) datagram.head = copyOf(bytes, start, from);
     }
     if (!more) datagram.whole = offset + length;
-    datagram.parts.push({ offset, bytes: bytes.slice(from, end) });
+    datagram.parts.push({ offset, bytes: copyOf(bytes, from, end) });
     datagram.bytes += length;
     this.#bytes += length;
     if (datagram.bytes === datagram.whole) {
@@ -150,8 +147,8 @@ export class Reassembly {
   #begin({ key, protocol }: Fragment, bytes: Uint8Array, start: number, version: 4 | 6, now: number): Datagram {
     const at = start + (version === 4 ? 12 : 8);
     const length = version === 4 ? 4 : 16;
-    const source = bytes.slice(at, at + length);
-    const destination = bytes.slice(at + length, at + 2 * length);
+    const source = copyOf(bytes, at, at + length);
+    const destination = copyOf(bytes, at + length, at + 2 * length);
     const datagram: Datagram = { key, began: now, version, source, destination, head: null, protocol, parts: [], bytes: 0, whole: -1 };
     this.#datagrams.set(key, datagram);
     return datagram;
@@ -187,10 +184,6 @@ function readFragment6(bytes: Uint8Array, start: number, transport: number): Fra
   const field = ((bytes[transport + 2] ?? 0) << 8) | (bytes[transport + 3] ?? 0);
   const key = `6${latin1(bytes, start + 8, start + IPV6_HEADER)}${latin1(bytes, transport + 4, transport + 8)}`;
   return { key, offset: field & 0xfff8, more: (field & 1) !== 0, protocol: bytes[transport] ?? 0 };
-}
-
-function latin1(bytes: Uint8Array, start: number, end: number): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1', start, end);
 }
 
 /** Whether it is a part that is there, byte for byte: a path may deliver twice (RFC 791 section 3.2; RFC 8200 section 4.5 allows it). */

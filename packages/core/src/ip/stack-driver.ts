@@ -3,6 +3,7 @@ import type { NetError } from '../net/errors.js';
 import type { IpStack, StackOutput } from './ip-stack.js';
 import type { PacketBatch } from './packet-batch.js';
 import type { PacketDevice } from './packet-device.js';
+import { PathMtus } from './path-mtu.js';
 
 export interface DriverOptions {
   readonly device: PacketDevice;
@@ -39,7 +40,7 @@ export class StackDriver {
     this.#defer = options.defer ?? queueMicrotask;
     this.#later = options.later ?? setImmediate;
     this.#onFailed = options.onFailed ?? (() => {});
-    this.output = { sink: device.sink, arena: device.arena, wake: () => this.#wake(), now: () => clock.now() };
+    this.output = { sink: device.sink, arena: device.arena, paths: new PathMtus(() => clock.now()), wake: () => this.#wake(), now: () => clock.now() };
   }
 
   /** Once, with all of them, in the order in which they are asked. */

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { checkNetwork } from '../config/networks.js';
 import { PRIORITIES } from '../inbound/tun/auto-route/plan.js';
 import { type AutoRouteSettings, DEFAULT_PRIORITY, DEFAULT_TABLE } from '../inbound/tun/auto-route/settings.js';
+import { isHostAddress } from '../ip/special-addresses.js';
 import type { LinkAddress } from '../native/link-config.js';
 import { addressFamily, formatAddress, isMapped, maskedTo, parseAddress } from '../net/address.js';
 import { type Issue, issue } from './issue.js';
@@ -10,8 +11,10 @@ import { type Issue, issue } from './issue.js';
 const DEFAULT_INET4 = ['198.18.0.1/30'];
 const DEFAULT_INET6 = ['fdfe:dcba:9876::1/126'];
 
-/** As Linux has it; empty: it chooses. */
+/** As Linux has it, which counts bytes; empty: it chooses. */
 const INTERFACE = /^(?!\.{1,2}$)[^\s/:]{0,15}$/u;
+
+const NO_INTERFACE = 'no name of an interface: at most 15 bytes, without blanks, "/" and ":"';
 
 const networks = z.array(z.string()).default([]);
 
@@ -19,7 +22,8 @@ export const KEYS = z.object({
   enable: z.boolean().default(true).describe('false: no TUN.'),
   device: z
     .string()
-    .regex(INTERFACE, 'no name of an interface: at most 15 characters, without blanks, "/" and ":"')
+    .regex(INTERFACE, NO_INTERFACE)
+    .refine((name) => name.length > 15 || Buffer.byteLength(name) <= 15, NO_INTERFACE)
     .default('')
     .describe('Name of the interface; the kernel chooses one by default.'),
   'file-descriptor': z.int().min(0).optional().describe('An open TUN instead (IFF_TUN, IFF_NO_PI); whoever opened it configures the interface.'),
@@ -91,10 +95,14 @@ export function autoRouteOf(keys: TunKeys, issues: Issue[]): AutoRouteSettings {
 export function addressesOf(texts: readonly string[], family: 4 | 6, key: string, issues: Issue[]): LinkAddress[] {
   return texts.flatMap((text, index) => {
     const [address = '', bits] = text.split('/', 2);
-    if (checkNetwork(text) !== null && addressFamily(address) === family)
+    const bytes = checkNetwork(text) === null ? null : parseAddress(address);
+    if (bytes !== null && addressFamily(address) === family && isHostAddress(bytes, 0, family))
       return { address, prefix: bits === undefined ? (family === 4 ? 32 : 128) : Number(bits) };
     issues.push(
-      issue([key, index], `"${text}" is no IPv${family} address with the length of its network, as ${family === 4 ? '198.18.0.1/30' : 'fd00::1/126'}`),
+      issue(
+        [key, index],
+        `"${text}" is no IPv${family} address of a host with the length of its network, as ${family === 4 ? '198.18.0.1/30' : 'fd00::1/126'}`,
+      ),
     );
     return [];
   });

@@ -30,6 +30,14 @@ export const FAILURES: Readonly<Record<Failure, FailureReplies>> = {
   aborted: { socks5: 0x01, http: 502, packet: 'reset' },
 };
 
+/** The host is down, but not its network. */
+const HOST_DOWN: FailureReplies = { socks5: 0x04, http: 502, packet: 'host-unreachable' };
+
+/** What to answer to this error; its code may say more than its failure. */
+export function repliesTo({ failure, code }: NetError): FailureReplies {
+  return failure === 'unreachable' && (code === 'EHOSTUNREACH' || code === 'EHOSTDOWN') ? HOST_DOWN : FAILURES[failure];
+}
+
 export interface FailureReplies {
   readonly socks5: number;
   readonly http: number;

@@ -105,21 +105,33 @@ const EXACT: readonly [text: string, ...problems: string[]][] = [
   ['tun:\n  enable: true\n  stack: quic\n', 'c.yaml:3:10 error: "stack": there is no IP stack "quic"\n    stack: quic'],
   [
     'tun:\n  enable: true\n  inet4-address: [10.0.0.300/8, fd00::1/64]\n',
-    'c.yaml:3:19 error: "inet4-address[0]": "10.0.0.300/8" is no IPv4 address with the length of its network, as 198.18.0.1/30\n    10.0.0.300/8',
-    'c.yaml:3:33 error: "inet4-address[1]": "fd00::1/64" is no IPv4 address with the length of its network, as 198.18.0.1/30\n    fd00::1/64',
+    'c.yaml:3:19 error: "inet4-address[0]": "10.0.0.300/8" is no IPv4 address of a host with the length of its network, as 198.18.0.1/30\n    10.0.0.300/8',
+    'c.yaml:3:33 error: "inet4-address[1]": "fd00::1/64" is no IPv4 address of a host with the length of its network, as 198.18.0.1/30\n    fd00::1/64',
   ],
   [
     'tun:\n  enable: true\n  inet6-address:\n    - fd00::1/129\n',
-    'c.yaml:4:7 error: "inet6-address[0]": "fd00::1/129" is no IPv6 address with the length of its network, as fd00::1/126\n    fd00::1/129',
+    'c.yaml:4:7 error: "inet6-address[0]": "fd00::1/129" is no IPv6 address of a host with the length of its network, as fd00::1/126\n    fd00::1/129',
+  ],
+  ...['224.0.0.1/4', '127.0.0.1/8'].map((address): [string, string] => [
+    `tun: { enable: true, inet4-address: [${address}] }\n`,
+    `c.yaml:1:38 error: "inet4-address[0]": "${address}" is no IPv4 address of a host with the length of its network, as 198.18.0.1/30\n    ${address}`,
+  ]),
+  ...['ff02::1/16', '::ffff:1.2.3.4/96'].map((address): [string, string] => [
+    `tun: { enable: true, inet6-address: ["${address}"] }\n`,
+    `c.yaml:1:38 error: "inet6-address[0]": "${address}" is no IPv6 address of a host with the length of its network, as fd00::1/126\n    "${address}"`,
+  ]),
+  [
+    'tun: { enable: true, device: ääääääääa }\n',
+    'c.yaml:1:30 error: "device": no name of an interface: at most 15 bytes, without blanks, "/" and ":"\n    device: ääääääääa',
   ],
   ['tun: { enable: true, mtu: 576 }\n', 'c.yaml:1:27 error: "mtu" must be at least 1280\n    mtu: 576'],
   [
     'tun: { enable: true, device: "a b" }\n',
-    'c.yaml:1:30 error: "device": no name of an interface: at most 15 characters, without blanks, "/" and ":"\n    device: "a b"',
+    'c.yaml:1:30 error: "device": no name of an interface: at most 15 bytes, without blanks, "/" and ":"\n    device: "a b"',
   ],
   [
     'tun: { enable: true, device: sixteen-letters-- }\n',
-    'c.yaml:1:30 error: "device": no name of an interface: at most 15 characters, without blanks, "/" and ":"\n    device: sixteen-letters--',
+    'c.yaml:1:30 error: "device": no name of an interface: at most 15 bytes, without blanks, "/" and ":"\n    device: sixteen-letters--',
   ],
   ['tun: { enable: true, icmp: answer }\n', 'c.yaml:1:28 error: "icmp" must be one of "reply", "drop"\n    icmp: answer'],
   ['tun: { enable: true, tcp: { timeout: 0 } }\n', 'c.yaml:1:38 error: "timeout" must be at least 1\n    timeout: 0'],

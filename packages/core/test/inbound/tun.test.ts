@@ -290,6 +290,77 @@ void t.test('UDP: "port unreachable" with what it is about, and it is told once'
   }
 });
 
+void t.test(
+  'a protocol that nobody takes: "protocol unreachable", or the place of the Next Header (RFC 1122 section 3.2.2.1, RFC 8200 section 4)',
+  async () => {
+    for (const { source, destination, echo } of FAMILIES) {
+      const isIPv4 = echo === 8;
+      const { wire, leftover } = left();
+      const sent = buildPacket({ kind: 'other', source, destination, protocol: 132, payload: text(40) });
+      wire.send(sent);
+      await wire.turn();
+      const [answer] = wire.answers();
+      assert.ok(answer?.kind === 'icmp', 'with the right checksums');
+      assert.deepEqual([answer.source, answer.destination], [destination, source]);
+      assert.deepEqual([answer.type, answer.code, answer.rest], isIPv4 ? [3, 2, 0] : [4, 1, 6]);
+      assert.deepEqual(Buffer.from(answer.payload), Buffer.from(sent));
+      if (!isIPv4) {
+        // Destination options of 8 bytes, and of 16.
+        for (const [chain, pointer] of [
+          [Uint8Array.of(132, 0, 1, 4, 0, 0, 0, 0), 40],
+          [Uint8Array.of(60, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 132, 0, 1, 4, 0, 0, 0, 0), 56],
+        ] as const) {
+          wire.send({ kind: 'other', source, destination, protocol: 60, payload: Buffer.concat([chain, text(40)]) });
+          await wire.turn();
+          const [pointed] = wire.answers();
+          assert.ok(pointed?.kind === 'icmp');
+          assert.deepEqual([pointed.type, pointed.code, pointed.rest], [4, 1, pointer]);
+        }
+      }
+      // Nothing next, TCP where there is no stack for it; and no more than 50 at once.
+      for (const protocol of [59, 6]) wire.send({ kind: 'other', source, destination, protocol, payload: text(40) });
+      wire.send({ kind: 'other', source, destination: isIPv4 ? '224.0.0.1' : 'ff02::1', protocol: 132, payload: text(40) });
+      await wire.turn();
+      assert.equal(wire.answers().length, 0);
+      await wire.clock.advance(1_000);
+      for (let i = 0; i < 80; i++) wire.send(sent);
+      await wire.turn();
+      assert.equal(wire.answers().length, 50);
+      assert.ok(leftover.unclaimed >= 30);
+    }
+  },
+);
+
+void t.test('an IPv6 path that is narrower than the device: long answers go in shorter fragments, for ten minutes (RFC 8201, RFC 8200 section 5)', async () => {
+  const [, { source, destination, echo }] = FAMILIES;
+  const { wire } = left(true, 9_000);
+  const ping = async (from: string, length: number): Promise<number> => {
+    wire.send({ kind: 'icmp', source: from, destination, type: echo, code: 0, rest: 1, payload: text(length) });
+    await wire.turn();
+    return Math.max(...wire.out.splice(0).map((bytes) => bytes.length));
+  };
+  const tell = async (mtu: number, about: string, from: string = destination, protocol = 58): Promise<void> => {
+    const quoted = buildPacket({ kind: 'other', source: from, destination: about, protocol, payload: text(100) });
+    wire.send({ kind: 'icmp', source: '2001:db8:1::1', destination, type: 2, code: 0, rest: mtu, payload: quoted });
+    await wire.turn();
+    assert.equal(wire.out.length, 0);
+  };
+  assert.equal(await ping(source, 3_000), 3_048);
+  await tell(1_279, source);
+  await tell(1_500, source, '2001:db8::ffff');
+  await tell(1_500, source, destination, 6);
+  assert.equal(await ping(source, 3_000), 3_048, 'too little, about the packet of another, and what is for TCP to judge');
+  await tell(1_500, source);
+  assert.equal(await ping(source, 3_000), 1_496);
+  assert.equal(await ping(source, 1_452), 1_500);
+  assert.equal(await ping('fd00::9', 3_000), 3_048, 'to others as before');
+  await tell(1_280, source);
+  await tell(1_400, source);
+  assert.equal(await ping(source, 3_000), 1_280, 'it does not grow');
+  await wire.clock.advance(600_000);
+  assert.equal(await ping(source, 3_000), 3_048);
+});
+
 void t.test('UDP: a burst of 50, then 1,000 in a second', async () => {
   const { wire, leftover } = left();
   await wire.clock.advance(10_000);

@@ -4,6 +4,7 @@ import {
   BatchParser,
   buildPacket,
   type DeviceHandlers,
+  echoReply,
   FaultInjector,
   faultyPipe,
   type IpStack,
@@ -164,6 +165,32 @@ t.test('faultyPipe: super-packets are cut in front of the path', async (t) => {
   t.strictSame(got, [100]);
   t.equal(b.path.lost, 1);
   a.close();
+});
+
+t.test('copies are copies, of a Buffer too, whose slice is a view', async (t) => {
+  const packet = ping(1);
+  const lent = (): Buffer => Buffer.from(packet);
+  const parsed = lent();
+  const value = parsePacket(parsed);
+  const batched = lent();
+  const batch = new BatchParser(batched, 1, new Uint8Array(8));
+  batch.add(0, batched.length, 0, false);
+  const reply = echoReply(batch, 0);
+  const file = Buffer.concat([pcapHeader(), pcapRecord(packet, 0)]);
+  const captured = readPcap(file);
+  const clock = new FakeClock();
+  const delivered: string[] = [];
+  const path = new FaultInjector({ seed: 1, corrupt: 1, duplicate: 1 }, clock, (bytes) => void delivered.push(Buffer.from(bytes).toString('hex')));
+  const sent = lent();
+  path.send(sent);
+  t.strictSame([sent, batched], [lent(), lent()], 'nobody has written to what was lent');
+  for (const bytes of [parsed, batched, file, sent]) bytes.fill(0xee);
+  await clock.advance(1);
+  t.strictSame(Buffer.from(value?.payload ?? []), Buffer.alloc(10));
+  t.equal(parsePacket(reply)?.kind, 'icmp');
+  t.strictSame(Buffer.from(captured?.[0]?.bytes ?? []), lent());
+  t.equal(new Set(delivered).size, 2, 'each copy has a wrong bit of its own');
+  t.notOk(delivered.some((text) => text.includes('eeee')));
 });
 
 t.test('pcap: written and read again; other files are not', (t) => {

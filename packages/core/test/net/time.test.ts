@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { CancelSource, never } from '../../dist/net/cancel.js';
 import { EndpointTable } from '../../dist/net/endpoint-table.js';
-import { FAILURES, isNetError, NekitError, NetError, toNetError } from '../../dist/net/errors.js';
+import { FAILURES, isNetError, NekitError, NetError, repliesTo, toNetError } from '../../dist/net/errors.js';
 import { Events } from '../../dist/net/events.js';
 import { OwnEndpoints } from '../../dist/net/own-endpoints.js';
 import { TimerWheel } from '../../dist/net/timer-wheel.js';
@@ -192,6 +192,10 @@ void t.test('errors', async (t) => {
         ['aborted', 1, 502],
       ],
     );
+    const answers = (code: string): unknown => Object.values(repliesTo(toNetError(Object.assign(new Error('x'), { code }))));
+    assert.deepEqual(answers('ENETUNREACH'), [3, 502, 'network-unreachable']);
+    for (const code of ['EHOSTUNREACH', 'EHOSTDOWN']) assert.deepEqual(answers(code), [4, 502, 'host-unreachable'], 'the host, not its network');
+    assert.deepEqual(answers('ECONNREFUSED'), [5, 502, 'reset']);
   });
 });
 

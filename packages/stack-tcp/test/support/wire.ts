@@ -10,6 +10,7 @@ import {
   type IpStack,
   type Packet,
   PacketSlab,
+  PathMtus,
   parsePacket,
   SeededRandom,
   type TcpOptions,
@@ -79,6 +80,7 @@ export class Wire {
       output: {
         sink: options.lends === true ? this.lending : this.#slab,
         arena: this.arena,
+        paths: new PathMtus(() => this.time),
         wake: () => {
           this.wakes++;
         },

@@ -1,5 +1,5 @@
 import { writeFragments } from '../../ip/fragment.js';
-import { ECHO_REQUEST, ECHO_REQUEST_6, echoReply, unreachable } from '../../ip/icmp.js';
+import { ECHO_REQUEST, ECHO_REQUEST_6, echoReply, unknownProtocol, unreachable } from '../../ip/icmp.js';
 import type { IpStack, StackOutput } from '../../ip/ip-stack.js';
 import type { PacketBatch } from '../../ip/packet-batch.js';
 import { PROTOCOL } from '../../ip/protocol.js';
@@ -9,7 +9,7 @@ import { isHostPair } from '../../ip/special-addresses.js';
 const MOST_WAITING = 512;
 const MOST_WAITING_BYTES = 512 * 1024;
 
-/** "Unreachable" messages in a burst, and per second (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 f). */
+/** Errors in a burst, and per second (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 f). */
 const ERROR_BURST = 50;
 const ERRORS_PER_SECOND = 1_000;
 
@@ -23,7 +23,7 @@ export interface LeftoverOptions {
   onUdp(): void;
 }
 
-/** Comes last: answers pings, and tells senders of UDP at once that nobody carries it, so that QUIC falls back to TCP. */
+/** Comes last: answers pings, and tells senders of UDP at once that nobody carries it, so that QUIC falls back to TCP; of other protocols, too. */
 export class LeftoverStack implements IpStack {
   /** Packets that nobody took. */
   unclaimed = 0;
@@ -54,8 +54,8 @@ export class LeftoverStack implements IpStack {
 
   flush(): void {
     if (this.#waiting.length === 0) return;
-    const { sink } = this.#options.output;
-    for (const packet of this.#waiting) writeFragments(sink, packet, 0, packet.length, this.#identification++);
+    const { sink, paths } = this.#options.output;
+    for (const packet of this.#waiting) writeFragments(sink, packet, 0, packet.length, this.#identification++, paths);
     this.#waiting = [];
     this.#waitingBytes = 0;
   }
@@ -70,8 +70,12 @@ export class LeftoverStack implements IpStack {
 
   #answer(batch: PacketBatch, index: number, protocol: number): Uint8Array | null {
     if (protocol === PROTOCOL.udp) return this.#refuseUdp(batch, index);
+    if (protocol === PROTOCOL.tcp || protocol === PROTOCOL.none || protocol === PROTOCOL.fragment) return null;
     const isIPv4 = batch.version[index] === 4;
-    if (protocol !== (isIPv4 ? PROTOCOL.icmp : PROTOCOL.icmpv6)) return null;
+    if (protocol !== (isIPv4 ? PROTOCOL.icmp : PROTOCOL.icmpv6)) {
+      return this.#mayTell() ? unknownProtocol(batch.bytes, batch.start[index] ?? 0, batch.transport[index] ?? 0, batch.end[index] ?? 0) : null;
+    }
+    if (this.#options.output.paths.learn(batch, index)) return null;
     const isEcho = batch.bytes[batch.transport[index] ?? 0] === (isIPv4 ? ECHO_REQUEST : ECHO_REQUEST_6);
     return isEcho && this.#options.echo ? echoReply(batch, index) : null;
   }
@@ -81,11 +85,16 @@ export class LeftoverStack implements IpStack {
       this.#toldOfUdp = true;
       this.#options.onUdp();
     }
+    return this.#mayTell() ? unreachable(batch.bytes, batch.start[index] ?? 0, batch.end[index] ?? 0, 'port') : null;
+  }
+
+  /** Whether one more error may be sent; if so it counts. */
+  #mayTell(): boolean {
     const now = this.#options.output.now();
     this.#errors = Math.min(ERROR_BURST, this.#errors + ((now - this.#refilledAt) * ERRORS_PER_SECOND) / 1_000);
     this.#refilledAt = now;
-    if (this.#errors < 1) return null;
+    if (this.#errors < 1) return false;
     this.#errors--;
-    return unreachable(batch.bytes, batch.start[index] ?? 0, batch.end[index] ?? 0, 'port');
+    return true;
   }
 }
