@@ -8,7 +8,7 @@ export interface SharedBound {
 /** What a map keeps while all together hold too much. */
 const LEAST = 8;
 
-/** A map that forgets what came first. Give `clear` what is left of one that has a shared bound. */
+/** A map that forgets what came first. One with a shared bound must be cleared before it is let go, or what it held stays counted. */
 export class BoundedMap<K, V> extends Map<K, V> {
   readonly #most: number;
   readonly #all: SharedBound | null;
