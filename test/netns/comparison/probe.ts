@@ -7,6 +7,9 @@ import { type App, type Apps, LISTENED } from './targets.js';
 const PATIENCE_MS = 130;
 const SLICES = 4;
 
+/** How often more of 50 ms are waited for the answer to a SYN, which may need a dial: still less than its retransmission (1 s). */
+const MORE = 16;
+
 export interface Wire {
   send(packet: Uint8Array): void;
   /** Whoever takes what comes for this port from this address. */
@@ -72,8 +75,8 @@ export class Probe {
   }
 
   /** Something is done; then what is answered. */
-  async watch(label: string, act: () => void, ms = PATIENCE_MS): Promise<void> {
-    act();
+  async watch(label: string, act: () => void | Promise<void>, ms = PATIENCE_MS): Promise<void> {
+    await act();
     await pause(ms);
     const answers = this.#heard.splice(0).filter((packet) => this.keepsRepeats || !this.#isRepeat(packet));
     this.record.push([label, answers.map((packet) => describe(packet, this.iss, this.irs))]);
@@ -122,7 +125,12 @@ export class Probe {
   /** The SYN alone: SYN-RECEIVED on the other side. */
   async syn(options: TcpOptions = { mss: 1_460 }, fields: Fields = {}): Promise<void> {
     this.seq = this.iss;
-    await this.say('SYN', { flags: FLAG.syn, acknowledgment: 0, options, ...fields });
+    const sent = async (): Promise<void> => {
+      this.send({ flags: FLAG.syn, acknowledgment: 0, options, ...fields });
+      await pause(PATIENCE_MS);
+      for (let tries = 0; this.#heard.length === 0 && tries < MORE; tries++) await pause(50);
+    };
+    await this.watch('SYN', sent, 0);
     this.seq = (this.iss + 1) >>> 0;
   }
 
