@@ -8,7 +8,6 @@ import {
   PacketQueue,
   parseAddress,
   type SharedBound,
-  type WaitingBytes,
 } from '@nekit/core';
 import { copyOf, isHostAddress, type PacketBatch, UDP_HEADER } from '@nekit/core/ip';
 import { type AddressKey, endpointAt, keyAt, quotation, sourceOf } from './nat-table.js';
@@ -38,7 +37,8 @@ const DNS_PORT = 53;
 
 /** What all mappings hold together. */
 export interface MappingBounds {
-  readonly waiting: WaitingBytes;
+  /** Bytes of datagrams. */
+  readonly waiting: SharedBound;
   readonly peers: SharedBound;
 }
 
@@ -71,7 +71,7 @@ export class Mapping implements PacketConn {
   readonly #quotes = new BoundedMap<Endpoint, Uint8Array>(MOST_QUOTES);
   /** Refused when nothing was kept of them any more: the next datagram's are. Apart, so that they do not push out what is still to be asked for. */
   readonly #missed = new Set<Endpoint>();
-  readonly #all: WaitingBytes;
+  readonly #all: SharedBound;
   readonly #received: PacketQueue;
   readonly #peers: BoundedMap<AddressKey, Endpoint>;
   readonly #addresses = new WeakMap<Endpoint, Uint8Array>();

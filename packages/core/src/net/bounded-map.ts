@@ -1,7 +1,7 @@
-/** Entries that several maps hold together. */
+/** What several hold together: entries of maps, bytes of queues. */
 export interface SharedBound {
   now: number;
-  /** Beyond it each map keeps a few. */
+  /** Beyond it a map keeps its last few, a queue takes nothing more. */
   readonly most: number;
 }
 

@@ -1,18 +1,13 @@
+import type { SharedBound } from './bounded-map.js';
 import type { Datagram } from './packet-conn.js';
 
 /** What a datagram takes beside its bytes. */
 const OVERHEAD = 128;
 
-/** Bytes that wait in several queues together. */
-export interface WaitingBytes {
-  now: number;
-  readonly most: number;
-}
-
 /** The receiving half of a PacketConn: a bounded queue between a producer that cannot wait and one reader. */
 export class PacketQueue {
   readonly #limit: number;
-  readonly #all: WaitingBytes | null;
+  readonly #all: SharedBound | null;
   /** Of `#all`. */
   #waiting = 0;
   #queue: Datagram[] = [];
@@ -24,8 +19,8 @@ export class PacketQueue {
   /** Datagrams that found the queue full. */
   dropped = 0;
 
-  /** `limit`: datagrams. `all`: what waits here counts there, and is bounded by it. */
-  constructor(limit = 256, all: WaitingBytes | null = null) {
+  /** `limit`: datagrams. `all`: the bytes that wait here count there, and are bounded by it. */
+  constructor(limit = 256, all: SharedBound | null = null) {
     this.#limit = limit;
     this.#all = all;
   }

@@ -1,7 +1,8 @@
+import type { SharedBound } from '../net/bounded-map.js';
 import type { Endpoint } from '../net/endpoint.js';
 import type { NetError } from '../net/errors.js';
 import type { Datagram, PacketConn } from '../net/packet-conn.js';
-import { PacketQueue, type WaitingBytes } from '../net/packet-queue.js';
+import { PacketQueue } from '../net/packet-queue.js';
 import { Masks } from './masks.js';
 
 /** Datagrams that wait for a flow's adapter. */
@@ -41,7 +42,7 @@ export class FlowConn implements PacketConn {
   #error: NetError | null = null;
 
   /** `waiting`: what all flows that are still being dialled may hold together. */
-  constructor(client: PacketConn, isOwn: (peer: Endpoint) => boolean, override: Override | null, waiting: WaitingBytes) {
+  constructor(client: PacketConn, isOwn: (peer: Endpoint) => boolean, override: Override | null, waiting: SharedBound) {
     this.#queue = new PacketQueue(MOST_WAITING, waiting);
     this.#client = client;
     this.masks = new Masks(isOwn);

@@ -4,7 +4,6 @@ import { CancelSource } from '../net/cancel.js';
 import type { Clock } from '../net/clock.js';
 import type { NetError } from '../net/errors.js';
 import type { Events, SessionSummary } from '../net/events.js';
-import type { WaitingBytes } from '../net/packet-queue.js';
 import type { Session } from '../net/session.js';
 
 /** How often `session.traffic` is told while somebody listens, in ms. */
@@ -114,8 +113,8 @@ export class SessionRecord {
 /** The open sessions of one kernel. */
 export class SessionTable {
   readonly counters = new CounterPool();
-  /** Datagrams that wait for an adapter that is being dialled, of all flows. */
-  readonly waiting: WaitingBytes = { now: 0, most: MOST_WAITING_BYTES };
+  /** Datagrams that wait for an adapter that is being dialled, of all flows, in bytes. */
+  readonly waiting: SharedBound = { now: 0, most: MOST_WAITING_BYTES };
   /** Peers that UDP associations remember. */
   readonly peers: SharedBound = { now: 0, most: MOST_PEERS };
   readonly #open = new Map<number, SessionRecord>();

@@ -1,89 +1,23 @@
-// The stacks that the TUN inbound brings itself, and the inbound on a device in memory.
+// The stacks that the TUN inbound brings itself.
 import assert from 'node:assert/strict';
 import t from 'tap';
-import type { StackContext } from '../../dist/inbound/stack-context.js';
 import { BroadcastStack } from '../../dist/inbound/tun/broadcast-stack.js';
 import { FragmentStack } from '../../dist/inbound/tun/fragment-stack.js';
 import { GuardedStack } from '../../dist/inbound/tun/guarded-stack.js';
 import { LeftoverStack } from '../../dist/inbound/tun/leftover-stack.js';
-import { TunInbound } from '../../dist/inbound/tun/tun-inbound.js';
 import { BatchParser } from '../../dist/ip/batch-parser.js';
 import { writeFragments } from '../../dist/ip/fragment.js';
 import type { IpStack } from '../../dist/ip/ip-stack.js';
 import { buildPacket, type Packet, parsePacket } from '../../dist/ip/packet.js';
-import type { PacketDevice } from '../../dist/ip/packet-device.js';
 import { PacketSlab } from '../../dist/ip/packet-slab.js';
-import { type PipeEnd, pipeDevice } from '../../dist/ip/pipe-device.js';
 import { FLAG } from '../../dist/ip/protocol.js';
 import { StackDriver } from '../../dist/ip/stack-driver.js';
-import { never } from '../../dist/net/cancel.js';
-import { EVENTS } from '../../dist/net/tokens.js';
-import { FakeClock, settle, testContext, testInboundContext } from '../../dist/testing.js';
+import { text, udp, Wire } from '../support/tun-wire.js';
 
 const FAMILIES = [
   { source: '198.18.0.1', destination: '203.0.113.7', echo: 8, reply: 0, unreachable: [3, 3] },
   { source: 'fdfe:dcba:9876::1', destination: '2001:db8::7', echo: 128, reply: 129, unreachable: [1, 4] },
 ] as const;
-
-const text = (length: number): Uint8Array => Uint8Array.from({ length }, (_, i) => i * 11);
-
-const udp = (source: string, destination: string, payload = text(30)): Packet => ({
-  kind: 'udp',
-  source,
-  destination,
-  sourcePort: 4000,
-  destinationPort: 443,
-  payload,
-});
-
-/** Turns of a pipe, and what comes out at its far end. */
-class Wire {
-  readonly clock = new FakeClock();
-  readonly near: PipeEnd;
-  readonly out: Uint8Array[] = [];
-  readonly #far: PipeEnd;
-  #run: (() => void)[] = [];
-
-  constructor(mtu = 1500) {
-    [this.near, this.#far] = pipeDevice({ mtu, defer: (run) => this.#run.push(run), arenaBytes: 0 });
-    this.#far.start({
-      packets: (batch) => {
-        for (let i = 0; i < batch.length; i++) this.out.push(batch.bytes.slice(batch.start[i], batch.end[i]));
-      },
-      failed: () => undefined,
-    });
-  }
-
-  readonly defer = (run: () => void): void => void this.#run.push(run);
-
-  send(packet: Packet | Uint8Array): void {
-    this.#far.inject(packet instanceof Uint8Array ? packet : buildPacket(packet));
-  }
-
-  /** In fragments of at most `mtu` bytes, which `order` may shuffle. */
-  sendFragments(packet: Packet, mtu: number, order: (parts: Uint8Array[]) => Uint8Array[] = (parts) => parts): void {
-    const bytes = buildPacket(packet);
-    const slab = new PacketSlab(new Uint8Array(100_000), 0, 100_000, 200, mtu, 0);
-    assert.ok(writeFragments(slab, bytes, 0, bytes.length, 77));
-    const parts = Array.from({ length: slab.count }, (_, i) => slab.bytes.slice(slab.start[i], slab.end[i]));
-    for (const part of order(parts)) this.send(part);
-  }
-
-  close(): void {
-    this.#far.close();
-  }
-
-  async turn(): Promise<void> {
-    for (let i = 0; i < 4; i++) {
-      for (const run of this.#run.splice(0)) run();
-      await settle();
-    }
-  }
-
-  answers(): (Packet | null)[] {
-    return this.out.splice(0).map((bytes) => parsePacket(bytes));
-  }
-}
 
 interface Left {
   readonly wire: Wire;
@@ -445,67 +379,6 @@ void t.test('what goes to many, or comes from nobody, is never answered', async 
   }
   await wire.turn();
   assert.deepEqual([wire.answers().length, leftover.unclaimed, told()], [0, 2 * pairs.length, 0]);
-});
-
-interface Listening {
-  readonly inbound: TunInbound;
-  readonly wire: Wire;
-  readonly told: string[];
-}
-
-function inboundOn(open: (wire: Wire) => PacketDevice, stacks: readonly ((context: StackContext) => IpStack)[] = []): Listening {
-  const wire = new Wire();
-  const { context, events } = testContext({ clock: wire.clock });
-  const told: string[] = [];
-  for (const name of ['listener.started', 'listener.stopped', 'listener.failed', 'kernel.warning'] as const)
-    events.on(name, (event) => told.push(`${name} ${'message' in event ? event.message : ''}`.trim()));
-  assert.equal(context.get(EVENTS), events);
-  const inboundContext = testInboundContext({ name: 'tun', type: 'tun', get: (token) => context.get(token) });
-  return { inbound: new TunInbound({ open: () => open(wire), networks: [], stacks, echo: true }, inboundContext), wire, told };
-}
-
-void t.test('the inbound: starts, warns of UDP, stops, starts again', async () => {
-  const { inbound, wire, told } = inboundOn((wire) => wire.near);
-  await inbound.start(never);
-  assert.equal(inbound.device, wire.near);
-  wire.send(udp('198.18.0.1', '203.0.113.7'));
-  wire.send(udp('198.18.0.1', '203.0.113.7'));
-  await wire.turn();
-  assert.deepEqual(told, ['listener.started', 'kernel.warning tun: UDP is not carried; npm install @nekit/stack-udp, and add "udp" to plugins']);
-  await inbound.stop();
-  await inbound.stop();
-  assert.deepEqual([inbound.device, told.at(-1), wire.clock.pending], [null, 'listener.stopped', 0]);
-});
-
-void t.test('the inbound: a device that cannot be opened, a stack that cannot be made', async () => {
-  const cannot = inboundOn(() => {
-    throw new Error('the TUN device tun0 cannot be opened: not permitted');
-  });
-  await assert.rejects(cannot.inbound.start(never), { code: 'LISTEN_FAILED', message: 'listener tun: the TUN device tun0 cannot be opened: not permitted' });
-  assert.deepEqual([cannot.told, cannot.inbound.device], [[], null]);
-
-  let closed = 0;
-  const broken = inboundOn(
-    ({ near }) => ({ name: near.name, sink: near.sink, arena: near.arena, start: () => undefined, flush: () => undefined, close: () => closed++ }),
-    [
-      () => {
-        throw new Error('on purpose');
-      },
-    ],
-  );
-  await assert.rejects(broken.inbound.start(never), { code: 'LISTEN_FAILED', message: 'listener tun: on purpose' });
-  assert.deepEqual([closed, broken.inbound.device], [1, null], 'nothing is left open');
-});
-
-void t.test('the inbound: the device goes away, which is told once', async () => {
-  const { inbound, wire, told } = inboundOn((wire) => wire.near);
-  await inbound.start(never);
-  await wire.turn();
-  // The far end closes.
-  wire.close();
-  await wire.turn();
-  assert.deepEqual(told.slice(1), ['listener.failed the other end of the pipe was closed']);
-  await inbound.stop();
 });
 
 void t.test('a stack that throws loses its packet, and is told of once', async () => {
