@@ -129,14 +129,18 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
     running_ = true;
     int count = 0;
     bool more = true;
+    bool another = false;  // turn, at once: this one has read all that one may, and there is more
     for (int batch = 1; more && device_ != nullptr; ++batch) {
       count = isWhole() ? device_->read(slab_, fields_, seed_, drops_, more) : -EFAULT;
       if (count == 0 && batch == 1) break;
-      if (count < 0 || batch == TunDevice::kMostBatches) more = false;
+      if (count < 0) more = false;
       readsOn_ = more;
+      another = more && batch == TunDevice::kMostBatches;
+      if (another) more = false;
       call(count, more);
     }
-    endTurn();
+    readsOn_ = false;
+    if (!another) settle();
     running_ = false;
     if (poll_ == nullptr) finish();
     else if (count < 0) poll_->close();  // it would be told for ever
@@ -197,7 +201,7 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
            (record[4] == 0 || bytes.length - record[0] >= TunDevice::kMostHeaders);
   }
 
-  // Gives acknowledgments to a thread while there are large packets to read on.
+  // Gives acknowledgments to a thread while there is more to read.
   bool handedOver(const Bytes& bytes, const uint32_t* records, size_t count) {
     if (!readsOn_ || count == 0 || count > AckWriter::kMost || !acks_->usable()) return false;
     for (const uint32_t* record = records; record < records + count * kRecord; record += kRecord)
@@ -209,9 +213,8 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
     return true;
   }
 
-  // Nothing waits for the thread beyond a turn, but for what it has in hand; what it could not send so far is counted.
-  void endTurn() {
-    readsOn_ = false;
+  // Nothing waits for the thread while nothing is read, but for what it has in hand; what it could not send so far is counted.
+  void settle() {
     if (acks_ == nullptr) return;
     acks_->takeBack();
     const uint32_t failed = acks_->takeFailed();
@@ -244,7 +247,7 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
   std::unique_ptr<TunDevice> device_;
   // There while the device is, and gone before it.
   std::unique_ptr<AckWriter> acks_;
-  // Another batch is read as soon as JavaScript is through with this one.
+  // Another batch is read as soon as JavaScript is through with this one, or in the loop's next turn, which comes at once.
   bool readsOn_ = false;
   LoopPoll* poll_ = nullptr;
   PacketFields fields_{};

@@ -14,13 +14,13 @@ namespace nekit {
 
 /**
  * The kernel handles a packet in the call that writes it, and the sender that it acknowledges sends within that call: several microseconds for some bytes, during which who writes reads nothing.
- * So that sender and reader work at the same time, the acknowledgments between two batches of large packets are written by a thread. Those that it has not come to by the next batch are the
+ * So that sender and reader work at the same time, acknowledgments are written by a thread while there is more to read. Those that it has not come to by the time of the next ones are the
  * loop's again; one that it has in hand may come behind what the loop writes later (by a turn of the scheduler, where all cores are busy), see `mayBeLate`.
  */
 class AckWriter {
  public:
-  /// At once: what many flows say in one flush keeps both sides busy as it is.
-  static constexpr size_t kMost = 16;
+  /// At once, so that little is copied for nothing where no core is free.
+  static constexpr size_t kMost = 256;
 
   /// `fd`: a device's, open for as long as this lives.
   explicit AckWriter(int fd);

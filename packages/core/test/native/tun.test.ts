@@ -156,8 +156,40 @@ function refusedBy(name: string): Record<'packets' | 'segments' | 'checksums', n
   return { packets: stats64.rx.errors + stats64.rx.dropped, segments: counter('InErrs'), checksums: counter('InCsumErrors') };
 }
 
+/** Acknowledges nothing to nobody, at the end of each turn that brought UDP: a turn after which more is to be read at once leaves that to the thread. */
+async function fillTurns(device: PacketDevice): Promise<void> {
+  const DATAGRAMS = 2_000; // 2.8 MiB, of which a turn reads one
+  const ack = { sequence: 1, acknowledgment: 1, flags: FLAG.ack, window: 65_535, options: {}, payload: new Uint8Array(0) };
+  let seen = 0;
+  device.start({
+    packets: (batch, more) => {
+      for (let i = 0; i < batch.length; i++) {
+        const packet = packetAt(batch, i);
+        if (packet.kind === 'udp') seen++;
+        if (packet.kind === 'udp' && !more && i === batch.length - 1) put(device, buildPacket({ ...turned(packet), ...ack, kind: 'tcp' }));
+      }
+      device.flush();
+    },
+    failed: () => {},
+  });
+  const socket = createSocket('udp4').bind(0, '10.8.0.1');
+  await once(socket, 'listening');
+  const say = (): void => socket.send(new Uint8Array(1_452), 53, '10.8.0.2');
+  say();
+  await eventually(() => seen === 1);
+  assert.ok(!threads().includes('nekit-acks'), 'a turn that is not full needs no thread');
+  for (let i = 1; i < DATAGRAMS; i++) say();
+  await eventually(() => seen === DATAGRAMS);
+  if (availableParallelism() > 1)
+    assert.ok(threads().includes('nekit-acks'), `acknowledgments of a full turn have their thread, beside ${threads().join(' ')}`);
+  socket.close();
+  device.close();
+}
+
 async function inside(offload: boolean): Promise<void> {
   const openTun = openTunBy(findAddon().addon);
+  const fullTurns = { name: 'full', addresses: [{ address: '10.8.0.1', prefix: 24 }], mtu: MTU, offload, arenaBytes: 1 << 20, warn: console.error };
+  await fillTurns(openTun(fullTurns));
   const addresses = [
     { address: '10.9.0.1', prefix: 24 },
     { address: 'fd09::1', prefix: 64 },
