@@ -32,6 +32,8 @@ inline void store64be(uint8_t* p, uint64_t v) {
   for (int i = 0; i < 8; ++i) p[i] = static_cast<uint8_t>(v >> (56 - 8 * i));
 }
 
+inline uint32_t load32be(const uint8_t* p) { return static_cast<uint32_t>(p[0]) << 24 | static_cast<uint32_t>(p[1]) << 16 | static_cast<uint32_t>(p[2]) << 8 | p[3]; }
+
 inline size_t load16be(const uint8_t* p) { return static_cast<size_t>(p[0] << 8 | p[1]); }
 
 inline void store16be(uint8_t* p, size_t v) {

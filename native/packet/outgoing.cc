@@ -11,8 +11,6 @@ namespace nekit {
 
 namespace {
 
-uint32_t load32be(const uint8_t* p) { return static_cast<uint32_t>(p[0]) << 24 | static_cast<uint32_t>(p[1]) << 16 | static_cast<uint32_t>(p[2]) << 8 | p[3]; }
-
 void store32be(uint8_t* p, uint32_t v) {
   store16be(p, v >> 16);
   store16be(p + 2, v & 0xffff);

@@ -22,8 +22,6 @@ constexpr uint8_t kOptionSsrr = 137;
 constexpr uint8_t kOptionPad1 = 0;
 constexpr uint8_t kOptionRefuse = 0xc0;
 
-uint32_t load32be(const uint8_t* p) { return static_cast<uint32_t>(p[0]) << 24 | static_cast<uint32_t>(p[1]) << 16 | static_cast<uint32_t>(p[2]) << 8 | p[3]; }
-
 uint64_t load64(const uint8_t* p) {
   uint64_t value;
   std::memcpy(&value, p, sizeof value);

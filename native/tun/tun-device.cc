@@ -27,8 +27,8 @@ namespace nekit {
 namespace {
 
 constexpr int kHeaderLength = sizeof(VirtioHeader);
-// From so many bytes on a packet carries what somebody sends at full speed, and does not only acknowledge or ask.
-constexpr size_t kSegment = 1'000;
+// So many segments in a row that could have been joined: the next is read as if it could. A wrong guess moves its bytes once more.
+constexpr int kStreak = 2;
 // What an IPv4 header can say, in bytes; IPv6 has its own besides.
 constexpr size_t kLongest = 0xffff;
 constexpr unsigned kTcpOffload = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
@@ -46,6 +46,8 @@ bool knowsLarge() {
 
 // There is no memory in so large pieces, or whoever judges packets does not take one like this.
 bool isTooLarge(int error) { return error == EMSGSIZE || error == ENOBUFS || error == ENOMEM || error == EINVAL; }
+
+size_t aligned(size_t at) { return (at + 15) & ~size_t{15}; }
 
 bool gone(int error) { return error == EBADFD || error == EBADF || error == ENODEV || error == ENXIO; }
 
@@ -113,14 +115,14 @@ int TunDevice::setUp(uint32_t wanted) {
 int TunDevice::read(uint8_t* slab, const PacketFields& fields, const FlowSeed& seed, double* drops, bool& more) {
   size_t at = 0;
   size_t count = 0;
-  bool mixed = false;
-  uint32_t flow = 0;  // of the last segment
+  size_t headers = 0;  // of the packet that is expected to go on where the last one ends; 0: it is read as it is
   for (size_t reads = 0;; ++reads) {
-    more = at >= (mixed ? kMixedBatchBytes : kBatchBytes);
+    more = at >= kBatchBytes;
     if (more || count == kMostPackets || reads == 2 * kMostPackets) return static_cast<int>(count);
     VirtioHeader header;
-    iovec parts[2] = {{&header, kHeaderLength}, {slab + at, kLargestPacket}};
-    const ssize_t got = header_ ? ::readv(fd_, parts, 2) : ::read(fd_, slab + at, kLargestPacket);
+    uint8_t* into = slab + (headers == 0 ? at : fields.end[count - 1]);
+    iovec parts[3] = {{&header, kHeaderLength}, {headers_, headers}, {into, kLargestPacket - headers}};
+    const ssize_t got = header_ ? ::readv(fd_, parts, 3) : ::readv(fd_, parts + 1, 2);
     if (got < 0) {
       if (errno == EINTR) continue;
       if (gone(errno) && count == 0) return -errno;
@@ -130,20 +132,47 @@ int TunDevice::read(uint8_t* slab, const PacketFields& fields, const FlowSeed& s
     if (length == 0) continue;
     const bool good = header_ && (header.flags & (virtio::kNeedsChecksum | virtio::kDataValid)) != 0;
     const uint16_t segment = header_ && header.gsoType != virtio::kGsoNone ? header.gsoSize : 0;
+    const Vouch vouch = good ? Vouch::kGood : Vouch::kNothing;
+    if (headers > 0) {
+      const Following next{headers_, headers, into, length - std::min(length, headers), vouch, segment};
+      if (follows(slab, fields, count - 1, next)) {
+        join(fields, count - 1, next);
+        at = aligned(fields.end[count - 1]);
+        continue;
+      }
+      std::memmove(slab + at + headers, into, next.payloadLength);
+      std::memcpy(slab + at, headers_, std::min(length, headers));
+      headers = 0;
+      streak_ = 0;
+    }
     const auto begin = static_cast<uint32_t>(at);
     const auto end = static_cast<uint32_t>(at + length);
-    const Drop drop = parsePacket(slab, begin, end, good ? Vouch::kGood : Vouch::kNothing, segment, seed, fields, count);
+    const Drop drop = parsePacket(slab, begin, end, vouch, segment, seed, fields, count);
     if (drop != Drop::kNone) {
       drops[static_cast<size_t>(drop)] += 1;
+      headers = 0;
       continue;
     }
-    if (length >= kSegment) {
-      mixed = mixed || (flow != 0 && fields.flow[count] != flow);
-      flow = fields.flow[count];
-    }
+    headers = toJoin(slab, fields, count);
     ++count;
-    at += (length + 15) & ~size_t{15};
+    at = aligned(at + length);
   }
+}
+
+// How many bytes of headers the packet behind this one will have if it goes on where this one ends, which is worth a guess once some have done so.
+size_t TunDevice::toJoin(const uint8_t* slab, const PacketFields& fields, size_t index) {
+  const size_t headers = joinableHeaders(fields, index);
+  if (headers == 0 || headers > kMostHeaders) {
+    streak_ = 0;
+    return 0;
+  }
+  if (index > 0) {
+    const uint8_t* packet = slab + fields.start[index];
+    const Following next{packet, headers, packet + headers, fields.end[index] - fields.payload[index], Vouch::kGood, fields.segmentSize[index]};
+    streak_ = follows(slab, fields, index - 1, next) ? streak_ + 1 : 0;
+  } else if (fields.flow[index] != lastFlow_) streak_ = 0;
+  lastFlow_ = fields.flow[index];
+  return streak_ >= kStreak ? headers : 0;
 }
 
 int TunDevice::put(const VirtioHeader& header, const uint8_t* packet, size_t length, const uint8_t* payload, size_t more) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "packet/join.hh"
 #include "packet/outgoing.hh"
 #include "packet/parse.hh"
 
@@ -28,14 +29,12 @@ struct TunOptions {
 class TunDevice {
  public:
   static constexpr size_t kMostPackets = 256;
-  /// What `read` stops at: little enough to be still in the processor's cache when it is sent on; where several flows bring segments, more, as each of them is acknowledged once for a batch. The slab must have
-  /// room for one packet of the largest size beyond it.
-  static constexpr size_t kBatchBytes = 128 * 1024;
-  static constexpr size_t kMixedBatchBytes = 256 * 1024;
+  /// What `read` stops at, about: little enough to be still in the processor's cache when it is sent on. The slab must have room for one packet of the largest size beyond it.
+  static constexpr size_t kBatchBytes = 256 * 1024;
   /// Batches that a wake-up reads at most, so that the loop gets its turn.
   static constexpr int kMostBatches = 8;
   static constexpr size_t kLargestPacket = 65'535 + 40;
-  static constexpr size_t kSlabBytes = kMixedBatchBytes + kLargestPacket;
+  static constexpr size_t kSlabBytes = kBatchBytes + kLargestPacket;
 
   TunDevice() = default;
   ~TunDevice();
@@ -52,7 +51,7 @@ class TunDevice {
   uint32_t offload() const { return offload_; }
 
   /**
-   * Reads what is there, up to a batch. How many packets are in `fields`; -errno when the device is gone (EBADFD and the like). `more` tells whether it stopped at the
+   * Reads what is there, up to a batch, and joins segments of TCP that follow one another (packet/join.hh). How many packets are in `fields`; -errno when the device is gone (EBADFD and the like). `more` tells whether it stopped at the
    * bound of bytes: there are large packets, of which another batch may be read at once. Dropped ones are counted in `drops[reason]`.
    */
   int read(uint8_t* slab, const PacketFields& fields, const FlowSeed& seed, double* drops, bool& more);
@@ -77,6 +76,7 @@ class TunDevice {
  private:
   int setUp(uint32_t wanted);
   int writeLarge(uint8_t* packet, const Layout& layout, const uint8_t* payload, size_t more, uint16_t segmentSize);
+  size_t toJoin(const uint8_t* slab, const PacketFields& fields, size_t index);
   int put(const VirtioHeader& header, const uint8_t* packet, size_t length, const uint8_t* payload = nullptr, size_t more = 0);
 
   int fd_ = -1;
@@ -85,6 +85,11 @@ class TunDevice {
   uint32_t offload_ = 0;
   bool takesLarge_ = false;  // super-packets of IPv4 above 64 KiB
   std::vector<uint8_t> scratch_;
+  // Of the packet that is being read, where it was to be joined to the one before it.
+  uint8_t headers_[kMostHeaders] = {};
+  // Segments in a row that could have been joined.
+  int streak_ = 0;
+  uint32_t lastFlow_ = 0;
 };
 
 }  // namespace nekit

@@ -25,7 +25,7 @@ import { Timers } from './timers.js';
 const RETRY_MS = 1;
 const STARVED_MS = 20;
 /** So much of one connection is acknowledged in the middle of a batch, in bytes: a sender whose window is used up would wait for the batch's end. */
-const ACK_AT_ONCE = 192 * 1024;
+const ACK_AT_ONCE = 128 * 1024;
 /** What one flush takes out of sockets, in bytes, where the device takes more than IP's 64 KiB in one packet and where it does not: about a millisecond of the event loop, on a busy machine some. */
 const MOST_PER_FLUSH = 1 << 20;
 const MOST_PER_FLUSH_IN_SEGMENTS = 512 * 1024;

@@ -1,6 +1,6 @@
 // What comes in: order, ACKs, windows, SACK; and how a connection ends. RFC 9293 sections 3.6, 3.8.6, 3.10.7.4; RFC 5681 section 4.2; RFC 2018; RFC 2883; RFC 6191.
 import { NetError } from '@nekit/core';
-import { FLAG, type TcpPacket } from '@nekit/core/ip';
+import { FLAG, SeededRandom, type TcpPacket } from '@nekit/core/ip';
 import t from 'tap';
 import { Client, type SegmentFields, tcp, Wire } from './support/wire.js';
 
@@ -32,14 +32,42 @@ for (const lends of [true, false])
     const wire = new Wire({ lends });
     const client = await new Client(wire).connect({ mss: 1_460, windowScale: 8 });
     client.text(new Uint8Array(3_000)); // the ACK of it opens the whole window
-    const parts = Array.from({ length: 4 }, (_, i) => client.segment({ sequence: client.seq + i * 50_000, payload: new Uint8Array(50_000) }));
+    const parts = Array.from({ length: 4 }, (_, i) => client.segment({ sequence: client.seq + i * 40_000, payload: new Uint8Array(40_000) }));
     wire.feed(...parts.slice(0, 3));
     t.strictSame(wire.drain(), []);
     wire.feed(...parts.slice(3));
-    t.match(wire.drain(), lends ? [{ flags: FLAG.ack, acknowledgment: client.seq + 200_000 }] : []);
-    wire.feed(client.segment({ sequence: client.seq + 200_000, payload: new Uint8Array(20_000) }));
-    t.match(wire.flush(), [{ flags: FLAG.ack, acknowledgment: client.seq + 220_000 }]);
+    t.match(wire.drain(), lends ? [{ flags: FLAG.ack, acknowledgment: client.seq + 160_000 }] : []);
+    wire.feed(client.segment({ sequence: client.seq + 160_000, payload: new Uint8Array(20_000) }));
+    t.match(wire.flush(), [{ flags: FLAG.ack, acknowledgment: client.seq + 180_000 }]);
   });
+
+t.test('segments that the device has joined to more than a packet holds: in order, out of order, beyond the window', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect({ mss: 1_000, windowScale: 8, sackPermitted: true });
+  client.text(new Uint8Array(3_000)); // the ACK of it opens the whole window
+  await client.read();
+  const text = new SeededRandom(1).bytes(400_000).map((byte) => byte & 127);
+  const base = client.seq;
+  const joined = (from: number, to: number): TcpPacket[] =>
+    tcp(wire.joined(client.segment({ sequence: base + from, payload: text.subarray(from, from + 1_000) }), text.subarray(from + 1_000, to)));
+  const windowOf = (packet: TcpPacket | undefined): number => (packet?.window ?? 0) << (client.synAck?.options?.windowScale ?? 0);
+  const [first] = joined(0, 100_000);
+  t.equal(first?.acknowledgment, base + 100_000);
+  const room = windowOf(first);
+  t.ok(room > 100_000, `a window of ${room}`);
+  const [early] = joined(110_000, 180_000);
+  t.equal(early?.acknowledgment, base + 100_000);
+  t.strictSame(early?.options?.sack, [[base + 110_000, base + 180_000]]);
+  const [filled] = joined(100_000, 110_000);
+  t.equal(filled?.acknowledgment, base + 180_000);
+  const edge = 180_000 + windowOf(filled);
+  const [cut] = joined(170_000, edge + 50_000);
+  t.equal(cut?.acknowledgment, base + edge, 'not a byte beyond the window');
+  let got = '';
+  for (let next = await client.readNow(); next !== '' && next !== null; next = await client.readNow()) got += next;
+  t.ok(got === Buffer.from(text.subarray(0, edge)).toString(), `all ${edge} bytes, in order`);
+  t.strictSame(joined(0, 100_000)[0]?.options?.sack, [[base, base + 100_000]], 'old ones are told (RFC 2883)');
+});
 
 t.test('out of order: an ACK at once for each, SACK blocks with the newest first, an ACK at once for what fills the gap', async (t) => {
   const wire = new Wire();

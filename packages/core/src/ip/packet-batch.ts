@@ -30,7 +30,10 @@ export interface PacketBatch {
   readonly acknowledgment: Uint32Array;
   /** As in the header, not scaled. */
   readonly window: Uint16Array;
-  /** Several segments or datagrams of one flow that the device has joined: how long each was. 0: one packet. */
+  /**
+   * Several segments or datagrams of one flow that the device has joined: how long each was, but for the last. 0: one packet. A TUN goes on where the kernel has stopped: segments that follow
+   * one another, and differ in nothing else, come as one, whose headers (lengths and checksums among them) are the first one's. Its payload may be more than a packet holds.
+   */
   readonly segmentSize: Uint16Array;
   /** What `flow` would be, were a packet of another batch in this one: one that was put together from fragments belongs to the flow of those that came whole. */
   flowOf(other: PacketBatch, index: number): number;

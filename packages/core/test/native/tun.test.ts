@@ -9,7 +9,7 @@ import net from 'node:net';
 import { availableParallelism, release } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { buildPacket, FLAG, type PacketDevice, packetAt, type TcpPacket, type UdpPacket } from '../../dist/ip.js';
+import { buildPacket, FLAG, LONGEST_PACKET, type PacketDevice, packetAt, SeededRandom, type TcpPacket, type UdpPacket } from '../../dist/ip.js';
 import { findAddon } from '../../dist/native/load.js';
 import { openTunBy } from '../../dist/native/open-tun.js';
 import { TunDevice } from '../../dist/native/tun-device.js';
@@ -21,6 +21,8 @@ const MTU = 1_500;
 /** Connections at once, and bytes of each: enough for batches that are full. */
 const FLOWS = 8;
 const EACH = 2 << 20;
+/** What each of them sends, so that segments that were joined wrongly are seen. */
+const TEXT = new SeededRandom(1).bytes(EACH);
 /** Of a super-packet that is longer than its length field can say, in bytes of payload. Linux takes those of IPv4 whole from 6.6 on; others are cut. */
 const LARGE = 200_000;
 const TAKES_LARGE = !/^([0-5]|6\.[0-5])\./.test(release());
@@ -72,6 +74,10 @@ interface Seen {
   readonly resets: number[];
   /** Packets whose flow is another when it is asked for. */
   foreign: number;
+  /** Segments whose bytes are not those that were sent. */
+  wrong: number;
+  /** The first sequence number of each client's port. */
+  readonly begins: Map<number, number>;
 }
 
 /** Answers what comes: UDP goes back to where it came from, as a super-packet from 3,000 bytes on; TCP is taken, and acknowledged once for each batch and flow. */
@@ -86,6 +92,8 @@ function answer(device: PacketDevice, seen: Seen): void {
         if (packet.kind === 'udp') put(device, buildPacket(turned(packet)));
         else if (packet.kind === 'tcp') {
           seen.text += packet.payload.length;
+          if ((packet.flags & FLAG.syn) !== 0) seen.begins.set(packet.sourcePort, packet.sequence + 1);
+          if (!isText(packet.payload, (packet.sequence - (seen.begins.get(packet.sourcePort) ?? 0)) >>> 0)) seen.wrong++;
           if ((packet.flags & FLAG.rst) !== 0) seen.resets.push(packet.acknowledgment);
           last.set(packet.sourcePort, packet);
         }
@@ -95,6 +103,16 @@ function answer(device: PacketDevice, seen: Seen): void {
     },
     failed: () => {},
   });
+}
+
+/** Whether these are the bytes from `at` on of TEXT again and again. */
+function isText(bytes: Uint8Array, at: number): boolean {
+  for (let done = 0; done < bytes.length; ) {
+    const expected = TEXT.subarray((at + done) % EACH, ((at + done) % EACH) + bytes.length - done);
+    if (Buffer.compare(bytes.subarray(done, done + expected.length), expected) !== 0) return false;
+    done += expected.length;
+  }
+  return true;
 }
 
 /** Lends the device a packet of TCP from nowhere, without an ACK: the reset for it says how long it was. */
@@ -196,7 +214,7 @@ async function inside(offload: boolean): Promise<void> {
   ];
   const open = (name: string): PacketDevice => openTun({ name, addresses, mtu: MTU, offload, arenaBytes: 1 << 20, warn: console.error });
   const device = open('one');
-  const seen: Seen = { largest: 0, text: 0, resets: [], foreign: 0 };
+  const seen: Seen = { largest: 0, text: 0, resets: [], foreign: 0, wrong: 0, begins: new Map() };
   answer(device, seen);
 
   // UDP of every size, both families.
@@ -234,11 +252,23 @@ async function inside(offload: boolean): Promise<void> {
   for (const socket of sockets) {
     await once(socket, 'connect');
     socket.on('error', () => {}); // in the end nobody is there any more
-    socket.write(new Uint8Array(EACH));
+    socket.write(TEXT);
   }
   await eventually(() => seen.text >= FLOWS * EACH, 60_000);
   assert.equal(seen.foreign, 0);
-  assert.equal(seen.largest > MTU, offload, `the largest payload was ${seen.largest}`);
+  assert.equal(seen.wrong, 0);
+  // Segments of one that follow one another come as one, where there are no offloads, too.
+  const lone = net.connect(80, '10.9.0.2');
+  sockets.push(lone);
+  lone.on('error', () => {});
+  await once(lone, 'connect');
+  const most = offload ? LONGEST_PACKET : MTU;
+  for (let flows = FLOWS + 1; seen.largest <= most && flows < 4 * FLOWS; flows++) {
+    lone.write(TEXT);
+    await eventually(() => seen.text >= flows * EACH, 60_000);
+  }
+  assert.ok(seen.largest > most, `the largest payload was ${seen.largest}`);
+  assert.equal(seen.wrong, 0);
   if (availableParallelism() > 1)
     assert.ok(threads().includes('nekit-acks'), `acknowledgments between batches have their thread, beside ${threads().join(' ')}`);
   // What it has written was good, too.

@@ -129,6 +129,18 @@ export class Wire {
     for (let i = 0; i < this.#parser.length; i++) this.#input(i);
   }
 
+  /** One packet, and `more` bytes of the segments behind it: as a device joins them, to more than a packet holds. */
+  joined(packet: Uint8Array, more: Uint8Array): Packet[] {
+    this.#parser.clear();
+    this.#bytes.set(packet, SLAB);
+    this.#bytes.set(more, SLAB + packet.length);
+    this.#parser.add(SLAB, SLAB + packet.length, 0, false);
+    this.#parser.segmentSize[0] = (this.#parser.end[0] ?? 0) - (this.#parser.payload[0] ?? 0);
+    this.#parser.end[0] = (this.#parser.end[0] ?? 0) + more.length;
+    this.#input(0);
+    return this.flush();
+  }
+
   isTaken = false;
 
   #input(index: number): void {
