@@ -155,7 +155,7 @@ export class TcpStack implements IpStack, ConnectionHost {
       connection.isDirty = false;
       this.#serve(connection);
     }
-    dirty.length = 0;
+    while (dirty.length > 0) dirty.pop(); // to set the length would give its memory away, for the next flush to allocate
     if (this.#env.replies.count > 0) {
       this.#env.replies.flush(this.#env.sink);
       if (this.#env.replies.count > 0) this.#tryAgain(RETRY_MS);

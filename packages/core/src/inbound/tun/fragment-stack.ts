@@ -49,7 +49,9 @@ export class FragmentStack implements IpStack {
 
   flush(now: number): void {
     this.reassembly.expire(now);
-    for (const packet of this.#late.splice(0)) writeFragments(this.#output.sink, packet, 0, packet.length, this.#identification++);
+    if (this.#late.length === 0) return;
+    for (const packet of this.#late) writeFragments(this.#output.sink, packet, 0, packet.length, this.#identification++);
+    this.#late = [];
   }
 
   nextDeadline(): number {
