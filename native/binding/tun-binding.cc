@@ -129,18 +129,18 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
     running_ = true;
     int count = 0;
     bool more = true;
-    bool another = false;  // turn, at once: this one has read all that one may, and there is more
+    bool full = false;  // of all that one turn may read
     for (int batch = 1; more && device_ != nullptr; ++batch) {
       count = isWhole() ? device_->read(slab_, fields_, seed_, drops_, more) : -EFAULT;
       if (count == 0 && batch == 1) break;
       if (count < 0) more = false;
       readsOn_ = more;
-      another = more && batch == TunDevice::kMostBatches;
-      if (another) more = false;
+      full = more && batch == TunDevice::kMostBatches;
+      if (full) more = false;
       call(count, more);
     }
     readsOn_ = false;
-    if (!another) settle();
+    settle(full && device_ != nullptr && device_->readable());
     running_ = false;
     if (poll_ == nullptr) finish();
     else if (count < 0) poll_->close();  // it would be told for ever
@@ -213,10 +213,10 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
     return true;
   }
 
-  // Nothing waits for the thread while nothing is read, but for what it has in hand; what it could not send so far is counted.
-  void settle() {
+  // Nothing waits for the thread while nothing is read, but for what it has in hand; what it could not send so far is counted. `another`: turn comes at once.
+  void settle(bool another) {
     if (acks_ == nullptr) return;
-    acks_->takeBack();
+    if (!another) acks_->takeBack();
     const uint32_t failed = acks_->takeFailed();
     if (failed > 0 && isWhole()) drops_[static_cast<size_t>(Drop::kOutput)] += failed;
   }

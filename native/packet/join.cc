@@ -62,7 +62,7 @@ bool follows(const uint8_t* slab, const PacketFields& fields, size_t index, cons
   if (!sameOptions(before + kMinTcpHeader, tcp + kMinTcpHeader, length - kMinTcpHeader)) return false;
   // As long as the others, or the last.
   const size_t unit = fields.segmentSize[index] != 0 ? fields.segmentSize[index] : gone;
-  if (gone % unit != 0 || (next.segmentSize != 0 ? next.segmentSize != unit : next.payloadLength > unit)) return false;
+  if (unit == 0 || gone % unit != 0 || (next.segmentSize != 0 ? next.segmentSize != unit : next.payloadLength > unit)) return false;
   if (next.vouch == Vouch::kGood) return true;
   const size_t addressLength = fields.version[index] == 4 ? 4 : 16;
   const uint8_t* addresses = next.headers + (fields.version[index] == 4 ? kIp4Source : kIp6Source);

@@ -193,6 +193,7 @@ void joinable() {
   one.hold(segment(false, true, 0, 0));
   CHECK(joinableHeaders(one.fields(), 0) == 0);
   CHECK(!one.takes(segment(false, true, 0, 0)));
+  CHECK(!one.takes(segment(false, true, 0, 100)));  // nor may what a handshake ends with, which nobody asked about
   Packet extended = segment(true, false, 0, 100);
   extended[6] = protocol::kDestinationOptions;
   const uint8_t padding[] = {protocol::kTcp, 0, 1, 4, 0, 0, 0, 0};

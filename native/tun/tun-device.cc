@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <sys/utsname.h>
@@ -159,6 +160,11 @@ int TunDevice::read(uint8_t* slab, const PacketFields& fields, const FlowSeed& s
   }
 }
 
+bool TunDevice::readable() const {
+  pollfd wanted{fd_, POLLIN, 0};
+  return ::poll(&wanted, 1, 0) > 0;
+}
+
 // How many bytes of headers the packet behind this one will have if it goes on where this one ends, which is worth a guess once some have done so.
 size_t TunDevice::toJoin(const uint8_t* slab, const PacketFields& fields, size_t index) {
   const size_t headers = joinableHeaders(fields, index);
@@ -274,6 +280,7 @@ int TunDevice::open(const TunOptions&) { return ENOSYS; }
 int TunDevice::adopt(int, bool) { return ENOSYS; }
 int TunDevice::setUp(uint32_t) { return ENOSYS; }
 int TunDevice::read(uint8_t*, const PacketFields&, const FlowSeed&, double*, bool&) { return -ENOSYS; }
+bool TunDevice::readable() const { return false; }
 int TunDevice::writeLarge(uint8_t*, const Layout&, const uint8_t*, size_t, uint16_t) { return ENOSYS; }
 int TunDevice::put(const VirtioHeader&, const uint8_t*, size_t, const uint8_t*, size_t) { return ENOSYS; }
 int TunDevice::write(uint8_t*, size_t, const uint8_t*, size_t, uint16_t) { return ENOSYS; }

@@ -56,6 +56,9 @@ class TunDevice {
    */
   int read(uint8_t* slab, const PacketFields& fields, const FlowSeed& seed, double* drops, bool& more);
 
+  /// Whether another `read` would find something now.
+  bool readable() const;
+
   /// What `write` may read from `packet` on to see what it is, however short it is.
   static constexpr size_t kMostHeaders = 128;
 

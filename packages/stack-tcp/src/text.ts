@@ -62,7 +62,7 @@ function inOrder(c: Connection, s: Segment, sequence: number, from: number, end:
   }
   if (start < end) {
     const stored = distance(receive.tail, (sequence + end - from) | 0); // what was taken may have reached an island
-    if (stored > 0 && !receive.store(receive.tail, s.bytes, end - stored, end)) {
+    if (stored > 0 && !storeInOrder(c, s.bytes, end - stored, end)) {
       c.env.count(COUNT.dropMemory);
       c.isAckDue = true;
     }
@@ -74,6 +74,14 @@ function inOrder(c: Connection, s: Segment, sequence: number, from: number, end:
     c.isAckDelayed = true;
     c.ackAt = (now + DELAYED_ACK_MS) | 0;
   }
+}
+
+/** Whether all of it was kept. Where memory is short it is as much as there is room for: of segments that the device has joined the first would have been kept apart, too. */
+function storeInOrder(c: Connection, bytes: Uint8Array, start: number, end: number): boolean {
+  for (let length = end - start; length > 0; length = length > c.rcvMss ? length >> 1 : 0) {
+    if (c.receive.store(c.receive.tail, bytes, start, start + length)) return length === end - start;
+  }
+  return false;
 }
 
 /** At once, so that three duplicates can make the peer send again what is missing. */

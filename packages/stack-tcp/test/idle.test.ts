@@ -6,7 +6,8 @@ import { buildPacket, FLAG, type TcpPacket } from '@nekit/core/ip';
 import t from 'tap';
 import { tcp, Wire } from './support/wire.js';
 
-const COUNT = 3_000;
+const ROUNDS = 3;
+const COUNT = 9_000;
 const WARM_UP = 500;
 /** Bytes. */
 const MOST = 2_048;
@@ -59,12 +60,17 @@ t.test(`${COUNT} idle connections take less than ${MOST} bytes each`, async (t) 
     return heapUsed + external;
   };
   for (let number = 0; number < WARM_UP; number++) await open(number);
-  const before = used();
-  for (let number = WARM_UP; number < WARM_UP + COUNT; number++) await open(number);
-  const each = Math.round((used() - before) / COUNT);
+  // The median of some rounds: V8 compiles meanwhile, which is in the figures, too.
+  const rounds: number[] = [];
+  for (let from = WARM_UP; from < WARM_UP + COUNT; from += COUNT / ROUNDS) {
+    const before = used();
+    for (let number = from; number < from + COUNT / ROUNDS; number++) await open(number);
+    rounds.push(Math.round(((used() - before) * ROUNDS) / COUNT));
+  }
+  const each = rounds.sort((a, b) => a - b)[ROUNDS >> 1] ?? Number.NaN;
   wire.advance(2_000); // deadlines that are gone stay until their time
   t.match(wire.stack.info, { connections: WARM_UP + COUNT, memory: 0, timers: 0 });
   t.equal(streams.length, WARM_UP + COUNT);
-  t.comment(`${each} bytes each, their sessions included`);
+  t.comment(`${rounds.join(', ')} bytes each, their sessions included`);
   t.ok(each < MOST, `${each} bytes`);
 });

@@ -69,6 +69,19 @@ t.test('segments that the device has joined to more than a packet holds: in orde
   t.strictSame(joined(0, 100_000)[0]?.options?.sack, [[base, base + 100_000]], 'old ones are told (RFC 2883)');
 });
 
+t.test('of segments that the device has joined as much is kept as there is memory for', async (t) => {
+  const wire = new Wire({ arenaBytes: 128 * 1024 });
+  const client = await new Client(wire).connect({ mss: 1_000, windowScale: 8 });
+  client.text(new Uint8Array(3_000)); // the ACK of it opens the whole window
+  await client.read();
+  const text = new SeededRandom(1).bytes(150_000).map((byte) => byte & 127);
+  const [ack] = tcp(wire.joined(client.segment({ payload: text.subarray(0, 1_000) }), text.subarray(1_000)));
+  const kept = (ack?.acknowledgment ?? 0) - client.seq;
+  t.ok(kept >= 64 * 1024 && kept < text.length, `${kept} bytes`);
+  t.equal(wire.stack.counters.get('dropMemory'), 1);
+  t.ok((await client.readNow()) === Buffer.from(text.subarray(0, kept)).toString());
+});
+
 t.test('out of order: an ACK at once for each, SACK blocks with the newest first, an ACK at once for what fills the gap', async (t) => {
   const wire = new Wire();
   const client = await new Client(wire).connect(SACK);
