@@ -113,6 +113,7 @@ export class Splice implements Owner, CancelListener, NativeConnListener, Timed 
   }
 
   readable(): void {
+    if (this.#isReadable) return; // it waits for room, or for its turn
     this.#isReadable = true;
     this.#stack.wake(this.#connection);
   }
@@ -182,7 +183,7 @@ export class Splice implements Owner, CancelListener, NativeConnListener, Timed 
     // As much as there is room for: with less at a time, the sender is told more often, which is what costs most.
     while (this.#isReadable && !this.#isDownDone) {
       const left = this.#stack.flushRoom;
-      if (left <= 0) {
+      if (left <= 0 && c.sendRoom > 0) {
         this.#stack.wake(c);
         break;
       }

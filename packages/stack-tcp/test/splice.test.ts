@@ -333,6 +333,30 @@ t.test('a full ring leaves the rest in the socket', async (t) => {
   t.equal(got, 3_000_000);
 });
 
+t.test('a ring that is full asks for no flush, however often its socket says that there is more', async (t) => {
+  // As much as one flush takes out of sockets at most: it is through with that just when all rings are full.
+  const wire = new Wire({ settings: { maxSendBuffer: 65_536 } });
+  const all: Spliced[] = [];
+  for (let i = 0; i < 8; i++) all.push(await spliced({}, wire, 40_000 + i));
+  for (const { conn } of all) conn.give(new Uint8Array(200_000));
+  wire.flush();
+  t.ok(all.every(({ conn }) => conn.left === 200_000 - 65_536));
+  wire.wakes = 0;
+  wire.flush();
+  for (const { conn } of all) conn.give(new Uint8Array(1_000));
+  t.equal(wire.wakes, 0);
+  let got = 0;
+  for (let i = 0; i < 1_000 && got < 8 * 201_000; i++) {
+    wire.time += 1;
+    const sent = tcp(wire.flush());
+    for (const { client } of all) got += client.take(sent.filter((packet) => packet.destinationPort === client.port)).length;
+    for (const { client } of all) got += client.take(client.send().filter((packet) => packet.destinationPort === client.port)).length;
+  }
+  t.equal(got, 8 * 201_000, 'the ACKs are enough');
+  for (const { signal } of all) signal.cancel(new NetError('aborted', 'the test is over'));
+  await Promise.all(all.map(({ done }) => done));
+});
+
 t.test('a client that resets, a socket that fails, the signal, silence: both ends are cut off', async (t) => {
   t.test('reset', async (t) => {
     const { client, conn, done } = await spliced();
