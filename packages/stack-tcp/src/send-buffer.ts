@@ -90,13 +90,13 @@ export class SendBuffer {
     this.#ring.release();
   }
 
-  /** Grows the ring for what is wanted; takes what there is where it cannot grow. */
+  /** Grows the ring for what is wanted, or by less where memory has no piece so large. */
   #room(wanted: number, limit: number): number {
     const { length } = this;
     const most = Math.min(limit, LARGEST_BLOCK);
     if (length >= most) return 0;
-    const need = Math.min(most, length + wanted);
-    if (!this.#ring.ensure(this.start, length, need)) return Math.min(need, this.#ring.capacity) - length;
-    return need - length;
+    let need = Math.min(most, length + wanted);
+    while (need > this.#ring.capacity && !this.#ring.ensure(this.start, length, need)) need = Math.max(this.#ring.capacity, need >> 1);
+    return Math.max(0, need - length);
   }
 }

@@ -39,8 +39,9 @@ export class Splice implements Owner, CancelListener, NativeConnListener, Timed 
   #isDownDone = false;
   #isOver = false;
   #silenceMs: number;
-  /** Int32 ms: when a byte last moved. */
+  /** Int32 ms: when a byte last moved, or the client last acknowledged some. */
   #movedAt: number;
+  #acknowledged: number;
 
   constructor(
     stack: ConnectionHost,
@@ -61,6 +62,7 @@ export class Splice implements Owner, CancelListener, NativeConnListener, Timed 
     this.#resolve = resolve;
     this.#silenceMs = options.idleMs;
     this.#movedAt = stack.now;
+    this.#acknowledged = connection.send.start;
   }
 
   get takesAtOnce(): boolean {
@@ -69,6 +71,7 @@ export class Splice implements Owner, CancelListener, NativeConnListener, Timed 
 
   begin(): void {
     this.#connection.owner = this;
+    this.#isDownDone = this.#connection.isFinQueued; // nothing can follow
     this.#stack.timers.set(this, (this.#movedAt + this.#silenceMs) | 0);
     this.#remote.listener = this;
     this.#signal.add(this);
@@ -91,6 +94,10 @@ export class Splice implements Owner, CancelListener, NativeConnListener, Timed 
     if (c.failure !== FAILURE.none) {
       this.#end(errorOf(c));
       return;
+    }
+    if (c.send.start !== this.#acknowledged) {
+      this.#acknowledged = c.send.start;
+      this.#movedAt = now;
     }
     this.#up(c, now);
     if (!this.#hasEnded()) this.#down(c, now);

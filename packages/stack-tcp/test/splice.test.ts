@@ -333,6 +333,18 @@ t.test('a full ring leaves the rest in the socket', async (t) => {
   t.equal(got, 3_000_000);
 });
 
+t.test('memory in small pieces is memory', async (t) => {
+  const wire = new Wire({ arenaBytes: 4 << 20 });
+  const { client, conn } = await spliced({}, wire);
+  const pieces: number[] = [];
+  for (let at = wire.arena.allocate(65_536); at !== -1; at = wire.arena.allocate(65_536)) pieces.push(at);
+  for (const at of pieces.filter((_, index) => index % 2 === 0)) wire.arena.release(at, 65_536);
+  conn.give(new Uint8Array(2_000_000));
+  let got = 0;
+  for (let i = 0; i < 2_000 && got < 2_000_000; i++) got += client.take(client.send()).length; // no time passes, in which it could try again
+  t.equal(got, 2_000_000);
+});
+
 t.test('a ring that is full asks for no flush, however often its socket says that there is more', async (t) => {
   // As much as one flush takes out of sockets at most: it is through with that just when all rings are full.
   const wire = new Wire({ settings: { maxSendBuffer: 65_536 } });
@@ -394,6 +406,39 @@ t.test('a client that resets, a socket that fails, the signal, silence: both end
     t.match(await done, { error: { code: 'IDLE_TIMEOUT', failure: 'timeout' } });
     t.equal(wire.stack.info.connections, 0);
   });
+  t.test('silence is not that of a client that goes on acknowledging', async (t) => {
+    const { wire, client, conn, done } = await spliced();
+    client.window = 12; // 1,536 bytes, for it is shifted
+    client.send();
+    conn.give(new Uint8Array(50_000));
+    conn.end();
+    const begin = wire.time;
+    let got = 0;
+    for (let i = 0; i < 100 && got < 50_000; i++) got += client.take([...tcp(wire.advance(1_000)), ...client.send()]).length;
+    t.equal(got, 50_000);
+    t.ok(wire.time - begin > 11_000, 'in more than the ten seconds of a half-closed one');
+    t.equal(conn.aborted, null);
+    wire.advance(10_100);
+    t.match(await done, { error: { code: 'IDLE_TIMEOUT' } });
+  });
+});
+
+t.test('a stream that was ended before it is spliced waits for the other direction only', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect({ mss: 1_460 });
+  client.stream.closeWrite();
+  client.take(tcp(wire.flush()));
+  client.send();
+  const conn = new MemoryConn();
+  conn.give(new Uint8Array(10));
+  const done = client.stream.splice?.(conn, { signal: new CancelSource(), idleMs: 60_000, halfCloseMs: 10_000, counters: new Float64Array(4), slot: 0 });
+  wire.wakes = 0;
+  wire.advance(1_000);
+  t.equal(wire.stack.nextDeadline() > wire.time + 1_000, true, 'it does not try again and again');
+  client.text('the last', { flags: FLAG.fin | FLAG.ack });
+  wire.flush();
+  t.equal(conn.text, 'the last');
+  t.match(await done, { up: 8, down: 0, error: null });
 });
 
 t.test('a spent stream says so', async (t) => {
