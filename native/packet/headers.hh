@@ -19,13 +19,20 @@ inline constexpr uint8_t kDestinationOptions = 60;
 }  // namespace protocol
 
 inline constexpr size_t kMinIp4Header = 20;
+inline constexpr size_t kIp4Length = 2;
+inline constexpr size_t kIp4Fragment = 6;
+inline constexpr size_t kIp4Checksum = 10;
 inline constexpr size_t kIp4Source = 12;
 inline constexpr size_t kIp6Header = 40;
+inline constexpr size_t kIp6Length = 4;
 inline constexpr size_t kIp6Source = 8;
 inline constexpr size_t kMinTcpHeader = 20;
+inline constexpr size_t kTcpSequence = 4;
+inline constexpr size_t kTcpAcknowledgment = 8;
 inline constexpr size_t kTcpFlags = 13;
 inline constexpr size_t kTcpWindow = 14;
 inline constexpr size_t kTcpChecksum = 16;
+inline constexpr size_t kTcpUrgent = 18;
 inline constexpr size_t kUdpHeader = 8;
 inline constexpr size_t kUdpChecksum = 6;
 inline constexpr size_t kMinIcmp = 8;

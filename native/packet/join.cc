@@ -10,13 +10,6 @@ namespace nekit {
 
 namespace {
 
-constexpr size_t kIp4Length = 2;
-constexpr size_t kIp4Fragment = 6;
-constexpr size_t kIp4Checksum = 10;
-constexpr size_t kIp6Length = 4;
-constexpr size_t kTcpSequence = 4;
-constexpr size_t kTcpAcknowledgment = 8;
-constexpr size_t kTcpUrgent = 18;
 // NOP, NOP, timestamps: RFC 7323 appendix A.
 constexpr uint8_t kUsualTimestamps[] = {1, 1, 8, 10};
 constexpr size_t kUsualOptions = 12;
