@@ -35,6 +35,8 @@ struct Conn : Watched {
   bool wantWrite = false;
   // JavaScript reads and writes itself when told (NativeConn); otherwise what arrives is read for it.
   bool edge = false;
+  // In edge mode: it knows that there may be something to read, for it has been told so since a read of its found nothing.
+  bool told = false;
   bool finSeen = false;
   bool finSent = false;
   // The relay it belongs to, if any.

@@ -173,7 +173,10 @@ ptrdiff_t Engine::read(int32_t id, uint8_t* into, size_t length) {
   if (conn->codec != nullptr) got = receivePlain(*conn, into, length);
   else if (conn->finSeen) got = 0;
   else if (conn->readable) got = receive(*conn, into, length);
-  if (got == -EAGAIN) conn->wantRead = true;
+  if (got == -EAGAIN) {
+    conn->wantRead = true;
+    conn->told = false;
+  }
   return got;
 }
 
@@ -413,7 +416,8 @@ size_t Engine::room(size_t bytes) {
 void Engine::deliver(Conn& conn) {
   const auto id = static_cast<int32_t>(conn.id);
   if (conn.edge) {
-    tell(Event::kReadable, id);
+    if (!conn.told) tell(Event::kReadable, id);
+    conn.told = true;
     return;
   }
   const size_t most = room(kReadAtOnce);

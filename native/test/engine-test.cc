@@ -1,9 +1,10 @@
-// Relays that JavaScript aborts while it is told a batch: their resets are out before `closeEnded` returns, however many they are.
+// What an engine does of its own: it says once that there is something to read; and resets what was aborted.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <utility>
@@ -32,6 +33,35 @@ std::pair<int, int> tcpPair() {
   return {a, b};
 }
 
+size_t readableIn(const std::vector<Event>& events) {
+  return static_cast<size_t>(std::count_if(events.begin(), events.end(), [](const Event& event) { return event.kind == Event::kReadable; }));
+}
+
+// JavaScript that has been told reads until nothing is left; each edge until then would be a call for nothing.
+void testReadable() {
+  std::vector<uint8_t> slab(1 << 16);
+  uint8_t bytes[8];
+  Engine engine(slab.data(), slab.size());
+  const auto [near, far] = tcpPair();
+  const int32_t id = engine.adopt(near);
+  CHECK(id > 0 && engine.setEdge(id) == 0);
+  engine.poll();
+  for (int turn = 0; turn < 3; turn++) {
+    CHECK(::send(far, "ab", 2, 0) == 2 && readableIn(engine.poll()) == 1);
+    CHECK(::send(far, "cd", 2, 0) == 2 && readableIn(engine.poll()) == 0);
+    CHECK(engine.read(id, bytes, 3) == 3);
+    CHECK(::send(far, "e", 1, 0) == 1 && readableIn(engine.poll()) == 0);
+    CHECK(engine.read(id, bytes, sizeof bytes) == 2);  // less than asked for, but not yet nothing
+    CHECK(::send(far, "f", 1, 0) == 1 && readableIn(engine.poll()) == 0);
+    CHECK(engine.read(id, bytes, sizeof bytes) == 1 && engine.read(id, bytes, sizeof bytes) == -EAGAIN);
+    CHECK(readableIn(engine.poll()) == 0);
+  }
+  ::shutdown(far, SHUT_WR);
+  CHECK(readableIn(engine.poll()) == 1 && engine.read(id, bytes, sizeof bytes) == 0);
+  ::close(far);
+}
+
+// Relays that JavaScript aborts while it is told a batch: their resets are out before `closeEnded` returns, however many they are.
 void testAborted(size_t count) {
   std::vector<uint8_t> slab(1 << 16);
   std::vector<double> cells(2 * count);
@@ -67,6 +97,7 @@ void testAborted(size_t count) {
 }  // namespace nekit
 
 int main() {
+  nekit::testReadable();
   for (int turn = 0; turn < 20; turn++)
     for (const size_t count : {1, 2, 40}) nekit::testAborted(count);
   return 0;

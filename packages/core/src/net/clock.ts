@@ -10,7 +10,8 @@ export interface Clock {
 export const systemClock: Clock = {
   now: () => performance.now(),
   after(ms, run) {
-    const timer = setTimeout(run, ms);
+    // Node cuts fractions off, of this and of when the event loop's turn began: without one more a timer would often come too early, and be set again for what is left.
+    const timer = setTimeout(run, Math.ceil(ms) + 1);
     return () => clearTimeout(timer);
   },
 };
