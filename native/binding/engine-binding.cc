@@ -1,5 +1,6 @@
 #include "binding/engine-binding.hh"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -20,8 +21,14 @@ constexpr int kBatchesAtOnce = 4;
 
 static_assert(sizeof(Event) == 4 * sizeof(int32_t));
 
-class EngineBinding : public Napi::ObjectWrap<EngineBinding> {
+// What tells an Engine from other objects.
+constexpr napi_type_tag kEngineTag = {0x6e656b69742d656e, 0x67696e6500000001};
+
+class EngineBinding : public Napi::ObjectWrap<EngineBinding>, public EngineOwner {
  public:
+  // null once it is destroyed.
+  Engine* engine() override { return destroyed_ ? nullptr : engine_.get(); }
+
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Engine",
                        {
@@ -29,6 +36,8 @@ class EngineBinding : public Napi::ObjectWrap<EngineBinding> {
                            InstanceMethod<&EngineBinding::closeListener>("closeListener"),
                            InstanceMethod<&EngineBinding::connect>("connect"),
                            InstanceMethod<&EngineBinding::read>("read"),
+                           InstanceMethod<&EngineBinding::ahead>("ahead"),
+                           InstanceMethod<&EngineBinding::skip>("skip"),
                            InstanceMethod<&EngineBinding::write>("write"),
                            InstanceMethod<&EngineBinding::shutdown>("shutdown"),
                            InstanceMethod<&EngineBinding::close>("close"),
@@ -69,6 +78,7 @@ class EngineBinding : public Napi::ObjectWrap<EngineBinding> {
     keep_.push_back(Napi::Persistent(events.As<Napi::Object>()));
     keep_.push_back(Napi::Persistent(slab.As<Napi::Object>()));
     onEvents_ = Napi::Persistent(info[2].As<Napi::Function>());
+    napi_type_tag_object(env, info.This(), &kEngineTag);
     poll_ = LoopPoll::open(env, engine_->epoll(), [this] { turn(); }, [this] { gone(); });
     if (poll_ == nullptr) engine_.reset();
     else poll_->hold(false);
@@ -208,6 +218,16 @@ class EngineBinding : public Napi::ObjectWrap<EngineBinding> {
     const int32_t id = engine_->connect(*address, optionsOf(info[2]));
     hold();
     return number(info, id);
+  }
+
+  // id, held
+  Napi::Value ahead(const Napi::CallbackInfo& info) {
+    return number(info, engine_ == nullptr ? -EBADF : static_cast<double>(engine_->ahead(intOf(info, 0), static_cast<uint32_t>(std::max(0, intOf(info, 1))))));
+  }
+
+  // id, length
+  Napi::Value skip(const Napi::CallbackInfo& info) {
+    return number(info, engine_ == nullptr ? -EBADF : static_cast<double>(engine_->skip(intOf(info, 0), static_cast<uint32_t>(std::max(0, intOf(info, 1))))));
   }
 
   Napi::Value read(const Napi::CallbackInfo& info) {
@@ -394,6 +414,12 @@ class EngineBinding : public Napi::ObjectWrap<EngineBinding> {
 };
 
 }  // namespace
+
+EngineOwner* engineOwnerOf(napi_env env, napi_value value) {
+  bool isEngine = false;
+  if (napi_check_object_type_tag(env, value, &kEngineTag, &isEngine) != napi_ok || !isEngine) return nullptr;
+  return EngineBinding::Unwrap(Napi::Object(env, value));
+}
 
 void exportEngine(Napi::Env env, Napi::Object exports) { exports.Set("Engine", EngineBinding::define(env)); }
 

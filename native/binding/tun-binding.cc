@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "binding/arguments.hh"
+#include "binding/engine-binding.hh"
 #include "binding/loop-poll.hh"
+#include "socket/engine.hh"
 #include "tun/ack-writer.hh"
 #include "tun/netlink.hh"
 #include "tun/tun-device.hh"
@@ -18,8 +20,10 @@ namespace nekit {
 
 namespace {
 
-// start, end, segment size; where more payload lies, and how much
-constexpr size_t kRecord = 5;
+// start, end, segment size; where more payload lies, and how much; of whose socket (`source`), 0: it lies in the bytes; the conn's id there
+constexpr size_t kRecord = 7;
+// Payload that is read from a socket as its packet is sent.
+constexpr size_t kPeekBytes = 256 * 1024;
 
 // The memory of a typed array of one type, with `least` elements or more; throws otherwise.
 template <typename T>
@@ -41,6 +45,7 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
                            InstanceMethod<&TunBinding::open>("open"),
                            InstanceMethod<&TunBinding::adopt>("adopt"),
                            InstanceMethod<&TunBinding::write>("write"),
+                           InstanceMethod<&TunBinding::source>("source"),
                            InstanceMethod<&TunBinding::flow>("flow"),
                            InstanceMethod<&TunBinding::close>("close"),
                            InstanceAccessor<&TunBinding::name>("name"),
@@ -181,10 +186,28 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
     for (size_t i = 0; i < count; ++i, records += kRecord) {
       if (!isInside(bytes, records)) continue;
       const auto segment = static_cast<uint16_t>(records[2]);
-      if (device_->write(bytes.data + records[0], records[1] - records[0], bytes.data + records[3], records[4], segment) == 0) ++sent;
+      const uint8_t* payload = records[5] == 0 ? bytes.data + records[3] : peeked(records);
+      if (payload != nullptr && device_->write(bytes.data + records[0], records[1] - records[0], payload, records[4], segment) == 0) ++sent;
     }
     if (sent < count && isWhole()) drops_[static_cast<size_t>(Drop::kOutput)] += static_cast<double>(count - sent);
     return Napi::Number::New(info.Env(), sent);
+  }
+
+  // engine: the number that records call it by, 0: it is none
+  Napi::Value source(const Napi::CallbackInfo& info) {
+    EngineOwner* owner = used_ && !buffers_.empty() ? engineOwnerOf(info.Env(), info[0]) : nullptr;
+    if (owner == nullptr) return Napi::Number::New(info.Env(), 0);
+    sources_.push_back(owner);
+    owners_.push_back(Napi::Persistent(info[0].As<Napi::Object>()));
+    if (peek_.empty()) peek_.resize(kPeekBytes);
+    return Napi::Number::New(info.Env(), static_cast<double>(sources_.size()));
+  }
+
+  // The payload of a record that is still in a socket; null: it is not what the record says, and the packet is lost.
+  const uint8_t* peeked(const uint32_t* record) {
+    Engine* engine = record[5] <= sources_.size() ? sources_[record[5] - 1]->engine() : nullptr;
+    if (engine == nullptr || engine->peek(static_cast<int32_t>(record[6]), record[3], peek_.data(), record[4]) != static_cast<ptrdiff_t>(record[4])) return nullptr;
+    return peek_.data();
   }
 
   // bytes, start, end: both addresses of a packet; its ports, its protocol: the hash that the batch would have for it
@@ -197,7 +220,8 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
 
   // Whether a record lies in the bytes that it is a record of.
   static bool isInside(const Bytes& bytes, const uint32_t* record) {
-    return bytes.data != nullptr && record[0] <= record[1] && record[1] <= bytes.length && record[3] <= bytes.length && record[4] <= bytes.length - record[3] &&
+    const bool lies = record[5] != 0 ? record[4] <= kPeekBytes : record[3] <= bytes.length && record[4] <= bytes.length - record[3];
+    return bytes.data != nullptr && record[0] <= record[1] && record[1] <= bytes.length && lies &&
            (record[4] == 0 || bytes.length - record[0] >= TunDevice::kMostHeaders);
   }
 
@@ -236,6 +260,8 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
   void finish() {
     if (buffers_.empty()) return;
     buffers_.clear();
+    sources_.clear();
+    owners_.clear();
     onPackets_.Reset();
     Unref();
   }
@@ -256,6 +282,10 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
   double* drops_ = nullptr;
   // What all of these point into: kept alive until `finish`, which comes once.
   std::vector<Napi::ObjectReference> buffers_;
+  // Owners of sockets that payloads are read from, and what keeps them alive until `finish`.
+  std::vector<EngineOwner*> sources_;
+  std::vector<Napi::ObjectReference> owners_;
+  std::vector<uint8_t> peek_;
   Napi::FunctionReference onPackets_;
   bool running_ = false;
   bool used_ = false;

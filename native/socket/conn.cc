@@ -1,5 +1,6 @@
 #include "socket/conn.hh"
 
+#include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -43,6 +44,48 @@ ptrdiff_t receive(Conn& conn, uint8_t* into, size_t length) {
     }
     return -errno;
   }
+}
+
+bool mayPeek(Conn& conn) {
+  if (conn.peekAt == -2) {
+    int protocol = 0;
+    socklen_t length = sizeof protocol;
+    const int start = 0;
+    const bool tcp = getsockopt(conn.fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0 && protocol == IPPROTO_TCP;
+    conn.peekAt = tcp && setsockopt(conn.fd, SOL_SOCKET, SO_PEEK_OFF, &start, sizeof start) == 0 ? -1 : -3;
+  }
+  return conn.peekAt >= -1;
+}
+
+ptrdiff_t peekInto(Conn& conn, int32_t offset, uint8_t* into, size_t length) {
+  if (length == 0) return 0;
+  if (conn.peekAt != offset && setsockopt(conn.fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) != 0) return -errno;
+  conn.peekAt = -1;
+  for (;;) {
+    const ptrdiff_t got = recv(conn.fd, into, length, MSG_PEEK);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return -errno;
+    conn.peekAt = offset + got;
+    return got;
+  }
+}
+
+ptrdiff_t drop(Conn& conn, size_t length) {
+  size_t done = 0;
+  while (done < length) {
+    const ptrdiff_t got = recv(conn.fd, nullptr, length - done, MSG_TRUNC);  // tcp(7): dropped, and not copied anywhere
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0 && done == 0) return got < 0 ? -errno : 0;
+    if (got <= 0) break;
+    done += static_cast<size_t>(got);
+    tookOut(conn, static_cast<size_t>(got));
+  }
+  return static_cast<ptrdiff_t>(done);
+}
+
+void tookOut(Conn& conn, size_t length) {
+  conn.taken += static_cast<uint32_t>(length);
+  if (conn.peekAt >= 0) conn.peekAt = -1;
 }
 
 ptrdiff_t send(Conn& conn, const uint8_t* from, size_t length) {

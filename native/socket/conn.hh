@@ -33,6 +33,9 @@ struct Conn : Watched {
   // A read or a write of JavaScript's waits for an event.
   bool wantRead = false;
   bool wantWrite = false;
+  // Bytes that were taken out of it since it is in edge mode, modulo 2^32; and the place that peeks go on from, -1: it is to be said, -2: nobody has peeked yet, -3: it cannot be.
+  uint32_t taken = 0;
+  int64_t peekAt = -2;
   // JavaScript reads and writes itself when told (NativeConn); otherwise what arrives is read for it.
   bool edge = false;
   // In edge mode: it knows that there may be something to read, for it has been told so since a read of its found nothing.
@@ -72,6 +75,15 @@ std::string whyFailed(const Conn& conn, int error);
 // recv/send with the flags kept in step. >= 0: bytes (0 from receive: FIN); < 0: -errno, -EAGAIN where one has to wait.
 ptrdiff_t receive(Conn& conn, uint8_t* into, size_t length);
 ptrdiff_t send(Conn& conn, const uint8_t* from, size_t length);
+
+// Whether bytes can be copied out of it and left in it: TCP, from Linux 6.9 on.
+bool mayPeek(Conn& conn);
+// Copies bytes from `offset` of what is unread on; where `mayPeek`. How many, or -errno.
+ptrdiff_t peekInto(Conn& conn, int32_t offset, uint8_t* into, size_t length);
+// Takes bytes out and drops them; where `mayPeek`. How many, or -errno.
+ptrdiff_t drop(Conn& conn, size_t length);
+// So many bytes are no longer in it.
+void tookOut(Conn& conn, size_t length);
 
 // Closes; `reset`: with RST where there is TCP.
 void closeSocket(Conn& conn, bool reset);

@@ -2,6 +2,7 @@
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -176,8 +177,35 @@ ptrdiff_t Engine::read(int32_t id, uint8_t* into, size_t length) {
   if (got == -EAGAIN) {
     conn->wantRead = true;
     conn->told = false;
-  }
+  } else if (got > 0) tookOut(*conn, static_cast<size_t>(got));
   return got;
+}
+
+ptrdiff_t Engine::ahead(int32_t id, size_t held) {
+  Conn* conn = conns_.find(id);
+  if (conn == nullptr) return -EBADF;
+  if (conn->codec != nullptr || !mayPeek(*conn)) return -EOPNOTSUPP;
+  int there = 0;
+  if (ioctl(conn->fd, FIONREAD, &there) != 0) return -errno;
+  if (there > 0 && static_cast<size_t>(there) > held) return there - static_cast<ptrdiff_t>(held);
+  if (conn->readHup || conn->failed || conn->urgent) return -ENODATA;
+  conn->wantRead = true;
+  conn->told = false;
+  return -EAGAIN;
+}
+
+ptrdiff_t Engine::peek(int32_t id, uint32_t position, uint8_t* into, size_t length) {
+  Conn* conn = conns_.find(id);
+  if (conn == nullptr) return -EBADF;
+  const uint32_t at = position - conn->taken;
+  if (!mayPeek(*conn) || at > INT32_MAX) return -EINVAL;
+  return peekInto(*conn, static_cast<int32_t>(at), into, length);
+}
+
+ptrdiff_t Engine::skip(int32_t id, size_t length) {
+  Conn* conn = conns_.find(id);
+  if (conn == nullptr) return -EBADF;
+  return mayPeek(*conn) ? drop(*conn, length) : -EINVAL;
 }
 
 ptrdiff_t Engine::write(int32_t id, const uint8_t* from, size_t length) {
@@ -229,6 +257,7 @@ ptrdiff_t Engine::pending(int32_t id) const {
 int Engine::setEdge(int32_t id) {
   Conn* conn = conns_.find(id);
   if (conn == nullptr) return -EBADF;
+  if (!conn->edge) conn->taken = 0;
   conn->edge = true;
   conn->wantRead = true;
   return 0;

@@ -64,6 +64,13 @@ class Engine {
 
   // Bytes read now into `into`, 0 for FIN, -EAGAIN: what comes is told with kData (kReadable in edge mode), or -errno.
   ptrdiff_t read(int32_t id, uint8_t* into, size_t length);
+  // What waits behind the first `held` bytes: how many more, or -EAGAIN (kReadable tells), or -ENODATA: only a read can tell what comes behind them (the end, an error, an urgent mark).
+  // -EOPNOTSUPP: it cannot be peeked into (a codec, no TCP, Linux before 6.9).
+  ptrdiff_t ahead(int32_t id, size_t held);
+  // Copies `length` bytes and leaves them where they are. `position` counts from when the conn was set to edge mode, modulo 2^32. How many, or -errno (-EINVAL: taken already).
+  ptrdiff_t peek(int32_t id, uint32_t position, uint8_t* into, size_t length);
+  // Takes bytes out that are there, and drops them. How many, or -errno.
+  ptrdiff_t skip(int32_t id, size_t length);
   // Bytes taken; fewer than offered (0 included): kWritable follows. Or -errno.
   ptrdiff_t write(int32_t id, const uint8_t* from, size_t length);
   // FIN. 0 or -errno.

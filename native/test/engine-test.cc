@@ -1,4 +1,4 @@
-// What an engine does of its own: it says once that there is something to read; and resets what was aborted.
+// What an engine does of its own: it says once that there is something to read, lets bytes be copied that stay where they are, and resets what was aborted.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <cstdio>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -61,6 +63,55 @@ void testReadable() {
   ::close(far);
 }
 
+// Bytes that are copied out of a socket, again and again, until they are let go.
+void testPeek() {
+  std::vector<uint8_t> slab(1 << 16);
+  uint8_t bytes[16];
+  const auto text = [&bytes](ptrdiff_t length) { return std::string(reinterpret_cast<char*>(bytes), static_cast<size_t>(std::max<ptrdiff_t>(0, length))); };
+  Engine engine(slab.data(), slab.size());
+  const auto [near, far] = tcpPair();
+  const int32_t id = engine.adopt(near);
+  CHECK(id > 0 && engine.setEdge(id) == 0);
+  engine.poll();
+  const ptrdiff_t nothing = engine.ahead(id, 0);
+  if (nothing == -EOPNOTSUPP) {
+    std::puts("skipped: TCP cannot be peeked into at an offset before Linux 6.9");
+    ::close(far);
+    return;
+  }
+  CHECK(nothing == -EAGAIN);
+  CHECK(::send(far, "abcdefgh", 8, 0) == 8 && readableIn(engine.poll()) == 1);
+  CHECK(engine.ahead(id, 0) == 8 && engine.ahead(id, 5) == 3);
+  CHECK(engine.ahead(id, 8) == -EAGAIN);
+  CHECK(::send(far, "ij", 2, 0) == 2 && readableIn(engine.poll()) == 1);  // who found nothing is told
+  CHECK(text(engine.peek(id, 0, bytes, 3)) == "abc" && text(engine.peek(id, 3, bytes, 3)) == "def");
+  CHECK(text(engine.peek(id, 1, bytes, 4)) == "bcde");  // again
+  CHECK(text(engine.peek(id, 9, bytes, 4)) == "j");     // fewer than were asked for
+  CHECK(engine.peek(id, 10, bytes, 1) == -EAGAIN);
+  CHECK(engine.skip(id, 4) == 4);
+  CHECK(engine.ahead(id, 0) == 6);
+  CHECK(engine.peek(id, 3, bytes, 1) == -EINVAL);  // it is gone
+  CHECK(text(engine.peek(id, 4, bytes, 2)) == "ef");
+  CHECK(text(engine.read(id, bytes, 2)) == "ef");
+  CHECK(engine.peek(id, 5, bytes, 1) == -EINVAL && text(engine.peek(id, 6, bytes, 9)) == "ghij");
+  CHECK(engine.skip(id, 99) == 4);
+  CHECK(::send(far, "klm", 3, 0) == 3);
+  ::shutdown(far, SHUT_WR);
+  engine.poll();
+  CHECK(engine.ahead(id, 0) == 3 && engine.ahead(id, 3) == -ENODATA);
+  CHECK(engine.peek(id, 13, bytes, 1) == 0);
+  CHECK(text(engine.read(id, bytes, sizeof bytes)) == "klm" && engine.read(id, bytes, sizeof bytes) == 0);
+  CHECK(engine.ahead(id + 1, 0) == -EBADF && engine.peek(id + 1, 0, bytes, 1) == -EBADF && engine.skip(id + 1, 1) == -EBADF);
+  ::close(far);
+
+  int ends[2];
+  CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0);
+  const int32_t local = engine.adopt(ends[0]);
+  CHECK(local > 0 && engine.setEdge(local) == 0 && ::send(ends[1], "a", 1, 0) == 1);
+  CHECK(engine.ahead(local, 0) == -EOPNOTSUPP && engine.peek(local, 0, bytes, 1) == -EINVAL && engine.skip(local, 1) == -EINVAL);
+  ::close(ends[1]);
+}
+
 // Relays that JavaScript aborts while it is told a batch: their resets are out before `closeEnded` returns, however many they are.
 void testAborted(size_t count) {
   std::vector<uint8_t> slab(1 << 16);
@@ -98,6 +149,7 @@ void testAborted(size_t count) {
 
 int main() {
   nekit::testReadable();
+  nekit::testPeek();
   for (int turn = 0; turn < 20; turn++)
     for (const size_t count : {1, 2, 40}) nekit::testAborted(count);
   return 0;

@@ -205,9 +205,15 @@ export class Departure {
     const options = c.hasTimestamps ? TIMESTAMP_BYTES : 0;
     const header = c.headerBytes + options;
     const segmentSize = data > c.mss ? c.mss : 0;
-    const from = data >= LEND && lends(c, sink) ? c.send.place(sequence, data) : -1;
-    const at = from === -1 ? sink.reserve(header + data, segmentSize) : (sink.lend?.(header, from, data, segmentSize) ?? -1);
+    const { held } = c.send;
+    const isHeld = held !== null && data > 0 && !before(sequence, c.send.heldFrom);
+    if (!isHeld && held !== null && data > 0 && before(c.send.heldFrom, (sequence + data) | 0) && !c.send.fill()) return false;
+    const from = !isHeld && data >= LEND && lends(c, sink) ? c.send.place(sequence, data) : -1;
+    let at: number;
+    if (isHeld) at = sink.lendFrom?.(header, held, (held.position + (sequence - c.send.heldFrom)) >>> 0, data, segmentSize) ?? -1;
+    else at = from === -1 ? sink.reserve(header + data, segmentSize) : (sink.lend?.(header, from, data, segmentSize) ?? -1);
     if (at === -1) {
+      if (isHeld) c.send.fill(); // it may be that the sink does not take such
       c.env.count(COUNT.sinkFull);
       return false;
     }
@@ -216,7 +222,7 @@ export class Departure {
     if (data > 0 && ((sequence + data) | 0) === c.send.end) flags |= FLAG.psh;
     const body = writeHeaders(sink.bytes, at, c, header + data, options, sequence, c.rcvNxt, flags, announce(c));
     if (c.hasTimestamps) writeTimestamps(sink.bytes, body, (now + c.timestampOffset) | 0, c.tsRecent);
-    if (from !== -1) this.#hasLent = true;
+    if (from !== -1 || isHeld) this.#hasLent = true;
     else if (data > 0) c.send.copyTo(sink.bytes, body + options, sequence, data);
     acknowledged(c);
     c.sentAt = now;
@@ -284,12 +290,21 @@ function lends(c: Connection, sink: PacketSink): boolean {
 
 /** How much of what is new goes into one packet. */
 function freshBytes(c: Connection, sink: PacketSink, wanted: number, room: number): number {
+  if (c.send.held !== null) {
+    const inRing = distance(c.sndNxt, c.send.heldFrom);
+    if (inRing <= 0) return wholeSegments(c, largestLent(c, sink), wanted, room);
+    wanted = Math.min(wanted, inRing); // a payload is taken from one place
+  }
   const usual = wholeSegments(c, usualLargest(sink), wanted, room);
   if (usual < LEND || !lends(c, sink)) return usual;
   // Up to where the ring begins again, in whole segments; or one segment, which is copied.
   const run = c.send.runOf(c.sndNxt, wanted);
   const piece = run === wanted ? wanted : Math.min(wanted, Math.max(c.mss, run - (run % c.mss)));
-  return wholeSegments(c, (c.takesLarge ? sink.largestLent : undefined) ?? usualLargest(sink), piece, room);
+  return wholeSegments(c, largestLent(c, sink), piece, room);
+}
+
+function largestLent(c: Connection, sink: PacketSink): number {
+  return (c.takesLarge ? sink.largestLent : undefined) ?? usualLargest(sink);
 }
 
 /** What is copied has a length field that can say how long it is. */

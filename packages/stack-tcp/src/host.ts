@@ -8,6 +8,8 @@ export interface ConnectionHost {
   readonly timers: Timers;
   /** What this flush may still take out of sockets, in bytes, all connections together. */
   flushRoom: number;
+  /** The connection moves much at once. Whether no other has done so of late. */
+  isAlone(connection: Connection): boolean;
   /** `flush` is to look at the connection, in this turn. */
   wake(connection: Connection): void;
   /** It wants to write, has nothing under way, and the arena is full: look at it again when memory has come back. */

@@ -29,6 +29,8 @@ const ACK_AT_ONCE = 128 * 1024;
 /** What one flush takes out of sockets, in bytes, where the device takes more than IP's 64 KiB in one packet and where it does not: about a millisecond of the event loop, on a busy machine some. */
 const MOST_PER_FLUSH = 1 << 20;
 const MOST_PER_FLUSH_IN_SEGMENTS = 512 * 1024;
+/** So long nobody else has moved much who is alone, in ms. */
+const ALONE_MS = 500;
 /** Windows are taken back at most so often, from connections that were idle for so long, in ms. */
 const SWEEP_MS = 1_000;
 const IDLE_MS = 2_000;
@@ -71,6 +73,11 @@ export class TcpStack implements IpStack, ConnectionHost {
   #now = 0;
   #isTimeKnown = false;
   #isClosed = false;
+  /** Who moved much at once last, and when; whether they took turns, and when they did last. */
+  #bulk: Connection | null = null;
+  #bulkAt = 0;
+  #isShared = false;
+  #sharedAt = 0;
   /** Int32 ms, while `#hasRetry`: what was left over waits for it. */
   #retryAt = 0;
   #hasRetry = false;
@@ -191,6 +198,17 @@ export class TcpStack implements IpStack, ConnectionHost {
     this.#context.output.wake();
   }
 
+  isAlone(connection: Connection): boolean {
+    if (this.#bulk !== connection) {
+      if (this.#bulk !== null && distance(this.#bulkAt, this.#now) < ALONE_MS) this.#isShared = true;
+      if (this.#isShared) this.#sharedAt = this.#now;
+      this.#bulk = connection;
+    }
+    this.#bulkAt = this.#now;
+    if (this.#isShared && distance(this.#sharedAt, this.#now) >= ALONE_MS) this.#isShared = false;
+    return !this.#isShared;
+  }
+
   starve(connection: Connection): void {
     this.#starved.add(connection);
     this.#tryAgain(STARVED_MS);
@@ -239,6 +257,7 @@ export class TcpStack implements IpStack, ConnectionHost {
     this.timers.delete(c);
     this.#table.delete(c);
     this.#starved.delete(c);
+    if (this.#bulk === c) this.#bulk = null;
     this.#env.shrinkWindow(c.rcvLimit - c.firstLimit);
     this.#env.count(COUNT.closed);
     this.#listener.closed(c);

@@ -1,4 +1,5 @@
 import type { NetError } from '../net/errors.js';
+import type { HeldBytes } from '../net/stream.js';
 import type { Arena } from './arena.js';
 import type { PacketBatch } from './packet-batch.js';
 
@@ -22,6 +23,11 @@ export interface PacketSink {
    * `flush`. Sinks that have one have both.
    */
   lend?(length: number, from: number, more: number, segmentSize: number): number;
+  /**
+   * The same with bytes that are still in a socket, from `position` on, where they must stay until `flush`. What is no longer there then is not sent. -1: they cannot be had, or it is full. Sinks
+   * that have it have `lend`.
+   */
+  lendFrom?(length: number, held: HeldBytes, position: number, more: number, segmentSize: number): number;
   /** Sends what has been reserved, now. */
   flush?(): void;
 }

@@ -72,6 +72,10 @@ export interface Engine {
   connect(host: string, port: number | null, options: EngineOptions | undefined): number;
   /** Bytes read; 0 for FIN; -EAGAIN: an event will tell. */
   read(id: number, into: Uint8Array, start: number, end: number): number;
+  /** How many bytes wait behind the first `held`, or a negative errno: EAGAIN, ENODATA (what comes behind them only a read tells), EOPNOTSUPP. */
+  ahead(id: number, held: number): number;
+  /** Takes bytes that are there, and drops them: how many, or a negative errno. */
+  skip(id: number, length: number): number;
   /** Bytes taken; fewer than offered: `writable` follows. */
   write(id: number, from: Uint8Array, start: number, end: number): number;
   shutdown(id: number): number;

@@ -5,6 +5,11 @@ import { NetError, toNetError } from '../net/errors.js';
 /** `read` and `write` of the engine have to wait. */
 export const EAGAIN = constants.errno.EAGAIN;
 
+/** A conn cannot be peeked into. */
+export const EOPNOTSUPP = constants.errno.EOPNOTSUPP;
+
+export const ECONNRESET = constants.errno.ECONNRESET;
+
 /** A positive errno as a NetError with the system's code; `doing` for the reader. */
 export function netErrorOf(errno: number, doing: string): NetError {
   return toNetError(systemError(errno, doing));

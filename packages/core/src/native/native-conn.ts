@@ -2,10 +2,10 @@ import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { CancelListener } from '../net/cancel.js';
 import { NetError, toNetError } from '../net/errors.js';
-import type { Chunks, NativeConn, NativeConnListener, RelayOptions, Totals } from '../net/stream.js';
+import type { Chunks, HeldBytes, NativeConn, NativeConnListener, RelayOptions, Totals } from '../net/stream.js';
 import { EVENT, RELAY_END } from './addon.js';
 import type { EngineLoop, Listening } from './engine-loop.js';
-import { EAGAIN, streamError } from './errno.js';
+import { EAGAIN, ECONNRESET, EOPNOTSUPP, streamError } from './errno.js';
 import { parseSealedError } from './sealed-error.js';
 
 interface Given {
@@ -19,10 +19,13 @@ interface Given {
 const NOTHING = (): void => {};
 
 /** A socket of the engine that was given away: for a relay, or for who moves its bytes himself. */
-export class EngineConn implements NativeConn, Listening {
+export class EngineConn implements NativeConn, HeldBytes, Listening {
   readonly id: number;
+  /** Of the first byte in the socket, counted from when this listened to it. */
+  position = 0;
   readonly #loop: EngineLoop;
   readonly #onClosed: () => void;
+  #mayHold = true;
   #listener: NativeConnListener | null = null;
   /** What it has failed with. */
   #error: NetError | null = null;
@@ -106,7 +109,10 @@ export class EngineConn implements NativeConn, Listening {
     if (this.#closed) return 0;
     this.#listen();
     const got = this.#loop.engine.read(this.id, bytes, start, end);
-    if (got > 0) return got;
+    if (got > 0) {
+      this.position = (this.position + got) >>> 0;
+      return got;
+    }
     if (got === 0) {
       this.#finSeen = true;
       this.#endIfDone();
@@ -114,6 +120,31 @@ export class EngineConn implements NativeConn, Listening {
     }
     if (got !== -EAGAIN) this.#fail(-got);
     return 0;
+  }
+
+  get held(): HeldBytes | null {
+    return this.#unread.length > 0 || this.#sealed || this.#finSeen || this.#closed || !this.#mayHold ? null : this;
+  }
+
+  get engine(): object {
+    return this.#loop.engine;
+  }
+
+  ahead(count: number): number {
+    if (this.#closed) return 0;
+    this.#listen();
+    const more = this.#loop.engine.ahead(this.id, count);
+    if (more > 0) return more;
+    if (more === -EAGAIN) return 0;
+    if (more === -EOPNOTSUPP) this.#mayHold = false;
+    return -1;
+  }
+
+  skip(count: number): void {
+    if (this.#closed) return;
+    const skipped = this.#loop.engine.skip(this.id, count);
+    if (skipped === count) this.position = (this.position + count) >>> 0;
+    else this.#fail(skipped < 0 ? -skipped : ECONNRESET);
   }
 
   closeWrite(): void {

@@ -18,8 +18,13 @@ export interface Tun {
   open(name: string, offload: boolean, multiQueue: boolean): number;
   /** Works on a duplicate of a descriptor that is a TUN already; the given one stays its owner's. */
   adopt(fd: number, offload: boolean): number;
-  /** `records`: start, end and segment size of each packet, then where more of its payload lies and how much that is. How many were sent, or are a thread's to send; the others are counted. */
+  /**
+   * `records`: start, end and segment size of each packet, then where more of its payload lies and how much that is, and whose it is: 0, or what `source` said and the conn's id there, out of which it is copied
+   * from that position on. How many were sent, or are a thread's to send; the others are counted.
+   */
   write(bytes: Uint8Array, records: Uint32Array, count: number): number;
+  /** The number by which records call an `Engine`, 0: it is none. Once for each. */
+  source(engine: object): number;
   /** The hash that the batch would have for a packet: both addresses at `bytes[start, end)`, one behind the other; its ports as one number, the source's above (0 but for TCP and UDP). */
   flow(bytes: Uint8Array, start: number, end: number, ports: number, protocol: number): number;
   close(): void;

@@ -5,6 +5,7 @@ import type { PacketBatch } from '../ip/packet-batch.js';
 import type { DeviceHandlers, PacketDevice, PacketSink } from '../ip/packet-device.js';
 import { LONGEST_PACKET } from '../ip/protocol.js';
 import { errorCode, NekitError, NetError } from '../net/errors.js';
+import type { HeldBytes } from '../net/stream.js';
 import { systemError } from './errno.js';
 import { addAddress, isWithoutIpv6, type LinkAddress, linkInfo, NET_ADMIN, setLink } from './link-config.js';
 import { TUN_DROPS, TUN_PACKETS, TUN_SLAB, type Tun, type TunAddon } from './tun-addon.js';
@@ -24,8 +25,8 @@ const LARGEST_LENT = 250 * 1024;
 /** Bit of `Tun.offload`. */
 const OFFLOADS_TCP = 2;
 
-/** Start, end, segment size; where more payload lies, and how much. */
-const RECORD = 5;
+/** Start, end, segment size; where more payload lies, and how much; whose it is. */
+const RECORD = 7;
 
 /** Default memory for flows, in bytes. Only what is touched costs anything. */
 const DEFAULT_ARENA = 256 * 1024 * 1024;
@@ -143,6 +144,7 @@ class TunOutput implements PacketSink {
   readonly #begin: number;
   readonly #tun: Tun;
   readonly #records = new Uint32Array(RECORDS * RECORD);
+  readonly #sources = new WeakMap<object, number>();
   #count = 0;
   #at: number;
 
@@ -169,9 +171,31 @@ class TunOutput implements PacketSink {
     this.#records[record + 2] = segmentSize;
     this.#records[record + 3] = from;
     this.#records[record + 4] = more;
+    this.#records[record + 5] = 0;
     this.#count++;
     this.#at = at + aligned(length);
     return at;
+  }
+
+  lendFrom(length: number, held: HeldBytes, position: number, more: number, segmentSize: number): number {
+    const source = this.#sourceOf(held.engine);
+    if (source === 0) return -1;
+    const at = this.lend(length, 0, more, segmentSize);
+    if (at === -1) return -1;
+    const record = (this.#count - 1) * RECORD;
+    this.#records[record + 3] = position;
+    this.#records[record + 5] = source;
+    this.#records[record + 6] = held.id;
+    return at;
+  }
+
+  #sourceOf(engine: object): number {
+    let source = this.#sources.get(engine);
+    if (source === undefined) {
+      source = this.#tun.source(engine);
+      this.#sources.set(engine, source);
+    }
+    return source;
   }
 
   flush(): void {

@@ -55,6 +55,8 @@ export interface NativeConn {
   send(bytes: Uint8Array, start: number, end: number): number;
   /** How many bytes were filled in; 0: wait for `readable`; -1: FIN. Always call until 0 or -1: an edge comes once. */
   receive(bytes: Uint8Array, start: number, end: number): number;
+  /** Its unread bytes, while they may be left in it until nobody needs them again; absent or null where each has to be received. */
+  readonly held?: HeldBytes | null;
   /** FIN, at once: what is `pending` would be lost, so wait until `writable` first. */
   closeWrite(): void;
   abort(reason: Error): void;
@@ -70,6 +72,21 @@ export interface NativeConn {
   readonly pending: number;
   /** Who moves the bytes. An object, because it lives as long as the conn, where three functions would cost more than all else that is kept for it. */
   listener: NativeConnListener | null;
+}
+
+/** Bytes that stay in a kernel socket while packets with them are sent, so that no copy is kept for the case that one is lost. */
+export interface HeldBytes {
+  /** Whose socket it is, for `PacketSink.lendFrom`. */
+  readonly engine: object;
+  readonly id: number;
+  /** Of the first byte that is unread, modulo 2^32. */
+  readonly position: number;
+  /** How many bytes wait behind the first `count`; 0: none, wait for `readable`; -1: what comes behind them (the end, an error) only `receive` tells. */
+  ahead(count: number): number;
+  /** As NativeConn's. */
+  receive(bytes: Uint8Array, start: number, end: number): number;
+  /** Drops so many of the unread bytes, which must be there. */
+  skip(count: number): void;
 }
 
 /** What a conn tells; each may be called inside of a call of the conn's. */

@@ -97,7 +97,7 @@ void t.test('an address that is there already is no error', { skip }, async () =
 });
 
 /** Numbers of one record: start, end, segment size; where more payload lies, and how much. */
-const RECORD = 5;
+const RECORD = 7;
 
 /** What an addon was asked for. */
 interface Fake {
@@ -131,6 +131,9 @@ function fake(
     write(bytes: Uint8Array, records: Uint32Array, count: number): number {
       written.push({ records: [...records.subarray(0, RECORD * count)], bytes });
       return count;
+    }
+    source(): number {
+      return 0;
     }
     flow(): number {
       return 7;
@@ -245,11 +248,11 @@ void t.test('packets: written in one call, at once when there is no room, and no
   device.flush();
   assert.deepEqual(
     written.map(({ records }) => records),
-    [[first, first + 100, 0, 0, 0, second, second + 65_535, 1400, 0, 0, third, third + 100, 1400, 4_096, 65_000]],
+    [[first, first + 100, 0, 0, 0, 0, 0, second, second + 65_535, 1400, 0, 0, 0, 0, third, third + 100, 1400, 4_096, 65_000, 0, 0]],
   );
   const large = sink.lend?.(100, 4_096, 255_900, 1400) ?? -1;
   device.flush();
-  assert.deepEqual(written.at(-1)?.records, [large, large + 100, 1400, 4_096, 255_900]);
+  assert.deepEqual(written.at(-1)?.records, [large, large + 100, 1400, 4_096, 255_900, 0, 0]);
   assert.equal(sink.largestLent, 256_000);
   const plain = new TunDevice(fake({ offload: 1 }).addon, options()).sink;
   assert.deepEqual([plain.largest, plain.largestLent], [65_535, 65_535]);

@@ -1,3 +1,4 @@
+import type { HeldBytes } from '@nekit/core';
 import { copyBytes, FLAG, IPV4_HEADER, IPV6_HEADER, type PacketDevice, type PacketSink, read16, read32, write16, write32 } from '@nekit/core/ip';
 
 /** What the addon's is. */
@@ -5,9 +6,10 @@ const LARGEST_LENT = 250 * 1024;
 
 /** A packet, or a part of one that was larger than packets are. */
 interface Part {
-  /** Where it is written, where its payload lies now, and how much that is. */
+  /** Where it is written, where its payload lies now (in a socket: from which position on), and how much that is. */
   readonly at: number;
   readonly from: number;
+  readonly held: Peekable | null;
   readonly length: number;
   /** Of the whole, whose headers were written to `headers`. */
   readonly headers: number;
@@ -17,11 +19,20 @@ interface Part {
   readonly all: number;
 }
 
+/** A socket of these tests. */
+export interface Peekable extends HeldBytes {
+  at(position: number, count: number): Uint8Array | null;
+}
+
 /** A sink that takes payloads from where they lie, as late as it may, and more of them than a packet holds. */
 export class LendingSink implements PacketSink {
   /** How many payloads it was lent, and the longest packet of them. */
   lent = 0;
   longest = 0;
+  /** Bytes that it took out of sockets. */
+  peeked = 0;
+  /** It takes none. */
+  refusesHeld = false;
   readonly #sink: PacketSink;
   readonly #pending: Part[] = [];
 
@@ -50,6 +61,14 @@ export class LendingSink implements PacketSink {
   }
 
   lend(headerLength: number, from: number, more: number, segmentSize: number): number {
+    return this.#lend(headerLength, null, from, more, segmentSize);
+  }
+
+  lendFrom(headerLength: number, held: HeldBytes, position: number, more: number, segmentSize: number): number {
+    return this.refusesHeld || !('at' in held) ? -1 : this.#lend(headerLength, held as Peekable, position, more, segmentSize);
+  }
+
+  #lend(headerLength: number, held: Peekable | null, from: number, more: number, segmentSize: number): number {
     const largest = segmentSize === 0 ? this.mtu : Math.max(this.mtu, this.largest);
     if (headerLength + more > Math.max(largest, this.largestLent)) return -1;
     const most = headerLength + more <= largest ? more : Math.floor((largest - headerLength) / segmentSize) * segmentSize;
@@ -60,7 +79,7 @@ export class LendingSink implements PacketSink {
       if (at === -1) break; // what has no room is lost
       if (offset === 0) headers = at;
       this.bytes.fill(0xee, at + headerLength, at + headerLength + length);
-      this.#pending.push({ at, from: from + offset, length, headers, headerLength, offset, all: more });
+      this.#pending.push({ at, from: from + offset, held, length, headers, headerLength, offset, all: more });
     }
     if (headers === -1) return -1;
     this.lent++;
@@ -72,8 +91,14 @@ export class LendingSink implements PacketSink {
     const { bytes } = this;
     // From behind: those of the whole are the first part's in the end.
     for (const part of this.#pending.reverse()) {
-      const { at, from, length, headers, headerLength, all } = part;
-      copyBytes(bytes, at + headerLength, bytes, from, from + length);
+      const { at, from, held, length, headers, headerLength, all } = part;
+      if (held === null) copyBytes(bytes, at + headerLength, bytes, from, from + length);
+      else {
+        const payload = held.at(from, length);
+        if (payload === null) throw new Error(`${length} bytes from ${from} on were let go before they were sent`);
+        bytes.set(payload, at + headerLength);
+        this.peeked += length;
+      }
       if (length === all) continue;
       if (at !== headers) copyBytes(bytes, at, bytes, headers, headers + headerLength);
       this.#say(part);

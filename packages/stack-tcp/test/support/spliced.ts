@@ -1,4 +1,4 @@
-import { CancelSource, type NativeConn, type NativeConnListener, type NetError, type RelayOptions, type Totals } from '@nekit/core';
+import { CancelSource, type HeldBytes, type NativeConn, type NativeConnListener, type NetError, type RelayOptions, type Totals } from '@nekit/core';
 import { Client, Wire } from './wire.js';
 
 /** A socket in memory: takes `room` bytes, gives what is put in. */
@@ -30,6 +30,13 @@ export class MemoryConn implements NativeConn {
   /** Bytes that nobody has taken yet. */
   get left(): number {
     return this.#given.length;
+  }
+  /** The next `count` of them, and the end behind them; null: there are not so many. */
+  peek(from: number, count: number): Uint8Array | null {
+    return from >= 0 && from + count <= this.#given.length ? this.#given.subarray(from, from + count) : null;
+  }
+  get isEnded(): boolean {
+    return this.#isEnded;
   }
   get text(): string {
     return Buffer.concat(this.taken).toString();
@@ -64,20 +71,60 @@ export class MemoryConn implements NativeConn {
   }
 }
 
-export interface Spliced {
+/** One whose bytes may stay in it. */
+export class HeldConn extends MemoryConn implements HeldBytes {
+  readonly id = 7;
+  /** Near where it begins anew. */
+  position = 0xfffff000;
+  mayHold = true;
+  /** Bytes that were received, and so copied; and the most that were ahead of what was held. */
+  received = 0;
+  get engine(): object {
+    return this;
+  }
+  get held(): HeldBytes | null {
+    return this.mayHold ? this : null;
+  }
+  ahead(count: number): number {
+    const more = this.left - count;
+    return more > 0 ? more : this.isEnded ? -1 : 0;
+  }
+  override receive(bytes: Uint8Array, start: number, end: number): number {
+    const got = super.receive(bytes, start, end);
+    if (got > 0) {
+      this.received += got;
+      this.position = (this.position + got) >>> 0;
+    }
+    return got;
+  }
+  skip(count: number): void {
+    if (count > this.left) throw new Error(`${count} bytes are dropped, of ${this.left}`);
+    super.receive(new Uint8Array(count), 0, count);
+    this.position = (this.position + count) >>> 0;
+  }
+  /** What a packet is sent with; null: it is no longer there. */
+  at(position: number, count: number): Uint8Array | null {
+    return this.peek((position - this.position) | 0, count);
+  }
+}
+
+export interface Spliced<C extends MemoryConn = MemoryConn> {
   wire: Wire;
   client: Client;
-  conn: MemoryConn;
+  conn: C;
   signal: CancelSource;
   options: RelayOptions;
   done: Promise<Totals>;
 }
 
-export async function spliced(over: Partial<RelayOptions> = {}, wire = new Wire(), port?: number): Promise<Spliced> {
+export function spliced(over: Partial<RelayOptions> = {}, wire = new Wire(), port?: number): Promise<Spliced> {
+  return splicedWith(new MemoryConn(), over, wire, port);
+}
+
+export async function splicedWith<C extends MemoryConn>(conn: C, over: Partial<RelayOptions> = {}, wire = new Wire(), port?: number): Promise<Spliced<C>> {
   const client = await new Client(wire, 1_000, port).connect({ mss: 1_460, windowScale: 7, sackPermitted: true });
   client.window = 60_000;
   client.send();
-  const conn = new MemoryConn();
   const signal = new CancelSource();
   const options = { signal, idleMs: 60_000, halfCloseMs: 10_000, counters: new Float64Array(4), slot: 2, ...over };
   const done = client.stream.splice?.(conn, options);
