@@ -18,7 +18,7 @@ void trim(const Napi::CallbackInfo&) {
 class Addon : public Napi::Addon<Addon> {
  public:
   Addon(Napi::Env, Napi::Object exports) {
-    DefineAddon(exports, {InstanceValue("abi", Napi::Number::New(exports.Env(), 3), napi_enumerable)});
+    DefineAddon(exports, {InstanceValue("abi", Napi::Number::New(exports.Env(), 4), napi_enumerable)});
     exportEngine(exports.Env(), exports);
     exportCiphers(exports.Env(), exports);
     exportTun(exports.Env(), exports);

@@ -187,7 +187,10 @@ ptrdiff_t Engine::ahead(int32_t id, size_t held) {
   if (conn->codec != nullptr || !mayPeek(*conn)) return -EOPNOTSUPP;
   int there = 0;
   if (ioctl(conn->fd, FIONREAD, &there) != 0) return -errno;
-  if (there > 0 && static_cast<size_t>(there) > held) return there - static_cast<ptrdiff_t>(held);
+  if (there > 0 && static_cast<size_t>(there) > held) {
+    conn->readable = true;  // the event that says so may still be on its way, and what was found may have to be read now
+    return there - static_cast<ptrdiff_t>(held);
+  }
   if (conn->readHup || conn->failed || conn->urgent) return -ENODATA;
   conn->wantRead = true;
   conn->told = false;

@@ -95,11 +95,13 @@ void testPeek() {
   CHECK(text(engine.read(id, bytes, 2)) == "ef");
   CHECK(engine.peek(id, 5, bytes, 1) == -EINVAL && text(engine.peek(id, 6, bytes, 9)) == "ghij");
   CHECK(engine.skip(id, 99) == 4);
+  CHECK(engine.read(id, bytes, 1) == -EAGAIN && ::send(far, "K", 1, 0) == 1);
+  CHECK(engine.ahead(id, 0) == 1 && text(engine.read(id, bytes, 1)) == "K");  // before the event
   CHECK(::send(far, "klm", 3, 0) == 3);
   ::shutdown(far, SHUT_WR);
   engine.poll();
   CHECK(engine.ahead(id, 0) == 3 && engine.ahead(id, 3) == -ENODATA);
-  CHECK(engine.peek(id, 13, bytes, 1) == 0);
+  CHECK(engine.peek(id, 14, bytes, 1) == 0);
   CHECK(text(engine.read(id, bytes, sizeof bytes)) == "klm" && engine.read(id, bytes, sizeof bytes) == 0);
   CHECK(engine.ahead(id + 1, 0) == -EBADF && engine.peek(id + 1, 0, bytes, 1) == -EBADF && engine.skip(id + 1, 1) == -EBADF);
   ::close(far);

@@ -199,13 +199,14 @@ export class TcpStack implements IpStack, ConnectionHost {
   }
 
   isAlone(connection: Connection): boolean {
+    const now = this.#now;
     if (this.#bulk !== connection) {
-      if (this.#bulk !== null && distance(this.#bulkAt, this.#now) < ALONE_MS) this.#isShared = true;
-      if (this.#isShared) this.#sharedAt = this.#now;
+      if (this.#bulk !== null && isRecent(this.#bulkAt, now)) this.#isShared = true;
+      if (this.#isShared) this.#sharedAt = now;
       this.#bulk = connection;
     }
-    this.#bulkAt = this.#now;
-    if (this.#isShared && distance(this.#sharedAt, this.#now) >= ALONE_MS) this.#isShared = false;
+    this.#bulkAt = now;
+    if (this.#isShared && !isRecent(this.#sharedAt, now)) this.#isShared = false;
     return !this.#isShared;
   }
 
@@ -319,4 +320,10 @@ export class TcpStack implements IpStack, ConnectionHost {
 /** Nothing more is to be said. */
 function isOver(c: Connection): boolean {
   return c.state === STATE.closed ? !c.isResetDue : c.state === STATE.timeWait && !c.isAckDue;
+}
+
+/** Whether `at` is less than ALONE_MS ago; the clock begins anew every 49.7 days. */
+function isRecent(at: number, now: number): boolean {
+  const ago = distance(at, now);
+  return ago >= 0 && ago < ALONE_MS;
 }

@@ -8,7 +8,7 @@ export interface Addon {
 }
 
 /** The `abi` that this core speaks, as `native/binding/addon.cc` says it. */
-export const ADDON_ABI = 3;
+export const ADDON_ABI = 4;
 
 /**
  * `events` has four numbers for each event of a batch (EVENT), `slab` the bytes that they tell of; both are overwritten by the next batch.
