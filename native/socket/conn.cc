@@ -47,20 +47,20 @@ ptrdiff_t receive(Conn& conn, uint8_t* into, size_t length) {
 }
 
 bool mayPeek(Conn& conn) {
-  if (conn.peekAt == -2) {
+  if (conn.peekAt == Conn::kPeekUnknown) {
     int protocol = 0;
     socklen_t length = sizeof protocol;
     const int start = 0;
     const bool tcp = getsockopt(conn.fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0 && protocol == IPPROTO_TCP;
-    conn.peekAt = tcp && setsockopt(conn.fd, SOL_SOCKET, SO_PEEK_OFF, &start, sizeof start) == 0 ? -1 : -3;
+    conn.peekAt = tcp && setsockopt(conn.fd, SOL_SOCKET, SO_PEEK_OFF, &start, sizeof start) == 0 ? Conn::kPeekUnsaid : Conn::kPeekNever;
   }
-  return conn.peekAt >= -1;
+  return conn.peekAt != Conn::kPeekNever;
 }
 
 ptrdiff_t peekInto(Conn& conn, int32_t offset, uint8_t* into, size_t length) {
   if (length == 0) return 0;
   if (conn.peekAt != offset && setsockopt(conn.fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) != 0) return -errno;
-  conn.peekAt = -1;
+  conn.peekAt = Conn::kPeekUnsaid;
   for (;;) {
     const ptrdiff_t got = recv(conn.fd, into, length, MSG_PEEK);
     if (got < 0 && errno == EINTR) continue;
@@ -85,7 +85,7 @@ ptrdiff_t drop(Conn& conn, size_t length) {
 
 void tookOut(Conn& conn, size_t length) {
   conn.taken += static_cast<uint32_t>(length);
-  if (conn.peekAt >= 0) conn.peekAt = -1;
+  if (conn.peekAt >= 0) conn.peekAt = Conn::kPeekUnsaid;
 }
 
 ptrdiff_t send(Conn& conn, const uint8_t* from, size_t length) {

@@ -33,9 +33,13 @@ struct Conn : Watched {
   // A read or a write of JavaScript's waits for an event.
   bool wantRead = false;
   bool wantWrite = false;
-  // Bytes that were taken out of it since it is in edge mode, modulo 2^32; and the place that peeks go on from, -1: it is to be said, -2: nobody has peeked yet, -3: it cannot be.
+  // Bytes that were taken out of it since it is in edge mode, modulo 2^32.
   uint32_t taken = 0;
-  int64_t peekAt = -2;
+  // Where the next peek would begin, in bytes from the first unread one, or one of these.
+  static constexpr int64_t kPeekUnsaid = -1;   // it has to be said
+  static constexpr int64_t kPeekUnknown = -2;  // nobody has asked yet whether one can
+  static constexpr int64_t kPeekNever = -3;
+  int64_t peekAt = kPeekUnknown;
   // JavaScript reads and writes itself when told (NativeConn); otherwise what arrives is read for it.
   bool edge = false;
   // In edge mode: it knows that there may be something to read, for it has been told so since a read of its found nothing.

@@ -2,7 +2,6 @@
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -179,36 +178,6 @@ ptrdiff_t Engine::read(int32_t id, uint8_t* into, size_t length) {
     conn->told = false;
   } else if (got > 0) tookOut(*conn, static_cast<size_t>(got));
   return got;
-}
-
-ptrdiff_t Engine::ahead(int32_t id, size_t held) {
-  Conn* conn = conns_.find(id);
-  if (conn == nullptr) return -EBADF;
-  if (conn->codec != nullptr || !mayPeek(*conn)) return -EOPNOTSUPP;
-  int there = 0;
-  if (ioctl(conn->fd, FIONREAD, &there) != 0) return -errno;
-  if (there > 0 && static_cast<size_t>(there) > held) {
-    conn->readable = true;  // the event that says so may still be on its way, and what was found may have to be read now
-    return there - static_cast<ptrdiff_t>(held);
-  }
-  if (conn->readHup || conn->failed || conn->urgent) return -ENODATA;
-  conn->wantRead = true;
-  conn->told = false;
-  return -EAGAIN;
-}
-
-ptrdiff_t Engine::peek(int32_t id, uint32_t position, uint8_t* into, size_t length) {
-  Conn* conn = conns_.find(id);
-  if (conn == nullptr) return -EBADF;
-  const uint32_t at = position - conn->taken;
-  if (!mayPeek(*conn) || at > INT32_MAX) return -EINVAL;
-  return peekInto(*conn, static_cast<int32_t>(at), into, length);
-}
-
-ptrdiff_t Engine::skip(int32_t id, size_t length) {
-  Conn* conn = conns_.find(id);
-  if (conn == nullptr) return -EBADF;
-  return mayPeek(*conn) ? drop(*conn, length) : -EINVAL;
 }
 
 ptrdiff_t Engine::write(int32_t id, const uint8_t* from, size_t length) {
