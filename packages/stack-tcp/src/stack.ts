@@ -3,6 +3,7 @@ import { FLAG, type IpStack, type PacketBatch, PROTOCOL } from '@nekit/core/ip';
 import { localEndpoint, OwnAddresses, remoteEndpoint } from './addresses.js';
 import { isRefused } from './admission.js';
 import { arrive } from './arrival.js';
+import { BulkTurns } from './bulk-turns.js';
 import { Connection, FAILURE, STATE } from './connection.js';
 import { COUNT, type Counters } from './counters.js';
 import { hasDeadline, nextDeadline, rearm, runTimers } from './deadline.js';
@@ -29,8 +30,6 @@ const ACK_AT_ONCE = 128 * 1024;
 /** What one flush takes out of sockets, in bytes, where the device takes more than IP's 64 KiB in one packet and where it does not: about a millisecond of the event loop, on a busy machine some. */
 const MOST_PER_FLUSH = 1 << 20;
 const MOST_PER_FLUSH_IN_SEGMENTS = 512 * 1024;
-/** So long nobody else has moved much who is alone, in ms. */
-const ALONE_MS = 500;
 /** Windows are taken back at most so often, from connections that were idle for so long, in ms. */
 const SWEEP_MS = 1_000;
 const IDLE_MS = 2_000;
@@ -73,11 +72,7 @@ export class TcpStack implements IpStack, ConnectionHost {
   #now = 0;
   #isTimeKnown = false;
   #isClosed = false;
-  /** Who moved much at once last, and when; whether they took turns, and when they did last. */
-  #bulk: Connection | null = null;
-  #bulkAt = 0;
-  #isShared = false;
-  #sharedAt = 0;
+  readonly #bulk = new BulkTurns();
   /** Int32 ms, while `#hasRetry`: what was left over waits for it. */
   #retryAt = 0;
   #hasRetry = false;
@@ -199,15 +194,7 @@ export class TcpStack implements IpStack, ConnectionHost {
   }
 
   isAlone(connection: Connection): boolean {
-    const now = this.#now;
-    if (this.#bulk !== connection) {
-      if (this.#bulk !== null && isRecent(this.#bulkAt, now)) this.#isShared = true;
-      if (this.#isShared) this.#sharedAt = now;
-      this.#bulk = connection;
-    }
-    this.#bulkAt = now;
-    if (this.#isShared && !isRecent(this.#sharedAt, now)) this.#isShared = false;
-    return !this.#isShared;
+    return this.#bulk.isAlone(connection, this.#now);
   }
 
   starve(connection: Connection): void {
@@ -258,7 +245,7 @@ export class TcpStack implements IpStack, ConnectionHost {
     this.timers.delete(c);
     this.#table.delete(c);
     this.#starved.delete(c);
-    if (this.#bulk === c) this.#bulk = null;
+    this.#bulk.delete(c);
     this.#env.shrinkWindow(c.rcvLimit - c.firstLimit);
     this.#env.count(COUNT.closed);
     this.#listener.closed(c);
@@ -320,10 +307,4 @@ export class TcpStack implements IpStack, ConnectionHost {
 /** Nothing more is to be said. */
 function isOver(c: Connection): boolean {
   return c.state === STATE.closed ? !c.isResetDue : c.state === STATE.timeWait && !c.isAckDue;
-}
-
-/** Whether `at` is less than ALONE_MS ago; the clock begins anew every 49.7 days. */
-function isRecent(at: number, now: number): boolean {
-  const ago = distance(at, now);
-  return ago >= 0 && ago < ALONE_MS;
 }

@@ -5,7 +5,7 @@ import { relay, SOCKETS, type Stream, systemClock, TimerWheel, type Totals } fro
 import { packetAt, pipeDevice, SeededRandom } from '@nekit/core/ip';
 import { eventually, testContext, within } from '@nekit/core/testing';
 import t from 'tap';
-import { ModelPeer } from './support/model-peer.js';
+import { ModelPeer, ON_A_PIPE } from './support/model-peer.js';
 import { stackOn } from './support/stack-on.js';
 
 const { context } = testContext();
@@ -48,24 +48,7 @@ t.test(
           );
         },
       });
-      const peer: ModelPeer = new ModelPeer({
-        clock: systemClock,
-        send: (packet) => theirs.inject(packet),
-        address: '10.0.0.2',
-        port: 1_024,
-        server: '192.0.2.1',
-        serverPort: 443,
-        isn: 1,
-        mss: 8_960,
-        windowScale: 4,
-        hasTimestamps: true,
-        hasSack: true,
-        receiveBuffer: 256 * 1024,
-        readDelayMs: 0,
-        delayedAckMs: 0,
-        congestionWindow: 20,
-        isOrdered: true,
-      });
+      const peer: ModelPeer = new ModelPeer({ ...ON_A_PIPE, send: (packet) => theirs.inject(packet), isn: 1, readDelayMs: 0 });
       theirs.start({
         packets: (batch) => {
           for (let i = 0; i < batch.length; i++) {

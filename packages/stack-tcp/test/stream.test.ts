@@ -3,7 +3,7 @@ import { type Stream, systemClock } from '@nekit/core';
 import { packetAt, pipeDevice } from '@nekit/core/ip';
 import { type StreamPair, streamConformance } from '@nekit/core/testing';
 import t from 'tap';
-import { ModelPeer } from './support/model-peer.js';
+import { ModelPeer, ON_A_PIPE } from './support/model-peer.js';
 import { PeerStream } from './support/peer-stream.js';
 import { stackOn } from './support/stack-on.js';
 
@@ -14,24 +14,7 @@ async function makePair(): Promise<StreamPair> {
     accepted = resolve;
   });
   const { driver } = stackOn({ device: ours, clock: systemClock, isReal: true, handleStream: async (request) => accepted(await request.accept()) });
-  const peer: ModelPeer = new ModelPeer({
-    clock: systemClock,
-    send: (packet) => theirs.inject(packet),
-    address: '10.0.0.2',
-    port: 1_024,
-    server: '192.0.2.1',
-    serverPort: 443,
-    isn: 0xffff_0000,
-    mss: 8_960,
-    windowScale: 4,
-    hasTimestamps: true,
-    hasSack: true,
-    receiveBuffer: 256 * 1024,
-    readDelayMs: -1,
-    delayedAckMs: 0,
-    congestionWindow: 20,
-    isOrdered: true,
-  });
+  const peer: ModelPeer = new ModelPeer({ ...ON_A_PIPE, send: (packet) => theirs.inject(packet), isn: 0xffff_0000, readDelayMs: -1 });
   const client = new PeerStream(peer);
   theirs.start({
     packets: (batch) => {

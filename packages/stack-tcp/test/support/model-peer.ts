@@ -4,7 +4,7 @@
  *
  * It also is a judge: what our stack must never do is an entry in `faults`.
  */
-import type { Clock } from '@nekit/core';
+import { type Clock, systemClock } from '@nekit/core';
 import { buildPacket, FLAG, type TcpOptions, type TcpPacket } from '@nekit/core/ip';
 
 export interface PeerOptions {
@@ -476,3 +476,20 @@ export class ModelPeer {
     return offset + turn * WRAP;
   }
 }
+
+/** Of a peer on a pipe, over real time. */
+export const ON_A_PIPE = {
+  clock: systemClock,
+  address: '10.0.0.2',
+  port: 1_024,
+  server: '192.0.2.1',
+  serverPort: 443,
+  mss: 8_960,
+  windowScale: 4,
+  hasTimestamps: true,
+  hasSack: true,
+  receiveBuffer: 256 * 1024,
+  delayedAckMs: 0,
+  congestionWindow: 20,
+  isOrdered: true,
+} as const;
