@@ -159,7 +159,7 @@ export class UdpStack implements IpStack, MappingHost {
       mapping.close();
       return;
     }
-    void context.handlePackets(new MappingRequest(session, mapping, (peer) => this.#refused(mapping, peer))).finally(() => mapping.close());
+    void context.handlePackets(new MappingRequest(session, this.#limits.idle, mapping, (peer) => this.#refused(mapping, peer))).finally(() => mapping.close());
   }
 
   /** Without a peer: what its first datagram asked for. */
@@ -191,11 +191,13 @@ export class UdpStack implements IpStack, MappingHost {
 
 class MappingRequest implements PacketRequest {
   readonly session: Session;
+  readonly idleMs: number;
   readonly #mapping: Mapping;
   readonly #refused: (peer?: Endpoint) => void;
 
-  constructor(session: Session, mapping: Mapping, refused: (peer?: Endpoint) => void) {
+  constructor(session: Session, idleMs: number, mapping: Mapping, refused: (peer?: Endpoint) => void) {
     this.session = session;
+    this.idleMs = idleMs;
     this.#mapping = mapping;
     this.#refused = refused;
   }

@@ -217,6 +217,7 @@ void t.test('mappings end after silence, sooner when they only asked name server
   bench.send(udp('10.0.0.1', 3, '192.0.2.9', 53, 'dns'));
   await bench.turn();
   assert.equal(bench.stack.size, 3);
+  assert.equal(bench.associations[0]?.request.idleMs, 60_000, 'what carries it does not end before');
   await bench.clock.advance(4_000);
   bench.send(udp('10.0.0.1', 3, '192.0.2.9', 53, 'again'));
   await bench.turn();

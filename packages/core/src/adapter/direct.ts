@@ -1,4 +1,5 @@
 import { addressFamily } from '../net/address.js';
+import type { SharedBound } from '../net/bounded-map.js';
 import type { DialOptions } from '../net/dialer.js';
 import type { Endpoint } from '../net/endpoint.js';
 import { NetError, toNetError } from '../net/errors.js';
@@ -9,6 +10,9 @@ import { CLOCK, OUTBOUND, OUTGOING, OWN_ENDPOINTS, RESOLVER, SOCKETS, TIMEOUTS, 
 import type { Adapter, AdapterContext } from './adapter.js';
 import { connectToAny, type IpVersion, sortAddresses } from './connect.js';
 import { UdpConn } from './udp-conn.js';
+
+/** Bytes of datagrams that wait for their names' addresses, of all associations of one adapter. */
+const MOST_WAITING_BYTES = 4 * 1024 * 1024;
 
 /** Connects to the destination itself. All sockets of the kernel are opened here, so loops are refused here, for every adapter. */
 export class DirectAdapter implements Adapter {
@@ -21,6 +25,7 @@ export class DirectAdapter implements Adapter {
   readonly #sockets: SocketOptions;
   readonly #deviceFor: (address: string) => string | undefined;
   readonly #udpFrom: Pick<SocketOptions, 'mark' | 'device'>;
+  readonly #waiting: SharedBound = { now: 0, most: MOST_WAITING_BYTES };
 
   constructor(
     options: { readonly ipVersion: IpVersion; readonly udp: boolean; readonly sockets?: SocketOptions },
@@ -78,6 +83,7 @@ export class DirectAdapter implements Adapter {
         ...(this.#udpFrom.device === undefined ? { deviceFor: this.#deviceFor } : {}),
         resolve: (host) => get(RESOLVER).resolve(host, 0, options.signal),
         sort: (addresses) => sortAddresses(addresses, this.#version),
+        waiting: this.#waiting,
       }),
     );
   }

@@ -1,4 +1,5 @@
 import { addressFamily } from '../net/address.js';
+import type { SharedBound } from '../net/bounded-map.js';
 import type { Endpoint } from '../net/endpoint.js';
 import { type NetError, toNetError } from '../net/errors.js';
 import type { OwnEndpoints } from '../net/own-endpoints.js';
@@ -27,6 +28,8 @@ export interface UdpConnOptions {
   resolve(host: string): Promise<readonly string[]>;
   /** Those that may be used, the one to use first. */
   sort(addresses: readonly string[]): readonly string[];
+  /** Bytes that wait for names, of all associations together. */
+  readonly waiting: SharedBound;
 }
 
 /**
@@ -39,7 +42,7 @@ export class UdpConn implements PacketConn {
   /** Those of interfaces that `deviceFor` has named, by family and name. */
   readonly #bound = new Map<string, UdpSocket>();
   readonly #received = new PacketQueue();
-  readonly #waiting = new Map<string, { bytes: Uint8Array; peer: Endpoint }[]>();
+  readonly #waiting = new Map<string, PacketQueue>();
   /** What was sent to as a name, by where that led. */
   readonly #named = new Map<string, Endpoint>();
   #error: NetError | null = null;
@@ -74,6 +77,7 @@ export class UdpConn implements PacketConn {
     this.#sockets[4]?.close();
     this.#sockets[6]?.close();
     for (const socket of this.#bound.values()) socket.close();
+    for (const queue of this.#waiting.values()) queue.end();
     this.#waiting.clear();
     this.#received.end();
   }
@@ -87,24 +91,23 @@ export class UdpConn implements PacketConn {
       const [judged] = this.#options.sort(addresses);
       return judged !== undefined && this.#putToNamed(judged, peer, bytes);
     }
-    const queue = this.#waiting.get(peer.host);
-    if (queue !== undefined) {
-      if (queue.length >= MAX_WAITING) return false;
-      queue.push({ bytes: Buffer.from(bytes), peer });
-      return true;
+    const known = this.#waiting.get(peer.host);
+    if (known === undefined && this.#waiting.size >= MAX_NAMES) return false;
+    const queue = known ?? new PacketQueue(MAX_WAITING, this.#options.waiting);
+    if (!queue.put({ bytes: new Uint8Array(bytes), peer })) return false;
+    if (known === undefined) {
+      this.#waiting.set(peer.host, queue);
+      void this.#resolveAndSend(peer.host);
     }
-    if (this.#waiting.size >= MAX_NAMES) return false;
-    this.#waiting.set(peer.host, [{ bytes: Buffer.from(bytes), peer }]);
-    void this.#resolveAndSend(peer.host);
     return true;
   }
 
   async #resolveAndSend(host: string): Promise<void> {
     const found = await this.#options.resolve(host).catch(() => []); // UDP loses what it cannot deliver; counted below
     const address = this.#options.sort(found)[0] ?? null;
-    const queue = this.#waiting.get(host) ?? [];
+    const waiting = this.#waiting.get(host)?.takeNow() ?? [];
     this.#waiting.delete(host);
-    for (const { bytes, peer } of queue) if (address === null || this.#closed || !this.#putToNamed(address, peer, bytes)) this.dropped++;
+    for (const { bytes, peer } of waiting) if (address === null || this.#closed || !this.#putToNamed(address, peer, bytes)) this.dropped++;
     this.dropped += this.#flush();
   }
 
@@ -166,7 +169,8 @@ export class UdpConn implements PacketConn {
         },
       );
     } catch (error) {
-      this.close(toNetError(error)); // no descriptors, or a host without this family
+      // No descriptors, a host without this family, or an interface that has gone: the datagram is lost, and who has another socket goes on with it.
+      if (this.#sockets[4] === null && this.#sockets[6] === null && this.#bound.size === 0) this.close(toNetError(error));
       return null;
     }
   }

@@ -51,7 +51,7 @@ export interface IcmpPacket extends IpFields {
   readonly rest: number;
 }
 
-/** Anything else; a fragment, too, with the protocol number 44. */
+/** Anything else, as it is; a fragment, too, with the protocol number 44: one of IPv4 cannot be built again. */
 export interface OtherPacket extends IpFields {
   readonly kind: 'other';
   readonly protocol: number;
@@ -154,7 +154,7 @@ export function buildPacket(packet: Packet): Uint8Array {
     bytes.set(destination, 24);
   }
   writeTransport(bytes, transport, packet, options);
-  writeTransportChecksum(bytes, 0, protocol, transport, length);
+  if (packet.kind !== 'other') writeTransportChecksum(bytes, 0, protocol, transport, length);
   return bytes;
 }
 

@@ -64,6 +64,11 @@ export class PacketQueue {
     }).then(() => this.#drain());
   }
 
+  /** What waits now. */
+  takeNow(): readonly Datagram[] {
+    return this.#drain() ?? [];
+  }
+
   /** What waits may still be taken; after it, null. */
   end(): void {
     this.#ended = true;

@@ -18,12 +18,16 @@ export async function relayPackets(a: PacketConn, b: PacketConn, options: Omit<R
   const forget = options.signal.onCancel((reason) => stop(toNetError(reason)));
   const deadline = timers.after(idleMs, () => stop(null)); // silence is how UDP flows end
   const pump = async (from: PacketConn, to: PacketConn, counter: number): Promise<void> => {
-    for (let datagrams = await from.receive(); datagrams !== null; datagrams = await from.receive()) {
-      deadline.at = timers.now() + idleMs;
-      const taken = to.send(datagrams);
-      for (let i = 0; i < taken; i++) counters[counter] = (counters[counter] ?? 0) + (datagrams[i]?.bytes.length ?? 0);
+    try {
+      for (let datagrams = await from.receive(); datagrams !== null; datagrams = await from.receive()) {
+        deadline.at = timers.now() + idleMs;
+        const taken = to.send(datagrams);
+        for (let i = 0; i < taken; i++) counters[counter] = (counters[counter] ?? 0) + (datagrams[i]?.bytes.length ?? 0);
+      }
+      stop(from.error);
+    } catch (thrown) {
+      stop(toNetError(thrown)); // by a conn that somebody else wrote
     }
-    stop(from.error);
   };
   await Promise.all([pump(a, b, slot), pump(b, a, slot + 1)]);
   deadline.cancel();

@@ -14,6 +14,7 @@ import { BoundedMap } from '../net/bounded-map.js';
 import type { Endpoint } from '../net/endpoint.js';
 import { NetError, toNetError } from '../net/errors.js';
 import type { Datagram, PacketConn } from '../net/packet-conn.js';
+import { PacketQueue } from '../net/packet-queue.js';
 import { relayPackets } from '../net/relay-packets.js';
 import type { Session } from '../net/session.js';
 import type { PacketSniff } from '../sniff/packet-sniff.js';
@@ -44,7 +45,7 @@ const REFUSED_FOR = 1_000;
 
 /** Where one peer's datagrams go. `error`: what each of them is answered with, if at all. */
 type Link =
-  | { readonly state: 'routing'; readonly waiting: Datagram[]; readonly sniff: PacketSniff<Sighting | null> | null }
+  | { readonly state: 'routing'; readonly waiting: PacketQueue; readonly sniff: PacketSniff<Sighting | null> | null }
   | { readonly state: 'carried'; readonly flow: FlowConn; readonly addresses: readonly string[] | null; readonly fake: Fake | null }
   | { readonly state: 'refused'; readonly until: number; readonly error: NetError | null };
 
@@ -99,7 +100,7 @@ class Association {
       return until;
     }
     if (link?.state === 'routing') {
-      if (link.waiting.length < MAX_WAITING) link.waiting.push(...copyDatagrams(datagrams, at, at + 1));
+      for (const copy of copyDatagrams(datagrams, at, at + 1)) link.waiting.put(copy);
       link.sniff?.add(datagram.bytes);
     } else if (link === undefined || link.until <= this.#routing.timers.now()) {
       void this.#route(datagram);
@@ -112,7 +113,6 @@ class Association {
   /** Routes a new peer and joins it to its adapter's flow, which it opens if need be. */
   async #route(datagram: Datagram): Promise<void> {
     const { peer } = datagram;
-    const waiting = copyDatagrams([datagram], 0, 1);
     const { request, routing } = { request: this.#request, routing: this.#routing };
     const isFirst = this.#first;
     this.#first = false;
@@ -122,26 +122,31 @@ class Association {
       this.#refuse(peer, unknownFake(peer.host));
       return;
     }
-    const name = session.destination.host;
+    const waiting = new PacketQueue(MAX_WAITING, routing.sessions.waiting);
+    waiting.putAll(copyDatagrams([datagram], 0, 1));
     const sniff = this.#sniffFor(session);
     this.#remember(peer, { state: 'routing', waiting, sniff });
-    let sighting: Sighting | null = null;
-    let decision: Decision;
     try {
       sniff?.add(datagram.bytes);
-      if (sniff !== null) sighting = await sniff.done;
+      const sighting = sniff === null ? null : await sniff.done;
       const routed = routing.router.route(sighting === null ? session : learn(sighting, routing));
-      decision = routed instanceof Promise ? await routed : routed; // without a wait the rest of a burst finds the peer carried
+      const decision = routed instanceof Promise ? await routed : routed; // without a wait the rest of a burst finds the peer carried
+      if (!this.#isOver) this.#join(peer, session, sighting?.session ?? session, decision, waiting);
     } catch (error) {
       this.#refuse(peer, toNetError(error)); // the client is leaving: nothing else ends routing
-      return;
+    } finally {
+      waiting.end();
     }
-    if (this.#isOver) return;
-    if (name !== peer.host && routing.fakes?.contains(peer.host) === true && routing.fakes.domainOf(peer.host) !== name) {
+  }
+
+  /** `session` is what was asked for, `known` what it has turned out to be. */
+  #join(peer: Endpoint, session: Session, known: Session, decision: Decision, waiting: PacketQueue): void {
+    const { fakes } = this.#routing;
+    const name = session.destination.host;
+    if (name !== peer.host && fakes?.contains(peer.host) === true && fakes.domainOf(peer.host) !== name) {
       this.#links.delete(peer); // it stands for another name meanwhile; the next datagram goes there
       return;
     }
-    const known = sighting?.session ?? session;
     const override = known.destination === session.destination ? null : { from: peer, to: known.destination };
     const flow = this.#flowFor(known, decision, override);
     if (flow === null) {
@@ -151,7 +156,8 @@ class Association {
     const { addresses } = decision;
     const fake = this.#fakeOf(peer, known, flow, addresses);
     this.#remember(peer, { state: 'carried', flow, addresses, fake });
-    flow.put(waiting, 0, waiting.length, addresses, fake?.real ?? null);
+    const datagrams = waiting.takeNow();
+    flow.put(datagrams, 0, datagrams.length, addresses, fake?.real ?? null);
   }
 
   /** null: the peer is routed by what is known of it. */
@@ -210,28 +216,29 @@ class Association {
     const { events, timers, timeouts } = this.#routing;
     const { packet } = way.adapter;
     let error: NetError | null;
-    let carried = false;
     try {
-      if (packet === undefined) throw notCarried(way.adapter, 'UDP');
       this.#dialling.add(record);
-      const remote = await dialWith(record, way.adapter, this.#routing, () => packet.dialPacket(way.options));
+      const remote = await dialWith(record, way.adapter, this.#routing, async () => {
+        if (packet === undefined) throw notCarried(way.adapter, 'UDP');
+        return packet.dialPacket(way.options); // if it throws, too, its peers are carried first and refused then
+      });
       this.#dialling.delete(record);
-      carried = true;
       if (events.wants('session.connected')) events.emit('session.connected', { session: record.session.id, adapter: record.chain().at(-1) ?? '' });
-      const options = { signal: record.cancel, idleMs: timeouts.udpIdle, counters: record.counters, slot: record.slot };
+      const options = { signal: record.cancel, idleMs: this.#request.idleMs ?? timeouts.udpIdle, counters: record.counters, slot: record.slot };
       error = (await relayPackets(flow, remote, options, timers)).error;
     } catch (thrown) {
       this.#dialling.delete(record);
       error = toNetError(thrown);
       flow.close(error);
     }
+    const isUnused = error !== null && record.counters[record.slot] === 0 && record.counters[record.slot + 1] === 0;
     record.close(error);
     if (!this.#ownFlows.delete(flow)) this.#flows.delete(way.adapter);
     for (const [peer, link] of this.#links) {
       if (link.state !== 'carried' || link.flow !== flow) continue;
       release(link);
-      if (carried) this.#links.delete(peer);
-      else this.#refuse(peer, error);
+      if (isUnused) this.#refuse(peer, error);
+      else this.#links.delete(peer);
     }
   }
 
@@ -251,4 +258,5 @@ class Association {
 
 function release(link: Link): void {
   if (link.state === 'carried') link.fake?.release();
+  if (link.state === 'routing') link.waiting.end();
 }

@@ -113,7 +113,7 @@ export class SessionRecord {
 /** The open sessions of one kernel. */
 export class SessionTable {
   readonly counters = new CounterPool();
-  /** Datagrams that wait for an adapter that is being dialled, of all flows, in bytes. */
+  /** Datagrams that wait for a peer to be routed, or for an adapter that is being dialled, of all flows, in bytes. */
   readonly waiting: SharedBound = { now: 0, most: MOST_WAITING_BYTES };
   /** Peers that UDP associations remember. */
   readonly peers: SharedBound = { now: 0, most: MOST_PEERS };

@@ -21,6 +21,8 @@ export interface StreamRequest {
 export interface PacketRequest {
   /** `destination` is the first datagram's; `handlePackets` makes a session of its own per adapter. */
   readonly session: Session;
+  /** Silence that ends what carries the client's datagrams, in ms; default: the kernel's `timeouts.udpIdle`. */
+  readonly idleMs?: number;
   /** The client's side: `receive` gives what the client sent, `send` goes to the client with the peer as its source. */
   accept(): PacketConn;
   /**

@@ -155,7 +155,14 @@ t.test('UDP: a socket for each interface that it leaves by, and not more than 16
   });
   let device: string | undefined = 'eth0';
   const { own } = testContext();
-  const conn = new UdpConn({ own, sockets, deviceFor: () => device, resolve: () => Promise.resolve([]), sort: (addresses) => addresses });
+  const conn = new UdpConn({
+    own,
+    sockets,
+    deviceFor: () => device,
+    resolve: () => Promise.resolve([]),
+    sort: (addresses) => addresses,
+    waiting: { now: 0, most: 1_000 },
+  });
   const send = (host: string): number => conn.send([{ bytes: new Uint8Array(1), peer: { host, port: 9 } }]);
   t.equal(send('192.0.2.1') + send('192.0.2.2') + send('2001:db8::1'), 3);
   device = undefined;
@@ -169,6 +176,37 @@ t.test('UDP: a socket for each interface that it leaves by, and not more than 16
   }
   conn.close();
   t.equal(closed, 17, 'sixteen, and the one of no interface');
+});
+
+t.test('UDP: a family that the host does not have costs its datagrams only; what waits for names counts', async (t) => {
+  const closed: string[] = [];
+  let has: '4' | 'none' = '4';
+  const sockets = Object.assign(new Asked(), {
+    bindUdp({ host }: UdpOptions): UdpSocket {
+      if (host === '::' || has === 'none') throw Object.assign(new Error('not here'), { code: 'EAFNOSUPPORT' });
+      return { family: 4, port: 1, put: () => true, flush: () => 0, send: () => true, close: () => closed.push(host) };
+    },
+  });
+  const { own } = testContext();
+  const waiting = { now: 0, most: 3_000 };
+  let answer: (addresses: string[]) => void = () => {};
+  const resolve = (): Promise<string[]> => new Promise((done) => (answer = done));
+  const options = { own, sockets, resolve, sort: (addresses: readonly string[]) => addresses, waiting };
+  const conn = new UdpConn(options);
+  const send = (to: UdpConn, host: string, length = 1): number => to.send([{ bytes: new Uint8Array(length), peer: { host, port: 9 } }]);
+  t.same([send(conn, '192.0.2.1'), send(conn, '2001:db8::1'), send(conn, '192.0.2.1'), closed.length], [1, 0, 1, 0]);
+  t.same([send(conn, 'a.example', 1_000), send(conn, 'a.example', 1_000), send(conn, 'b.example', 1_000), send(conn, 'a.example', 1)], [1, 1, 0, 1]);
+  answer(['192.0.2.7']);
+  await new Promise(setImmediate);
+  t.same([waiting.now, conn.dropped], [0, 2]);
+  send(conn, 'c.example', 1_000);
+  t.equal(waiting.now, 1_128);
+  conn.close();
+  t.equal(waiting.now, 0);
+  has = 'none';
+  const other = new UdpConn(options);
+  t.equal(send(other, '192.0.2.1'), 0);
+  t.match(other.error, { code: 'EAFNOSUPPORT' }, 'one that has no socket at all says why');
 });
 
 t.test('a mark on whatever has none of its own, listeners included, as long as there is one', async (t) => {

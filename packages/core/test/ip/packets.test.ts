@@ -64,6 +64,18 @@ t.test('what is built is parsed again', (t) => {
   t.end();
 });
 
+t.test('the payload of what is no kind of its own stays as it is', (t) => {
+  for (const [source, destination] of [
+    ['192.0.2.1', '192.0.2.2'],
+    ['2001:db8::1', '2001:db8::2'],
+  ] as const)
+    for (const protocol of [1, 6, 17, 58, 89]) {
+      const payload = Uint8Array.from({ length: 40 }, (_, i) => i);
+      t.same(buildPacket({ kind: 'other', source, destination, protocol, payload }).subarray(-40), payload);
+    }
+  t.end();
+});
+
 t.test('one bit that is wrong makes it no packet, or changes only what no checksum covers', (t) => {
   for (const ip of [V4, V6]) {
     const bytes = buildPacket({ ...TCP, ...ip });

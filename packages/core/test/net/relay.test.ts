@@ -220,6 +220,23 @@ void t.test('relayPackets', async (t) => {
     b.close(new NetError('unreachable', 'gone'));
     assert.equal((await done).error?.failure, 'unreachable');
   });
+
+  await t.test('a conn that throws ends both', async () => {
+    for (const broken of ['send', 'receive'] as const) {
+      const { a, b, timers, clock } = joined();
+      const bad = Object.assign(new MemoryConn(), {
+        [broken]: () => {
+          throw new Error('by somebody else');
+        },
+      });
+      a.incoming.put({ bytes: Buffer.from('x'), peer });
+      const { error } = await relayPackets(a, bad, options(), timers);
+      assert.match(String(error), /by somebody else/);
+      assert.ok(a.closed && bad.closed);
+      b.close();
+      await clock.advance(1);
+    }
+  });
 });
 
 void t.test('PacketQueue drops what does not fit, and says so', async () => {

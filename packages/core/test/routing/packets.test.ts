@@ -112,6 +112,95 @@ void t.test('handlePackets', async (t) => {
     }
   });
 
+  await t.test('so does what waits for its peer to be routed, until that is so or the client has left', async () => {
+    let answer: (addresses: string[]) => void = () => {};
+    const resolver: Resolver = { resolve: () => new Promise((resolve) => (answer = resolve)) };
+    for (const leaves of [false, true]) {
+      const direct = packetAdapter('DIRECT');
+      const one = peer('slow.example');
+      const { client, done, sessions } = open(['IP-CIDR,203.0.113.0/24,DIRECT', 'MATCH,DIRECT'], [direct], resolver, one);
+      sessions.waiting.now = 32 * 1024 * 1024 - 4_000;
+      for (let i = 0; i < 5; i++) client.incoming.put({ bytes: new Uint8Array(1_000), peer: one });
+      await settle();
+      assert.equal(32 * 1024 * 1024 - 4_000 + 3 * 1_128, sessions.waiting.now);
+      if (!leaves) answer(['192.0.2.1']);
+      await settle();
+      if (!leaves) assert.equal(direct.conns[0]?.sent.length, 3);
+      client.close();
+      await done;
+      assert.equal(sessions.waiting.now, 32 * 1024 * 1024 - 4_000);
+    }
+  });
+
+  await t.test('an adapter that throws, or has no UDP, refuses its peers as one that rejects', async () => {
+    let broken = true;
+    const made = packetAdapter('DIRECT');
+    const thrower: Adapter = {
+      ...made,
+      packet: {
+        dialPacket: (options) => {
+          if (broken) throw new Error('by somebody else');
+          return made.packet?.dialPacket(options) ?? Promise.reject(new Error('it has one'));
+        },
+      },
+    };
+    for (const adapter of [thrower, { tag: 'DIRECT', type: 'test' }]) {
+      broken = true;
+      const { client, say, done, rejected, clock, ended } = open(['MATCH,DIRECT'], [adapter]);
+      const one = peer('192.0.2.1');
+      for (let i = 0; i < 3; i++) await say('lost', one);
+      assert.deepEqual([rejected.length, ended.length], [3, 1]);
+      broken = false;
+      await clock.advance(1_100);
+      await say('again', one);
+      if (adapter === thrower) assert.deepEqual(made.conns[0]?.texts(), ['again']);
+      else assert.equal(rejected.length, 4);
+      client.close();
+      await done;
+    }
+  });
+
+  await t.test('one that fails before a byte has moved is not dialled again for each datagram', async () => {
+    const direct = packetAdapter('DIRECT');
+    const { client, say, done, rejected, clock } = open(['MATCH,DIRECT'], [direct]);
+    const one = peer('192.0.2.1');
+    const { packet } = direct;
+    assert.ok(packet !== undefined);
+    const dial = packet.dialPacket;
+    packet.dialPacket = async (options) => {
+      const conn = await dial(options);
+      conn.send = () => {
+        conn.close(new NetError('unreachable', 'no such family'));
+        return 0;
+      };
+      return conn;
+    };
+    for (let i = 0; i < 3; i++) await say('lost', one);
+    assert.deepEqual([direct.conns.length, rejected.length], [1, 3]);
+    await clock.advance(1_100);
+    await say('again', one);
+    assert.equal(direct.conns.length, 2);
+    client.close();
+    await done;
+  });
+
+  await t.test('the client says how long it may be silent', async () => {
+    const direct = packetAdapter('DIRECT');
+    const made = scene(['MATCH,DIRECT'], [direct]);
+    const client = new FakeConn();
+    const one = peer('192.0.2.1');
+    const session = testSession({ id: made.sessions.nextId(), network: 'udp', destination: one, signal: new CancelSource() });
+    const done = handlePackets({ session, idleMs: 3_600_000, accept: () => client, reject() {} }, made.routing);
+    client.incoming.put({ bytes: Buffer.from('x'), peer: one });
+    await settle();
+    await made.clock.advance(3_500_000);
+    assert.equal(direct.conns[0]?.closed, false);
+    await made.clock.advance(200_000);
+    assert.equal(direct.conns[0]?.closed, true);
+    client.close();
+    await done;
+  });
+
   await t.test('bytes that are lent are copied; those that are given are not', async () => {
     for (const givesBytes of [false, true]) {
       const direct = packetAdapter('DIRECT');
