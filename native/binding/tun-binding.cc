@@ -94,7 +94,7 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
     buffers_.push_back(Napi::Persistent(buffer.As<Napi::Object>()));
   }
 
-  // name, offload, multiQueue: 0 or -errno
+  // name, offload, multiQueue: 0 or -errno. Once, whatever comes of it.
   Napi::Value open(const Napi::CallbackInfo& info) {
     if (used_) return Napi::Number::New(info.Env(), -EALREADY);
     TunOptions options;
@@ -115,16 +115,20 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
   }
 
   Napi::Value started(const Napi::CallbackInfo& info, std::unique_ptr<TunDevice> device, int error) {
-    if (error != 0) return Napi::Number::New(info.Env(), -error);
+    used_ = true;
+    if (error != 0) {
+      letGo();  // the callback's hold on this object would keep both, and the batch, for ever
+      return Napi::Number::New(info.Env(), -error);
+    }
     device_ = std::move(device);
     acks_ = std::make_unique<AckWriter>(device_->fd());
     poll_ = LoopPoll::open(info.Env(), device_->fd(), [this] { turn(); }, [this] { gone(); });
     if (poll_ == nullptr) {
       acks_.reset();
       device_.reset();
+      letGo();
       return Napi::Number::New(info.Env(), 0);  // an error is on its way
     }
-    used_ = true;
     Ref();  // until `close` or the environment's end
     return Napi::Number::New(info.Env(), 0);
   }
@@ -259,11 +263,15 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
 
   void finish() {
     if (buffers_.empty()) return;
+    letGo();
+    Unref();
+  }
+
+  void letGo() {
     buffers_.clear();
     sources_.clear();
     owners_.clear();
     onPackets_.Reset();
-    Unref();
   }
 
   Napi::Value name(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), device_ == nullptr ? "" : device_->name()); }

@@ -97,6 +97,13 @@ void computeChecksums(uint8_t* packet, size_t length, const Layout& layout) {
   store16be(transport + offset, checksum);
 }
 
+bool finishChecksum(uint8_t* packet, size_t length, size_t start, size_t offset) {
+  if (start + offset + 2 > length) return false;
+  const auto checksum = static_cast<uint16_t>(~checksumFold(checksumAdd(packet + start, length - start)));
+  store16be(packet + start + offset, checksum == 0 && offset == kUdpChecksum ? 0xffff : checksum);
+  return true;
+}
+
 void leaveChecksums(uint8_t* packet, size_t length, const Layout& layout, uint16_t segmentSize, VirtioHeader& header) {
   header = {};
   const bool tcp = layout.protocol == protocol::kTcp;

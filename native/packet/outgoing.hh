@@ -28,6 +28,9 @@ inline constexpr uint8_t kGsoUdp = 5;
 inline constexpr uint8_t kGsoEcn = 0x80;
 }  // namespace virtio
 
+/// Writes the checksum that the kernel has left to whoever sends the packet on: from `start` on, to `start + offset`, where the sum of the pseudo-header stands. false: it lies outside.
+bool finishChecksum(uint8_t* packet, size_t length, size_t start, size_t offset);
+
 /// Where the parts of a packet of ours are.
 struct Layout {
   size_t transport = 0;

@@ -302,8 +302,12 @@ void offloading() {
       leaveChecksums(packet.data(), packet.size(), layout, 0, header);
       CHECK(header.flags == virtio::kNeedsChecksum && header.gsoType == virtio::kGsoNone);
       const size_t at = header.checksumStart;
+      Packet left = packet;
       put16(packet, at + header.checksumOffset, static_cast<uint16_t>(~slowSum(packet.data() + at, packet.size() - at)));
       CHECK(packet == whole);
+      CHECK(!finishChecksum(left.data(), left.size(), left.size() - 1, 0) && !finishChecksum(left.data(), left.size(), 0, left.size() - 1));
+      CHECK(!finishChecksum(left.data(), left.size(), 0xffff, 0xffff));
+      CHECK(finishChecksum(left.data(), left.size(), at, header.checksumOffset) && left == whole);
       leaveChecksums(packet.data(), packet.size(), layout, 20, header);
       CHECK(header.gsoSize == 20 && header.headerLength == layout.payload);
       CHECK(header.gsoType == (!isTcp ? virtio::kGsoUdp : six ? virtio::kGsoTcp6 : virtio::kGsoTcp4));

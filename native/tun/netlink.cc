@@ -13,7 +13,8 @@ namespace nekit {
 
 namespace {
 
-constexpr size_t kMostAnswer = 1024 * 1024;
+// Some 10,000 interfaces, at 1.5 KB each.
+constexpr size_t kMostAnswer = 16 * 1024 * 1024;
 constexpr size_t kReadSize = 64 * 1024;
 // The kernel answers within the call; it waits at most for its own configuration lock.
 constexpr timeval kPatience{1, 0};

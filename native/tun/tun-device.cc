@@ -17,6 +17,8 @@
 #include <sys/uio.h>
 #include <sys/utsname.h>
 
+#include "packet/headers.hh"
+
 // Younger than the headers of some build machines.
 #ifndef TUN_F_USO4
 #define TUN_F_USO4 0x20
@@ -67,8 +69,12 @@ int TunDevice::open(const TunOptions& options) {
   std::memcpy(request.ifr_name, options.name.data(), options.name.size());
   const int queues = options.multiQueue ? IFF_MULTI_QUEUE : 0;
   request.ifr_flags = static_cast<short>(IFF_TUN | IFF_NO_PI | queues | (options.offload ? IFF_VNET_HDR : 0));
-  if (ioctl(fd_, TUNSETIFF, &request) != 0) {
-    const int error = errno;
+  int error = ioctl(fd_, TUNSETIFF, &request) == 0 ? 0 : errno;
+  if (error == EINVAL && queues == 0) {  // one that stays may have been made for several queues
+    request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_MULTI_QUEUE);
+    error = ioctl(fd_, TUNSETIFF, &request) == 0 ? 0 : errno;
+  }
+  if (error != 0) {
     close();
     return error;
   }
@@ -79,7 +85,7 @@ int TunDevice::open(const TunOptions& options) {
 
 int TunDevice::adopt(int fd, bool offload) {
   ifreq request{};
-  if (ioctl(fd, TUNGETIFF, &request) != 0) return errno == ENOTTY ? EINVAL : errno;
+  if (ioctl(fd, TUNGETIFF, &request) != 0) return errno == ENOTTY || errno == EBADFD ? EINVAL : errno;
   const int flags = request.ifr_flags & 0xffff;
   if ((flags & IFF_TUN) == 0 || (flags & IFF_NO_PI) == 0) return EINVAL;  // TAP, or with a protocol word in front
   fd_ = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -98,7 +104,10 @@ int TunDevice::adopt(int fd, bool offload) {
 // Agrees on the header's length and on as many offloads as the kernel has.
 int TunDevice::setUp(uint32_t wanted) {
   scratch_.resize(kLargestPacket);
-  if (!header_) return 0;
+  if (!header_) {
+    ioctl(fd_, TUNSETOFFLOAD, 0);  // the device keeps what it was last told, which could not be told apart without a header
+    return 0;
+  }
   int length = kHeaderLength;
   if (ioctl(fd_, TUNSETVNETHDRSZ, &length) != 0) {
     const int error = errno;
@@ -132,11 +141,13 @@ int TunDevice::read(uint8_t* slab, const PacketFields& fields, const FlowSeed& s
     const size_t length = header_ ? static_cast<size_t>(got) - std::min<size_t>(static_cast<size_t>(got), kHeaderLength) : static_cast<size_t>(got);
     if (length == 0) continue;
     const bool good = header_ && (header.flags & (virtio::kNeedsChecksum | virtio::kDataValid)) != 0;
+    const bool unfinished = header_ && (header.flags & virtio::kNeedsChecksum) != 0;
     const uint16_t segment = header_ && header.gsoType != virtio::kGsoNone ? header.gsoSize : 0;
     const Vouch vouch = good ? Vouch::kGood : Vouch::kNothing;
     if (headers > 0) {
       const Following next{headers_, headers, into, length - std::min(length, headers), vouch, segment};
-      if (follows(slab, fields, count - 1, next)) {
+      const bool own = !unfinished || header.checksumStart == fields.transport[count - 1] - fields.start[count - 1];
+      if (own && follows(slab, fields, count - 1, next)) {
         join(fields, count - 1, next);
         at = aligned(fields.end[count - 1]);
         continue;
@@ -148,7 +159,12 @@ int TunDevice::read(uint8_t* slab, const PacketFields& fields, const FlowSeed& s
     }
     const auto begin = static_cast<uint32_t>(at);
     const auto end = static_cast<uint32_t>(at + length);
-    const Drop drop = parsePacket(slab, begin, end, vouch, segment, seed, fields, count);
+    Drop drop = parsePacket(slab, begin, end, vouch, segment, seed, fields, count);
+    if (drop == Drop::kNone && unfinished && header.checksumStart != fields.transport[count] - begin) {
+      // That of a packet within this one.
+      drop = finishChecksum(slab + begin, length, header.checksumStart, header.checksumOffset) ? parsePacket(slab, begin, end, Vouch::kNothing, segment, seed, fields, count)
+                                                                                              : Drop::kTransport;
+    }
     if (drop != Drop::kNone) {
       drops[static_cast<size_t>(drop)] += 1;
       headers = 0;
@@ -197,28 +213,18 @@ int TunDevice::write(uint8_t* packet, size_t length, const uint8_t* payload, siz
   if (fd_ < 0) return EBADF;
   const size_t whole = length + more;
   if (!layoutOf(packet, whole, layout)) return EINVAL;
-  if (more > 0 && (layout.payload != length || layout.protocol != 6 || layout.fragment)) return EINVAL;
+  if (more > 0 && (layout.payload != length || layout.protocol != protocol::kTcp || layout.fragment)) return EINVAL;
   if (whole > kLongest) return writeLarge(packet, layout, payload, more, segmentSize);
   const bool super = isSuper(layout, whole, segmentSize);
-  const uint32_t cutter = layout.protocol == 17 ? kOffloadUdp : kOffloadTcp;
+  const bool udp = layout.protocol == protocol::kUdp;
+  const uint8_t* body = more > 0 ? payload : packet + layout.payload;
+  if (super && (offload_ & (udp ? kOffloadUdp : kOffloadTcp)) == 0) return writeCut(packet, layout, body, whole, segmentSize);
   VirtioHeader header;
-  if (super && (offload_ & cutter) == 0) {
-    // One reference is all that std::function keeps without allocating.
-    struct {
-      TunDevice* device;
-      const VirtioHeader* header;
-      int error;
-    } state{this, &header, 0};
-    const uint8_t* body = more > 0 ? payload : packet + layout.payload;
-    const bool cut = cutSegments(packet, body, whole, layout, segmentSize, scratch_.data(), scratch_.size(), [&state](uint8_t* segment, size_t segmentLength) {
-      state.error = state.device->put(*state.header, segment, segmentLength);
-      return state.error == 0;
-    });
-    return cut ? state.error : EINVAL;
-  }
   if ((offload_ & kOffloadChecksum) != 0) {
     leaveChecksums(packet, whole, layout, segmentSize, header);
-    return put(header, packet, length, payload, more);
+    const int error = put(header, packet, length, payload, more);
+    // Linux cuts a datagram into 128 at most, or 64, as its version goes.
+    return error == EINVAL && super && udp ? writeCut(packet, layout, body, whole, segmentSize) : error;
   }
   if (more > 0) {  // a checksum is of all of it
     if (whole > scratch_.size()) return EINVAL;
@@ -228,6 +234,19 @@ int TunDevice::write(uint8_t* packet, size_t length, const uint8_t* payload, siz
   }
   computeChecksums(packet, whole, layout);
   return put(header, packet, whole);
+}
+
+int TunDevice::writeCut(const uint8_t* packet, const Layout& layout, const uint8_t* body, size_t whole, uint16_t segmentSize) {
+  // One reference is all that std::function keeps without allocating.
+  struct {
+    TunDevice* device;
+    int error;
+  } state{this, 0};
+  const bool cut = cutSegments(packet, body, whole, layout, segmentSize, scratch_.data(), scratch_.size(), [&state](uint8_t* segment, size_t segmentLength) {
+    state.error = state.device->put(VirtioHeader{}, segment, segmentLength);
+    return state.error == 0;
+  });
+  return cut ? state.error : EINVAL;
 }
 
 int TunDevice::writeLarge(uint8_t* packet, const Layout& layout, const uint8_t* payload, size_t more, uint16_t segmentSize) {
@@ -265,7 +284,9 @@ size_t TunDevice::ready(const uint8_t* packet, size_t length, uint8_t* into) con
 }
 
 void TunDevice::close() {
-  if (fd_ >= 0) ::close(fd_);
+  if (fd_ < 0) return;
+  if (offload_ != 0) ioctl(fd_, TUNSETOFFLOAD, 0);  // whoever has the device next, if it stays, may not know what to do with it
+  ::close(fd_);
   fd_ = -1;
 }
 
@@ -282,6 +303,7 @@ int TunDevice::setUp(uint32_t) { return ENOSYS; }
 int TunDevice::read(uint8_t*, const PacketFields&, const FlowSeed&, double*, bool&) { return -ENOSYS; }
 bool TunDevice::readable() const { return false; }
 int TunDevice::writeLarge(uint8_t*, const Layout&, const uint8_t*, size_t, uint16_t) { return ENOSYS; }
+int TunDevice::writeCut(const uint8_t*, const Layout&, const uint8_t*, size_t, uint16_t) { return ENOSYS; }
 int TunDevice::put(const VirtioHeader&, const uint8_t*, size_t, const uint8_t*, size_t) { return ENOSYS; }
 int TunDevice::write(uint8_t*, size_t, const uint8_t*, size_t, uint16_t) { return ENOSYS; }
 size_t TunDevice::ready(const uint8_t*, size_t, uint8_t*) const { return 0; }

@@ -79,6 +79,8 @@ class TunDevice {
  private:
   int setUp(uint32_t wanted);
   int writeLarge(uint8_t* packet, const Layout& layout, const uint8_t* payload, size_t more, uint16_t segmentSize);
+  // In packets of their own, all checksums in them.
+  int writeCut(const uint8_t* packet, const Layout& layout, const uint8_t* body, size_t whole, uint16_t segmentSize);
   size_t toJoin(const uint8_t* slab, const PacketFields& fields, size_t index);
   int put(const VirtioHeader& header, const uint8_t* packet, size_t length, const uint8_t* payload = nullptr, size_t more = 0);
 

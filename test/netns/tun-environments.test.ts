@@ -203,6 +203,21 @@ t.test('what a TUN runs in comes to an end', { skip: unlessNamespaces('ping'), t
     ),
   );
 
+  await t.test('opened in vain, again and again: its memory goes', (t) =>
+    runs(
+      t,
+      place,
+      `const { findAddon } = await import('${CORE}native/load.js');
+       const { openTunBy } = await import('${CORE}native/open-tun.js');
+       const open = openTunBy(findAddon().addon);
+       let refused = 0;
+       for (let i = 0; i < 20; i++) for (const which of [{ name: 'lo' }, { name: '', fileDescriptor: 0 }]) try { open({ addresses: [], mtu: 1500, offload: true, warn() {}, ...which }); } catch { refused++; }
+       globalThis.gc(); await pause(50); globalThis.gc(); await pause(50);
+       console.log(refused, process.memoryUsage().arrayBuffers < 1e9 ? 'gone' : process.memoryUsage().arrayBuffers);`,
+      { stdout: '40 gone' },
+    ),
+  );
+
   await t.test('the binding itself: wrong arguments, wrong order', (t) =>
     runs(
       t,
@@ -222,8 +237,10 @@ t.test('what a TUN runs in comes to an end', { skip: unlessNamespaces('ping'), t
        const drops = new Float64Array(10);
        const arrays = batch();
        const tun = new Tun(arrays, drops, (count) => counts.push(count));
+       const other = (use) => use(new Tun(batch(), new Float64Array(10), () => {}));
        const file = openSync('/proc/self/status');
-       const results = [tun.name, tun.offload, tun.write(arrays.bytes, new Uint32Array([0, 20, 0]), 1), tun.adopt(-1), tun.adopt(file), tun.adopt('x'), tun.adopt(1e9), tun.open('x'.repeat(16), true, false), tun.open('lo', true, false)];
+       const results = [tun.name, tun.offload, tun.write(arrays.bytes, new Uint32Array([0, 20, 0]), 1), other((one) => one.adopt(-1)), other((one) => one.adopt(file)), other((one) => one.adopt('x')), other((one) => one.adopt(1e9)), other((one) => one.open('x'.repeat(16), true, false)), other((one) => one.open('lo', true, false)),
+         other((one) => [one.adopt(-1), one.open('', true, false), one.write(arrays.bytes, new Uint32Array([0, 20, 0]), 1), one.name, one.close()])];
        fstatSync(file); fstatSync(0); fstatSync(1);
        results.push(tun.open('', true, false), tun.open('', true, false), tun.name.startsWith('tun'));
        const write = (records, count, bytes = arrays.bytes) => tun.write(bytes, records, count);
@@ -237,7 +254,8 @@ t.test('what a TUN runs in comes to an end', { skip: unlessNamespaces('ping'), t
        for (const request of [undefined, new Uint8Array(0), new Uint8Array(15), new Uint8Array(16), new Uint8Array(100_000).fill(255), 'x']) results.push(typeof netlink(request));
        console.log(refused, JSON.stringify(results));`,
       {
-        stdout: '110 ["",0,0,-9,-22,-9,-9,-36,-22,0,-114,true,0,0,0,0,0,0,0,0,0,0,0,"",-114,-114,0,"number","number","number","number","number","number"]',
+        stdout:
+          '110 ["",0,0,-9,-22,-9,-9,-36,-22,[-9,-114,0,"",null],0,-114,true,0,0,0,0,0,0,0,0,0,0,0,"",-114,-114,0,"number","number","number","number","number","number"]',
       },
     ),
   );

@@ -27,7 +27,7 @@ function download({ wire, client }: Spliced, length: number, loses: (packet: Tcp
 }
 
 async function bulk(): Promise<Spliced<HeldConn>> {
-  const all = await splicedWith(new HeldConn(), {}, hostWire());
+  const all = await splicedWith(new HeldConn(), { idleMs: 3_600_000 }, hostWire()); // this client repeats no ACK, so after a loss or two a timeout takes a minute
   all.client.window = 4_000; // of 128 bytes: what the device of these tests has room for
   return all;
 }

@@ -218,6 +218,9 @@ export class Mapping implements PacketConn {
   }
 }
 
+/** Linux refuses to cut a datagram into more than 128 (UDP_MAX_SEGMENTS), 64 before 6.10. */
+const MOST_IN_RUN = 64;
+
 /** How many datagrams from `i` on can go as one super-packet: of one remote, and of one length but for a shorter last one. */
 function runLength(datagrams: readonly Datagram[], i: number, most: number): number {
   const first = datagrams[i];
@@ -225,7 +228,7 @@ function runLength(datagrams: readonly Datagram[], i: number, most: number): num
   const size = first.bytes.length;
   let count = 1;
   let bytes = size;
-  for (let next = datagrams[i + 1]; next !== undefined && next.peer === first.peer; next = datagrams[i + count]) {
+  for (let next = datagrams[i + 1]; count < MOST_IN_RUN && next !== undefined && next.peer === first.peer; next = datagrams[i + count]) {
     bytes += next.bytes.length;
     if (next.bytes.length > size || next.bytes.length === 0 || bytes > most) break;
     count++;

@@ -263,6 +263,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   ENOENT: 'there is no /dev/net/tun: sudo modprobe tun (in a container: --device /dev/net/tun --cap-add NET_ADMIN)',
   ENODEV: 'the kernel has no TUN: sudo modprobe tun',
   EBUSY: 'somebody else has it open: stop the other program, or choose another name with "device"',
+  EBADF: 'it is not open',
   EINVAL: 'it is no TUN device, or of another kind (TAP, or with a protocol word in front of each packet)',
   ENAMETOOLONG: 'the name is longer than 15 bytes',
   ENOSYS: 'only Linux has it here',

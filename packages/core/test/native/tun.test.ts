@@ -9,7 +9,18 @@ import net from 'node:net';
 import { availableParallelism, release } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { buildPacket, FLAG, LONGEST_PACKET, type PacketDevice, packetAt, SeededRandom, type TcpPacket, type UdpPacket } from '../../dist/ip.js';
+import {
+  buildPacket,
+  FLAG,
+  LONGEST_PACKET,
+  type Packet,
+  type PacketDevice,
+  packetAt,
+  parsePacket,
+  SeededRandom,
+  type TcpPacket,
+  type UdpPacket,
+} from '../../dist/ip.js';
 import { findAddon } from '../../dist/native/load.js';
 import { openTunBy } from '../../dist/native/open-tun.js';
 import { TunDevice } from '../../dist/native/tun-device.js';
@@ -204,8 +215,62 @@ async function fillTurns(device: PacketDevice): Promise<void> {
   device.close();
 }
 
+/** A device that stays keeps what it was told: who opens it without offloads hears this host all the same, and so does a stranger. */
+async function stays(openTun: ReturnType<typeof openTunBy>): Promise<void> {
+  for (const kind of [[], ['multi_queue']]) {
+    assert.equal(spawnSync('ip', ['tuntap', 'add', 'mode', 'tun', 'name', 'stays', ...kind]).status, 0);
+    for (const offload of [false, true, false]) {
+      let segments = 0;
+      const device = openTun({ name: 'stays', addresses: [{ address: '10.7.0.1', prefix: 24 }], mtu: MTU, offload, arenaBytes: 1 << 20, warn: console.error });
+      device.start({
+        packets: (batch) => {
+          for (let i = 0; i < batch.length; i++) if (batch.protocol[i] === 6) segments++;
+        },
+        failed: () => {},
+      });
+      const socket = net.connect(80, '10.7.0.2').on('error', () => {});
+      await eventually(() => segments > 0);
+      socket.destroy();
+      device.close();
+    }
+    const features = spawnSync('ip', ['-d', '-j', 'link', 'show', 'stays'], { encoding: 'utf8' }).stdout;
+    assert.equal((JSON.parse(features) as [{ linkinfo: { info_data: { multi_queue: boolean } } }])[0].linkinfo.info_data.multi_queue, kind.length > 0);
+    assert.equal(spawnSync('ip', ['link', 'del', 'stays']).status, 0);
+  }
+}
+
+/** The kernel leaves us the checksum of a packet within another: it is as right as one of its own. */
+async function tunnelled(device: PacketDevice): Promise<void> {
+  const ETHERNET = 14;
+  const VXLAN = 8;
+  const set = `ip link add inner address 02:00:00:00:00:01 type vxlan id 1 remote 10.9.0.2 dstport 4789; ip addr add 172.16.0.1/24 dev inner; ip link set inner mtu 1400 up;
+    ip neigh add 172.16.0.2 lladdr 02:00:00:00:00:02 dev inner`;
+  const { status, stderr } = spawnSync('sh', ['-ec', set], { encoding: 'utf8' });
+  if (status !== 0) {
+    console.log(`left out: this system has no VXLAN: ${stderr}`);
+    return;
+  }
+  const inner: (Packet | null)[] = [];
+  device.start({
+    packets: (batch) => {
+      for (let i = 0; i < batch.length; i++) {
+        const packet = packetAt(batch, i);
+        if (packet.kind === 'udp' && packet.destinationPort === 4_789 && packet.payload[VXLAN + 12] === 0x08)
+          inner.push(parsePacket(packet.payload.subarray(VXLAN + ETHERNET)));
+      }
+    },
+    failed: () => {},
+  });
+  const socket = net.connect(80, '172.16.0.2').on('error', () => {});
+  await eventually(() => inner.some((packet) => packet === null || packet.kind === 'tcp'));
+  assert.ok(!inner.includes(null), 'a packet within a packet has a wrong checksum');
+  socket.destroy();
+  assert.equal(spawnSync('ip', ['link', 'del', 'inner']).status, 0);
+}
+
 async function inside(offload: boolean): Promise<void> {
   const openTun = openTunBy(findAddon().addon);
+  if (offload) await stays(openTun);
   const fullTurns = { name: 'full', addresses: [{ address: '10.8.0.1', prefix: 24 }], mtu: MTU, offload, arenaBytes: 1 << 20, warn: console.error };
   await fillTurns(openTun(fullTurns));
   const addresses = [
@@ -244,6 +309,10 @@ async function inside(offload: boolean): Promise<void> {
       back.slice(before).reduce((sum, length) => sum + length, 0),
       12_345,
     );
+    // Of more datagrams than Linux cuts one into.
+    put(device, buildPacket({ kind: 'udp', source: remote, destination: local, sourcePort: 53, destinationPort: port, payload: new Uint8Array(200 * 20) }), 20);
+    device.flush();
+    await eventually(() => back.length >= before + 13 + 200);
     socket.close();
   }
 
@@ -287,6 +356,9 @@ async function inside(offload: boolean): Promise<void> {
     assert.deepEqual(refusedBy('one'), { packets: 0, segments: 0, checksums: 0 });
     assert.equal(device.drops.at(-1), 0, 'packets that could not be written');
   }
+
+  await tunnelled(device);
+  answer(device, seen);
 
   // Packets of no shape: counted, and nothing else.
   for (let length = 1; length < 100; length++) put(device, new Uint8Array(length).fill(length));
