@@ -1,7 +1,8 @@
 /** The ACK field of a segment. Read first: RFC 9293 section 3.10.7.4 (fifth), RFC 5961 section 5, RFC 2018, RFC 7323 section 4. */
-import { type Connection, MODE, RTX, STATE } from './connection.js';
+import { FLAG } from '@nekit/core/ip';
+import { type Connection, DOUBT, MODE, RTX, STATE } from './connection.js';
 import { COUNT } from './counters.js';
-import { detectLoss, detectLossByCount, enterRecovery, leaveRecovery, noteDelivered } from './recovery.js';
+import { adaptReordering, detectLoss, detectLossByCount, enterRecovery, judgeTimeout, leaveRecovery, noteDelivered } from './recovery.js';
 import { LONGEST_TRIP } from './rtt.js';
 import type { Segment } from './segment.js';
 import { before, distance, later, upTo } from './sequence.js';
@@ -31,7 +32,7 @@ export function acknowledge(c: Connection, s: Segment, now: number): boolean {
     answered(c);
     return true;
   }
-  const isDuplicate = advance === 0 && s.length === 0 && log.count > 0 && window === c.sndWnd;
+  const isDuplicate = advance === 0 && s.length === 0 && !s.has(FLAG.fin) && log.count > 0 && window === c.sndWnd;
   let sawDuplicateSack = false;
   const echo = c.hasTimestamps && s.hasTimestamps ? (s.echo - c.timestampOffset) | 0 : -1;
   const isStale = echo !== -1 && c.hasTimedOut && before(echo, c.timedOutAt);
@@ -41,7 +42,9 @@ export function acknowledge(c: Connection, s: Segment, now: number): boolean {
   if (isDuplicate) c.dupAcks++;
   updateWindow(c, s, window, advance > 0);
   answered(c);
-  if (sawDuplicateSack && c.isReordering) c.reorderSteps = Math.min(16, c.reorderSteps + 1);
+  if (c.hasSack) adaptReordering(c, sawDuplicateSack);
+  const isOfOriginal = isStale && before(echo, c.doubtedAt) && distance(echo, now) < LONGEST_TRIP;
+  const isSettled = c.doubt !== DOUBT.none && judgeTimeout(c, { hasAdvanced: advance > 0, isDuplicate, sawDuplicateSack, isOfOriginal });
   const { delivered } = log;
   if (advance > 0) {
     if (echo === -1 && isAmbiguous(c)) c.rtt.isDoubtful = true;
@@ -50,7 +53,7 @@ export function acknowledge(c: Connection, s: Segment, now: number): boolean {
   if (delivered > 0) measure(c, echo, advance > 0 && !isStale, sawDuplicateSack, now);
   settleTailProbe(c, sawDuplicateSack, now);
   recover(c, advance > 0, now);
-  if (advance > 0 && delivered > 0 && c.mode !== MODE.recovery && isLimited(c, inFlight)) {
+  if (advance > 0 && delivered > 0 && !isSettled && c.mode !== MODE.recovery && isLimited(c, inFlight)) {
     const isNewRound = upTo(c.roundEnd, c.sndUna);
     if (isNewRound) c.roundEnd = c.sndNxt;
     c.congestion.acknowledged(delivered, now, c.rtt.smoothed, c.rackRtt, isNewRound);
@@ -110,6 +113,7 @@ function updateWindow(c: Connection, s: Segment, window: number, isNew: boolean)
 
 /** The peer had taken its window back and gives it again: what was sent into the closed one was dropped, and the backoff meant the window, not the path. */
 function reopen(c: Connection): void {
+  c.doubt = DOUBT.none;
   c.rtt.progress();
   c.log.markHeadLost(c.mss);
   c.isHeadDue = true;
@@ -147,7 +151,10 @@ function measure(c: Connection, echo: number, isEchoed: boolean, sawDuplicate: b
     const rtt = distance(echo, now);
     if (rtt >= 0 && rtt < LONGEST_TRIP) c.rtt.sample(rtt);
   }
-  noteDelivered(c, now, echo, isTimely);
+  // Which copy that was is not known yet: if it was the first, the others are no later than it.
+  if (c.doubt === DOUBT.tried && log.newestIsRetransmitted) return;
+  // What comes late after a timeout that was too early is that late.
+  noteDelivered(c, now, echo, isTimely || (!sawDuplicate && c.mode !== MODE.loss));
 }
 
 /**
@@ -163,6 +170,7 @@ function settleTailProbe(c: Connection, sawDuplicate: boolean, now: number): voi
 
 function recover(c: Connection, hasAdvanced: boolean, now: number): void {
   leaveRecovery(c);
+  if (c.doubt === DOUBT.tried) return;
   if (c.hasSack) {
     if (c.log.sacked > 0 || c.mode !== MODE.open) {
       const wait = detectLoss(c, now);

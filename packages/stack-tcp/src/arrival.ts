@@ -68,9 +68,12 @@ function answerUnacceptable(c: Connection, s: Segment, now: number): void {
   if (s.length > 0 || s.has(FLAG.fin) || c.mayChallenge(now)) c.isAckDue = true;
 }
 
-/** RFC 5961 section 3: only the very next sequence number resets; the rest of the window is challenged, and a guess is not worth an answer each time. */
+/**
+ * RFC 5961 section 3: only the very next sequence number resets; the rest of the window is challenged, and a guess is not worth an answer each time. Behind its FIN some peers
+ * (macOS) do not count that: Linux believes them, too.
+ */
 function receiveReset(c: Connection, s: Segment, now: number): void {
-  if (s.sequence === c.rcvNxt) {
+  if (s.sequence === c.rcvNxt || (c.isFinReceived && s.sequence === c.finSequence)) {
     c.env.count(COUNT.resetByPeer);
     c.fail(FAILURE.reset);
     return;

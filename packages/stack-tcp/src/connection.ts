@@ -46,6 +46,9 @@ export const FAILURE = { none: 0, reset: 1, timeout: 2, aborted: 3 } as const;
 /** How the loss of something is being made good. */
 export const MODE = { open: 0, recovery: 1, loss: 2 } as const;
 
+/** Whether a timeout may have been too early: nobody has answered since; or two new segments were sent to find out (RFC 5682). */
+export const DOUBT = { none: 0, unanswered: 1, tried: 2 } as const;
+
 /** What the retransmission timer stands for. */
 export const RTX = { none: 0, synAck: 1, timeout: 2, tailProbe: 3, reordering: 4, persist: 5 } as const;
 
@@ -147,6 +150,8 @@ export class Connection extends Flow implements Timed {
   ackAt = 0;
   challengedAt = 0;
   wasChallenged = false;
+  /** Segments out of order that no ACK has answered yet, where the peer can only count ACKs. */
+  repeatsDue = 0;
   /** What arrived twice (RFC 2883), for the next ACK. */
   hasDuplicate = false;
   duplicateLeft = 0;
@@ -168,10 +173,17 @@ export class Connection extends Flow implements Timed {
   rackRtt = 0;
   hasRack = false;
   isReordering = false;
+  /** The reordering window, in quarters of the shortest round trip, and after how many more recoveries it is the least again. */
   reorderSteps = 1;
+  reorderPersist = 0;
+  /** It has grown already, until this has arrived (RFC 8985: RACK.dsack_round). */
+  hasDuplicateRound = false;
+  duplicateRound = 0;
   isWindowLimited = false;
   /** As far as can be told nothing but our device is between us and the peer, and nothing has been lost on the way (a packet filter may not know packets whose length field says 0). */
   takesLarge: boolean;
+  /** Some link on the way takes less than we can cut text into: routers may (RFC 1191 section 3). */
+  isFragmentable = false;
 
   // Timers.
   timerAt = 0;
@@ -189,6 +201,11 @@ export class Connection extends Flow implements Timed {
   /** When the timer of a retransmission ran out last, while `hasTimedOut`. */
   timedOutAt = 0;
   hasTimedOut = false;
+  doubt: number = DOUBT.none;
+  /** When the first timeout ran out that is in doubt. */
+  doubtedAt = 0;
+  /** Behind what was sent before the two new segments (RFC 5682: RecoveryPoint). */
+  doubtEnd = 0;
   /** Since when the peer leaves everything unanswered. */
   isStalled = false;
   stalledAt = 0;

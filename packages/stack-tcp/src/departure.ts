@@ -2,10 +2,10 @@
  * What a connection has to say now, in this order: RST, SYN-ACK, an ACK that reports holes, lost bytes, new bytes and the FIN, a probe, an ACK.
  * Read first: RFC 9293 sections 3.8.6 (windows, probes, silly windows) and 3.10.8, RFC 6675 section 5, RFC 7323 section 3.
  */
-import { FLAG, LONGEST_PACKET, type PacketSink, TCP_OPTION, write16, write32 } from '@nekit/core/ip';
+import { FLAG, LONGEST_PACKET, type PacketSink, pieceCount, TCP_OPTION, write16, write32 } from '@nekit/core/ip';
 import { type Connection, FAILURE, MODE, RTX, STATE, TIMESTAMP_BYTES } from './connection.js';
 import { COUNT } from './counters.js';
-import { writeHeaders } from './headers.js';
+import { allowFragments, writeHeaders } from './headers.js';
 import { writeTimestamps } from './replies.js';
 import { before, distance, later } from './sequence.js';
 import { LOST, SACKED } from './transmit-log.js';
@@ -16,6 +16,9 @@ const LEND = 8_192;
 /** Blocks that fit beside timestamps, and without. */
 const BLOCKS_BESIDE_TIMESTAMPS = 3;
 const BLOCKS_ALONE = 4;
+
+/** Duplicate ACKs that make a peer send again. */
+const REPEATS = 3;
 
 /** Scratch of one stack: no allocation per ACK. */
 export class Departure {
@@ -40,9 +43,10 @@ export class Departure {
   }
 
   #dispatch(c: Connection, sink: PacketSink, now: number): boolean {
-    if (c.isResetDue) return this.#reset(c, sink);
+    if (c.isResetDue) return this.#reset(c, sink, now);
     if (c.state === STATE.closed) return true;
     if (c.state === STATE.synReceived) return (!c.isSynAckDue || this.#synAck(c, sink, now)) && (!c.isAckDue || this.#ack(c, sink, now));
+    if (c.repeatsDue > 1 && !this.#repeat(c, sink, now)) return false;
     if (c.isAckDue && (c.receive.islandCount > 0 || c.hasDuplicate) && !this.#ack(c, sink, now)) return false;
     if (!this.#tailProbe(c, sink, now)) return false;
     if (c.log.lost > 0 && !this.#lost(c, sink, now)) return false;
@@ -52,11 +56,13 @@ export class Departure {
     return !c.isAckDue || this.#ack(c, sink, now);
   }
 
-  #reset(c: Connection, sink: PacketSink): boolean {
-    const length = c.headerBytes;
+  #reset(c: Connection, sink: PacketSink, now: number): boolean {
+    const options = c.hasTimestamps ? TIMESTAMP_BYTES : 0;
+    const length = c.headerBytes + options;
     const at = sink.reserve(length, 0);
     if (at === -1) return false;
-    writeHeaders(sink.bytes, at, c, length, 0, acceptable(c), c.rcvNxt, FLAG.rst | FLAG.ack, 0);
+    const body = writeHeaders(sink.bytes, at, c, length, options, acceptable(c), c.rcvNxt, FLAG.rst | FLAG.ack, 0);
+    if (c.hasTimestamps) writeTimestamps(sink.bytes, body, (now + c.timestampOffset) | 0, c.tsRecent);
     c.isResetDue = false;
     c.env.count(COUNT.resetsSent);
     c.env.count(COUNT.segmentsOut);
@@ -202,7 +208,8 @@ export class Departure {
   /** Numbers `[sequence, sequence + length)`: bytes, and the FIN if it is among them. */
   #send(c: Connection, sink: PacketSink, sequence: number, length: number, now: number): boolean {
     const data = Math.min(length, distance(sequence, c.send.end));
-    const options = c.hasTimestamps ? TIMESTAMP_BYTES : 0;
+    const blocks = this.#blocksBeside(c, data);
+    const options = (c.hasTimestamps ? TIMESTAMP_BYTES : 0) + sackBytes(blocks);
     const header = c.headerBytes + options;
     const segmentSize = data > c.mss ? c.mss : 0;
     const { held } = c.send;
@@ -222,6 +229,11 @@ export class Departure {
     if (data > 0 && ((sequence + data) | 0) === c.send.end) flags |= FLAG.psh;
     const body = writeHeaders(sink.bytes, at, c, header + data, options, sequence, c.rcvNxt, flags, announce(c));
     if (c.hasTimestamps) writeTimestamps(sink.bytes, body, (now + c.timestampOffset) | 0, c.tsRecent);
+    if (blocks > 0) this.#writeBlocks(sink.bytes, body + options - sackBytes(blocks), c, blocks, false);
+    if (c.isFragmentable && c.version === 4) {
+      allowFragments(sink.bytes, at, c.env.identification);
+      c.env.identification = (c.env.identification + pieceCount(data, c.mss)) & 0xffff;
+    }
     if (from !== -1 || isHeld) this.#hasLent = true;
     else if (data > 0) c.send.copyTo(sink.bytes, body + options, sequence, data);
     acknowledged(c);
@@ -233,13 +245,11 @@ export class Departure {
 
   /** An ACK by itself, with what is missing (RFC 2018) and what came twice (RFC 2883). */
   #ack(c: Connection, sink: PacketSink, now: number): boolean {
-    const blocks = this.#blocks;
-    const most = c.hasTimestamps ? BLOCKS_BESIDE_TIMESTAMPS : BLOCKS_ALONE;
-    let count = 0;
-    if (c.hasSack && c.receive.islandCount > 0) count = c.receive.sackBlocks(blocks, c.hasDuplicate ? most - 1 : most);
+    const most = mostBlocks(c);
     const hasDuplicate = c.hasDuplicate && c.hasSack;
-    const all = count + (hasDuplicate ? 1 : 0);
-    const options = (c.hasTimestamps ? TIMESTAMP_BYTES : 0) + (all > 0 ? 4 + 8 * all : 0);
+    const islands = c.hasSack ? Math.min(c.receive.islandCount, hasDuplicate ? most - 1 : most) : 0;
+    const blocks = islands + (hasDuplicate ? 1 : 0);
+    const options = (c.hasTimestamps ? TIMESTAMP_BYTES : 0) + sackBytes(blocks);
     const length = c.headerBytes + options;
     const at = sink.reserve(length, 0);
     if (at === -1) {
@@ -247,29 +257,52 @@ export class Departure {
       return false;
     }
     const { bytes } = sink;
-    let body = writeHeaders(bytes, at, c, length, options, acceptable(c), c.rcvNxt, FLAG.ack, announce(c));
-    if (c.hasTimestamps) {
-      writeTimestamps(bytes, body, (now + c.timestampOffset) | 0, c.tsRecent);
-      body += TIMESTAMP_BYTES;
-    }
-    if (all > 0) {
-      write32(bytes, body, (TCP_OPTION.nop << 24) | (TCP_OPTION.nop << 16) | (TCP_OPTION.sack << 8) | (2 + 8 * all));
-      body += 4;
-      if (hasDuplicate) {
-        write32(bytes, body, c.duplicateLeft);
-        write32(bytes, body + 4, c.duplicateRight);
-        body += 8;
-      }
-      for (let i = 0; i < count; i++, body += 8) {
-        write32(bytes, body, blocks[i * 2] ?? 0);
-        write32(bytes, body + 4, blocks[i * 2 + 1] ?? 0);
-      }
-    }
+    const body = writeHeaders(bytes, at, c, length, options, acceptable(c), c.rcvNxt, FLAG.ack, announce(c));
+    if (c.hasTimestamps) writeTimestamps(bytes, body, (now + c.timestampOffset) | 0, c.tsRecent);
+    if (blocks > 0) this.#writeBlocks(bytes, body + options - sackBytes(blocks), c, blocks, hasDuplicate);
     c.hasDuplicate = false;
     acknowledged(c);
     c.env.count(COUNT.segmentsOut);
     return true;
   }
+
+  /** A peer without SACK counts ACKs, and a batch has one: as many as make it send again what is missing (RFC 5681 section 4.2). */
+  #repeat(c: Connection, sink: PacketSink, now: number): boolean {
+    for (let more = Math.min(c.repeatsDue, REPEATS) - 1; more > 0; more--) if (!this.#ack(c, sink, now)) return false;
+    c.isAckDue = true;
+    return true;
+  }
+
+  /** How many fit beside text, which is cut for a segment without (RFC 2018 section 4: while there is a gap, on whatever is sent). */
+  #blocksBeside(c: Connection, data: number): number {
+    if (c.receive.islandCount === 0 || !c.hasSack) return 0;
+    return Math.min(c.receive.islandCount, mostBlocks(c), Math.max(0, (c.mss - data - 4) >> 3));
+  }
+
+  /** The option for so many blocks, that of what came twice first. */
+  #writeBlocks(bytes: Uint8Array, at: number, c: Connection, count: number, hasDuplicate: boolean): void {
+    const blocks = this.#blocks;
+    write32(bytes, at, (TCP_OPTION.nop << 24) | (TCP_OPTION.nop << 16) | (TCP_OPTION.sack << 8) | (2 + 8 * count));
+    let to = at + 4;
+    if (hasDuplicate) {
+      write32(bytes, to, c.duplicateLeft);
+      write32(bytes, to + 4, c.duplicateRight);
+      to += 8;
+    }
+    const islands = c.receive.sackBlocks(blocks, count - (hasDuplicate ? 1 : 0));
+    for (let i = 0; i < islands; i++, to += 8) {
+      write32(bytes, to, blocks[i * 2] ?? 0);
+      write32(bytes, to + 4, blocks[i * 2 + 1] ?? 0);
+    }
+  }
+}
+
+function mostBlocks(c: Connection): number {
+  return c.hasTimestamps ? BLOCKS_BESIDE_TIMESTAMPS : BLOCKS_ALONE;
+}
+
+function sackBytes(blocks: number): number {
+  return blocks === 0 ? 0 : 4 + 8 * blocks;
 }
 
 /** Without SACK each duplicate ACK stands for a segment that has left the path (RFC 6582). */
@@ -350,4 +383,5 @@ function acknowledged(c: Connection): void {
   c.isAckDue = false;
   c.isAckDelayed = false;
   c.unackedBytes = 0;
+  c.repeatsDue = 0;
 }

@@ -25,6 +25,8 @@ export class TcpEnvironment {
   readonly ranges = new RangePool();
   readonly replies: Replies;
   readonly ownAddresses: OwnAddresses;
+  /** Of the next packet that routers may cut. */
+  identification = 0;
   /** How far our windows are shifted, where the peer can. */
   readonly windowShift: number;
   /** What one buffer may take, in bytes: less and less as the arena fills up. */

@@ -1,4 +1,4 @@
-import { FLAG, IPV4_HEADER, IPV6_HEADER, PROTOCOL, read16, TCP_HEADER, write16, write32 } from '@nekit/core/ip';
+import { FLAG, IPV4_HEADER, IPV6_HEADER, PROTOCOL, read16, TCP_HEADER, write16, write32, writeIPv4Checksum } from '@nekit/core/ip';
 import type { FlowAddress } from './flow.js';
 
 /** Hops, as Linux has it. */
@@ -32,6 +32,12 @@ export function writeIpHeader(bytes: Uint8Array, at: number, flow: FlowAddress, 
   write32(bytes, at + 32, flow.remote2);
   write32(bytes, at + 36, flow.remote3);
   return at + IPV6_HEADER;
+}
+
+/** Routers may cut the packet of IPv4, and whoever puts it together again finds its pieces by the identification (RFC 6864 section 4). */
+export function allowFragments(bytes: Uint8Array, at: number, identification: number): void {
+  write32(bytes, at + 4, identification << 16);
+  writeIPv4Checksum(bytes, at);
 }
 
 /**

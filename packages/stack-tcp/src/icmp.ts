@@ -11,7 +11,7 @@ import type { FlowAddress, FlowTable } from './flow.js';
 import type { ConnectionHost } from './host.js';
 import { before, upTo } from './sequence.js';
 
-/** Below this we do not go, whatever a router says: Linux's floor for IPv4. In bytes. */
+/** Below this we do not go, whatever a router says, but let it cut our packets: Linux's floor for IPv4. In bytes. */
 const LEAST_MTU_IPV4 = 552;
 /** No link of IPv6 is narrower: who says so is not believed (RFC 8201 section 4). In bytes. */
 const LEAST_MTU_IPV6 = 1_280;
@@ -44,9 +44,11 @@ export function receiveIcmp(batch: PacketBatch, index: number, table: FlowTable,
 function shrink(c: Connection, mtu: number): boolean {
   if (c.version === 6 && mtu < LEAST_MTU_IPV6) return false;
   const mss = Math.max(LEAST_MTU_IPV4, mtu) - c.headerBytes - (c.hasTimestamps ? TIMESTAMP_BYTES : 0);
-  if (mss >= c.mss) return false;
-  c.mss = mss;
-  c.congestion.resize(mss);
+  const isNarrower = mtu < LEAST_MTU_IPV4 && !c.isFragmentable;
+  if (mss >= c.mss && !isNarrower) return false;
+  c.isFragmentable ||= isNarrower;
+  c.mss = Math.min(c.mss, mss);
+  c.congestion.resize(c.mss);
   c.log.markAllLost(false);
   if (c.mode === MODE.open) {
     c.mode = MODE.recovery; // without a reduction: the path is narrow, not crowded (RFC 1191 section 6.3)

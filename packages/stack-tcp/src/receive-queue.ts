@@ -59,7 +59,7 @@ export class ReceiveQueue {
    */
   store(sequence: number, bytes: Uint8Array, start: number, end: number, isScarce = false): boolean {
     const last = (sequence + end - start) | 0;
-    const extent = this.#extent();
+    const { extent } = this;
     const need = distance(this.head, later(last, extent));
     if (sequence !== this.tail && (!this.#mayInsert(sequence, last) || (isScarce && !this.#isDense(need, end - start)))) return false;
     if (!this.#ring.ensure(this.head, distance(this.head, extent), need)) {
@@ -173,7 +173,8 @@ export class ReceiveQueue {
     return this.#islands?.[island * 3 + 1] ?? 0;
   }
 
-  #extent(): number {
+  /** Behind the last byte that came. */
+  get extent(): number {
     return this.islandCount === 0 ? this.tail : this.#right(this.islandCount - 1);
   }
 

@@ -1,17 +1,21 @@
 /**
  * Finding out what is lost.
- * Read first: RFC 8985 (RACK-TLP), RFC 6582 (NewReno, for peers without SACK), RFC 5681 section 3.2.
+ * Read first: RFC 8985 (RACK-TLP), RFC 6582 (NewReno, for peers without SACK), RFC 5681 section 3.2; RFC 3522 (Eifel), RFC 5682 (F-RTO) and RFC 4015 (timeouts that were too early).
  *
  * RACK: what was sent before something that has arrived, and has not arrived a reordering window later, is lost; also if it was sent again. So a lost retransmission needs no
  * timeout, and the third duplicate ACK is a special case (no window at all).
  */
-import { type Connection, MODE } from './connection.js';
+import { type Connection, DOUBT, MODE } from './connection.js';
 import { COUNT } from './counters.js';
-import { before, distance } from './sequence.js';
+import { before, distance, later, upTo } from './sequence.js';
 import { LOST, RETRANSMITTED, SACKED } from './transmit-log.js';
 
 /** RFC 5681: duplicate ACKs, or as many segments SACKed, that mean a loss. */
 const DUP_THRESHOLD = 3;
+/** RFC 8985 section 6.2: recoveries without a D-SACK until the reordering window is the least again. */
+const PERSISTENCE = 16;
+/** Linux's bound; the window is never longer than the round trip anyway. */
+const MOST_STEPS = 255;
 
 /**
  * Takes note of what the ACK at hand delivered last (RFC 8985, section 6.2, steps 1 to 3). `echo`: when the segment that it answers was sent, -1: not known. `isTimely`: what it says
@@ -32,6 +36,16 @@ export function noteDelivered(c: Connection, now: number, echo: number, isTimely
 
 function isSentBefore(sentAt: number, end: number, otherSentAt: number, otherEnd: number): boolean {
   return before(sentAt, otherSentAt) || (sentAt === otherSentAt && before(end, otherEnd));
+}
+
+/** Section 6.2, step 4: something was sent again that had only been late. The window grows once per round trip. */
+export function adaptReordering(c: Connection, sawDuplicateSack: boolean): void {
+  if (c.hasDuplicateRound && upTo(c.duplicateRound, c.sndUna)) c.hasDuplicateRound = false;
+  if (!sawDuplicateSack || c.hasDuplicateRound) return;
+  c.hasDuplicateRound = true;
+  c.duplicateRound = later(c.sndNxt, (c.sndUna + 1) | 0); // where nothing is in flight the round ends with what comes next
+  c.reorderSteps = Math.min(MOST_STEPS, c.reorderSteps + 1);
+  c.reorderPersist = PERSISTENCE;
 }
 
 /** Section 6.2, step 4: how much later something may arrive, in ms. */
@@ -58,7 +72,8 @@ export function detectLoss(c: Connection, now: number): number {
 
 /** Without SACK: three duplicate ACKs, and then the hole behind each partial ACK. */
 export function detectLossByCount(c: Connection, hasAdvanced: boolean): void {
-  const isThird = c.mode === MODE.open && c.dupAcks === DUP_THRESHOLD;
+  // After a timeout, which was too early, its copies bring duplicate ACKs (RFC 6582 section 3.2, step 1).
+  const isThird = c.mode === MODE.open && !c.hasTimedOut && c.dupAcks === DUP_THRESHOLD;
   const isPartial = c.mode === MODE.recovery && hasAdvanced && before(c.sndUna, c.recoveryPoint);
   if (!isThird && (!isPartial || (c.log.stateOf(0) & RETRANSMITTED) !== 0)) return;
   c.log.markHeadLost(c.mss);
@@ -92,6 +107,10 @@ export function enterLoss(c: Connection, now: number): void {
   c.congestion.timedOut(flightSize(c), isAgain);
   // The head cannot be SACKed and not acknowledged, unless the peer has thrown away what it had reported.
   log.markAllLost((log.stateOf(0) & SACKED) !== 0);
+  if (!isAgain) {
+    c.doubt = c.mode === MODE.open ? DOUBT.unanswered : DOUBT.none; // where something was lost already, there is none
+    c.doubtedAt = now;
+  } else if (c.doubt === DOUBT.tried) c.doubt = DOUBT.none;
   c.mode = MODE.loss;
   c.recoveryPoint = c.sndNxt;
   c.dupAcks = 0;
@@ -99,11 +118,90 @@ export function enterLoss(c: Connection, now: number): void {
   c.env.count(COUNT.timeouts);
 }
 
-/** Everything that was in flight when the loss was found has arrived. */
-export function leaveRecovery(c: Connection): void {
-  if (c.mode === MODE.open || before(c.sndUna, c.recoveryPoint)) return;
+/** What an ACK says about a timeout that is in doubt. */
+interface TimeoutEvidence {
+  readonly hasAdvanced: boolean;
+  readonly isDuplicate: boolean;
+  readonly sawDuplicateSack: boolean;
+  /** Its timestamp answers a copy that was sent before the timeout. */
+  readonly isOfOriginal: boolean;
+}
+
+/**
+ * Whether the timeout was too early: then nothing but its one segment is sent again, and the window is given back. Timestamps tell it by the first ACK (RFC 3522, Eifel). Without them two
+ * new segments go after that, and what the second ACK reports was sent before the timeout, or it reports nothing but those two (RFC 5682, F-RTO). Says whether the window is settled: it
+ * must not grow by this ACK.
+ */
+export function judgeTimeout(c: Connection, e: TimeoutEvidence): boolean {
+  if (!c.congestion.canUndo) {
+    believeTimeout(c);
+    return false;
+  }
+  return c.doubt === DOUBT.unanswered ? judgeFirst(c, e) : judgeSecond(c, e);
+}
+
+function judgeFirst(c: Connection, e: TimeoutEvidence): boolean {
+  if (!e.hasAdvanced) {
+    if (e.isDuplicate && !c.hasSack && !c.hasTimestamps) c.doubt = DOUBT.none;
+    return false;
+  }
+  c.doubt = DOUBT.none;
+  if (c.hasTimestamps) {
+    if (!e.isOfOriginal || e.sawDuplicateSack) return false;
+    undoTimeout(c);
+    return true;
+  }
+  // Not all of the copy has arrived, or there is nothing left to ask about, or with.
+  if ((c.log.stateOf(0) & RETRANSMITTED) !== 0 || !before(c.sndUna, c.recoveryPoint) || !mayTry(c)) return false;
+  c.doubt = DOUBT.tried;
+  c.doubtEnd = c.sndNxt;
+  c.log.takeBack();
+  c.congestion.window = c.log.inFlight + 2 * c.mss;
+  return true;
+}
+
+function judgeSecond(c: Connection, e: TimeoutEvidence): boolean {
+  const { log } = c;
+  const isBeyond = c.hasSack && before(c.doubtEnd, log.foremost);
+  if (!isBeyond && log.delivered > 0) {
+    undoTimeout(c);
+    return true;
+  }
+  if (!isBeyond && (!e.isDuplicate || e.sawDuplicateSack)) return true;
+  log.markLostBefore(c.doubtEnd);
+  believeTimeout(c);
+  return false;
+}
+
+/** It was right. If two new segments have gone, three may be under way (RFC 5682 section 2.1, step 3 a). */
+function believeTimeout(c: Connection): void {
+  if (c.doubt === DOUBT.tried) c.congestion.window = 3 * c.mss;
+  c.doubt = DOUBT.none;
+}
+
+/** Whether a new segment can go, as `departure.ts` sees it. */
+function mayTry(c: Connection): boolean {
+  const data = distance(c.sndNxt, c.send.end);
+  const room = c.sndWnd - flightSize(c);
+  return data > 0 && (Math.min(data, room) >= c.mss || (data <= room && (!c.env.settings.nagle || c.isFinQueued)));
+}
+
+function undoTimeout(c: Connection): void {
+  c.doubt = DOUBT.none;
   c.mode = MODE.open;
-  c.hasTimedOut = false;
   c.dupAcks = 0;
-  c.reorderSteps = 1;
+  c.isRearmDue = true;
+  c.log.takeBack();
+  c.congestion.undo(c.log.inFlight, c.log.delivered);
+}
+
+/** Everything that was in flight when the loss was found, or when the timer ran out, has arrived. */
+export function leaveRecovery(c: Connection): void {
+  if ((c.mode === MODE.open && !c.hasTimedOut) || before(c.sndUna, c.recoveryPoint)) return;
+  c.hasTimedOut = false;
+  c.doubt = DOUBT.none;
+  if (c.mode === MODE.open) return;
+  c.mode = MODE.open;
+  c.dupAcks = 0;
+  if (--c.reorderPersist <= 0) c.reorderSteps = 1;
 }

@@ -1,5 +1,5 @@
 import type { StackContext } from '@nekit/core';
-import { FLAG, type IpStack, type PacketBatch, PROTOCOL } from '@nekit/core/ip';
+import { FLAG, type IpStack, type PacketBatch, PROTOCOL, read16 } from '@nekit/core/ip';
 import { localEndpoint, OwnAddresses, remoteEndpoint } from './addresses.js';
 import { isRefused } from './admission.js';
 import { arrive } from './arrival.js';
@@ -95,6 +95,7 @@ export class TcpStack implements IpStack, ConnectionHost {
       wake: () => output.wake(),
       clock: () => output.now(),
     });
+    this.#env.identification = read16(context.random(2), 0);
   }
 
   get now(): number {

@@ -36,12 +36,14 @@ export function receiveText(c: Connection, s: Segment, now: number): void {
     hasFin = false;
     c.isAckDue = true;
   }
-  if (hasFin) noteFin(c, (sequence + end - start) | 0);
-  if (c.hasFinSequence) end = Math.min(end, start + Math.max(0, distance(sequence, c.finSequence)));
+  const last = (sequence + end - start) | 0;
+  // One of the two is not the peer's. An honest FIN comes again, and what it ends is whole then.
+  if (start < end && c.hasFinSequence && before(c.finSequence, last)) c.hasFinSequence = false;
+  if (hasFin) noteFin(c, last, sequence === c.rcvNxt);
   if (start < end) {
     if (sequence === c.rcvNxt) inOrder(c, s, sequence, start, end, now);
     else outOfOrder(c, s, sequence, start, end);
-  } else if (hasFin && c.rcvNxt !== c.finSequence) c.isAckDue = true;
+  } else if (hasFin) c.isAckDue = true;
   if (c.hasFinSequence && c.rcvNxt === c.finSequence) receiveFin(c);
 }
 
@@ -88,6 +90,7 @@ function storeInOrder(c: Connection, bytes: Uint8Array, start: number, end: numb
 function outOfOrder(c: Connection, s: Segment, sequence: number, start: number, end: number): void {
   c.env.count(COUNT.outOfOrder);
   c.isAckDue = true;
+  if (!c.hasSack) c.repeatsDue += Math.ceil((end - start) / Math.max(1, s.unit));
   const last = (sequence + end - start) | 0;
   if (noteHeld(c, sequence, last) && c.receive.heldLeft === sequence && c.receive.heldRight === last) return;
   if (c.env.isFull || !c.receive.store(sequence, s.bytes, start, end, c.env.isScarce)) c.env.count(COUNT.dropMemory);
@@ -114,9 +117,10 @@ function noteDuplicate(c: Connection, left: number, right: number): void {
   c.duplicateRight = right;
 }
 
-/** The first FIN says where the end is; a second one that says something else is not believed. */
-function noteFin(c: Connection, sequence: number): void {
+/** The first FIN says where the end is; a second one that says something else is not believed, nor one in front of what came already, unless it is in order. */
+function noteFin(c: Connection, sequence: number, isInOrder: boolean): void {
   if (c.hasFinSequence || before(sequence, c.rcvNxt)) return;
+  if (!isInOrder && before(sequence, c.receive.extent)) return;
   c.hasFinSequence = true;
   c.finSequence = sequence;
 }

@@ -171,6 +171,11 @@ export class TransmitLog {
     this.markLost(0);
   }
 
+  /** What begins before `sequence` is lost, unless it was SACKed. */
+  markLostBefore(sequence: number): void {
+    for (let i = 0; i < this.count && before(this.startOf(i), sequence); i++) this.markLost(i);
+  }
+
   /** After a timeout: everything that was not SACKed. `forget`: and the SACKs do not count any more (the peer has thrown away what it reported). */
   markAllLost(forget: boolean): void {
     for (let i = 0; i < this.count; i++) {
@@ -182,6 +187,16 @@ export class TransmitLog {
       }
       this.markLost(i);
     }
+  }
+
+  /** Nothing is lost after all: what was not sent again is still under way. */
+  takeBack(): void {
+    for (let i = 0; i < this.count; i++) {
+      const state = this.stateOf(i);
+      if ((state & LOST) !== 0) this.#set(i, this.endOf(i), this.sentAt(i), state & ~LOST);
+    }
+    this.inFlight += this.lost;
+    this.lost = 0;
   }
 
   /** The first range that is lost and was not sent again, -1: none. */

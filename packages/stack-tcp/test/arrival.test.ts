@@ -147,6 +147,17 @@ t.test('RST: only the very next number; the rest of the window is challenged, wh
   t.match(client.send(), [{ flags: FLAG.rst }], 'the tuple is unknown from then on');
 });
 
+t.test('RST behind its own FIN, which it does not count', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect();
+  client.text('', { flags: FLAG.fin | FLAG.ack });
+  t.equal(await client.read(), null);
+  t.strictSame(client.send({ flags: FLAG.rst, sequence: client.seq - 1 }), []);
+  t.equal(wire.stack.info.connections, 1);
+  t.strictSame(client.send({ flags: FLAG.rst }), []);
+  t.match(wire.stack.info, { connections: 0, memory: 0, timers: 0 });
+});
+
 t.test('SYN in a connection that stands: a challenge, whatever its number', async (t) => {
   for (const offset of [0, 1, 1_000, -1_000, 5_000_000]) {
     const wire = new Wire();

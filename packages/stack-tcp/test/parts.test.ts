@@ -31,7 +31,7 @@ t.test('sequence numbers are compared on a circle', (t) => {
 });
 
 t.test('the transmit log against one byte at a time', (t) => {
-  const step = fc.record({ kind: fc.constantFrom('send', 'ack', 'sack', 'lost', 'again', 'all'), a: fc.nat(40), b: fc.nat(40) });
+  const step = fc.record({ kind: fc.constantFrom('send', 'ack', 'sack', 'lost', 'again', 'all', 'front', 'back'), a: fc.nat(40), b: fc.nat(40) });
   fc.assert(
     fc.property(fc.integer(), fc.array(step, { maxLength: 80 }), (start, steps) => {
       const log = new TransmitLog(new RangePool());
@@ -67,6 +67,13 @@ t.test('the transmit log against one byte at a time', (t) => {
         } else if (kind === 'all') {
           log.markAllLost(false);
           for (let i = una; i < nxt; i++) if (states[i] === 'flight') states[i] = 'lost';
+        } else if (kind === 'front' && log.count > 0) {
+          const index = a % log.count;
+          log.markLostBefore((log.startOf(index) + 1) | 0);
+          for (let i = una; i < distance(start, log.endOf(index)); i++) if (states[i] === 'flight') states[i] = 'lost';
+        } else if (kind === 'back') {
+          log.takeBack();
+          for (let i = una; i < nxt; i++) if (states[i] === 'lost') states[i] = 'flight';
         } else if (kind === 'again') {
           const index = log.firstLost();
           if (index !== -1) {
@@ -319,6 +326,57 @@ t.test('Reno and CUBIC', (t) => {
     for (let i = 0; i < 10; i++) control.acknowledged(100_000, now, 100, 100, false);
     control.idle();
     t.equal(control.window, 10_000, 'after silence');
+  }
+  t.end();
+});
+
+t.test('Reno: what limited transmit has sent does not count: RFC 5681 section 3.2, step 2', async (t) => {
+  const reno = new Reno(1_000, true);
+  reno.lost(12_000);
+  t.equal(reno.threshold, 5_000, 'ten segments and two beyond the window');
+  const narrow = new Reno(1_000, true);
+  narrow.lost(4_000);
+  t.equal(narrow.threshold, 2_000, 'a window that is not used does not count either');
+});
+
+t.test('a timeout that was too early is taken back without a burst (RFC 4015, RFC 9438 section 4.9)', (t) => {
+  // The second of CUBIC is beyond the plateau of its curve, the first is where Reno would be faster.
+  const pairs: [Congestion, Congestion, window: number, rounds: number][] = [
+    [new Reno(1_000, true), new Reno(1_000, true), 20_000, 30],
+    [new Cubic(1_000, true), new Cubic(1_000, true), 20_000, 3],
+    [new Cubic(1_000, true), new Cubic(1_000, true), 1_000_000, 150],
+  ];
+  for (const [control, twin, window, rounds] of pairs) {
+    const both = (act: (each: Congestion) => void): void => [control, twin].forEach(act);
+    both((each) => {
+      each.window = window;
+      each.lost(window, 0);
+    });
+    let now = 0;
+    for (let round = 0; round < rounds; round++, now += 100) both((each) => each.acknowledged(each.window, now, 100, 100, false));
+    const full = control.window;
+    t.notOk(control.canUndo);
+    control.timedOut(full, false);
+    control.timedOut(full, true);
+    t.ok(control.canUndo);
+    control.undo(4_000, 1_000);
+    t.equal(control.window, 6_000, 'in flight, and two segments');
+    t.ok(control.threshold >= full - 1 && full < control.threshold + 1, 'slow start up to where it was');
+    t.notOk(control.canUndo, 'once');
+    control.window = full;
+    for (let round = 0; round < 30; round++, now += 100) both((each) => each.acknowledged(each.window, now, 100, 100, false));
+    t.equal(control.window, twin.window, 'as if nothing had been');
+    control.timedOut(full, false);
+    control.undo(2_000_000, 1_000_000);
+    t.equal(control.window, twin.window, 'never more than before');
+    for (const spoil of [(): void => control.lost(5_000, now), (): void => control.resize(1_000)]) {
+      control.timedOut(5_000, false);
+      spoil();
+      t.notOk(control.canUndo, 'a loss, or another size, since then');
+      const { window, threshold } = control;
+      control.undo(50_000, 1_000);
+      t.match(control, { window, threshold });
+    }
   }
   t.end();
 });

@@ -1,5 +1,5 @@
 // ICMP that says that a packet was too big. RFC 1191, 5927, 8201.
-import { buildPacket, FLAG, type IcmpPacket, type TcpPacket } from '@nekit/core/ip';
+import { buildPacket, FLAG, type IcmpPacket, parsePacket, type TcpPacket } from '@nekit/core/ip';
 import t from 'tap';
 import { sending } from './support/sending.js';
 import { Client, tcp, Wire } from './support/wire.js';
@@ -39,6 +39,31 @@ t.test('path MTU: only if the quoted number is in flight; smaller segments from 
   t.ok(sent.length > 0);
   wire.raw(buildPacket({ kind: 'icmp', source: '10.0.0.1', destination: '192.0.2.1', type: 8, code: 0, rest: 1, payload: new Uint8Array(8) }));
   t.equal(wire.isTaken, false, 'an echo is for others');
+});
+
+t.test('path MTU: below 552 routers may cut what we send; each packet has an identification of its own', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect({ mss: 1_460 });
+  await client.stream.write([new Uint8Array(3_000)]);
+  const raw = (): Uint8Array[] => wire.packets().filter((packet) => packet.length > 100);
+  const isWhole = (packet: Uint8Array): boolean => ((packet[6] ?? 0) & 0x40) !== 0;
+  const before = raw();
+  t.ok(before.length > 0 && before.every(isWhole));
+  const quoted = (before[0] as Uint8Array).subarray(0, 28);
+  const tell = (mtu: number): Uint8Array[] => {
+    wire.feed(buildPacket({ kind: 'icmp', source: '10.0.0.1', destination: '192.0.2.1', type: 3, code: 4, rest: mtu, payload: quoted }));
+    return raw();
+  };
+  t.ok(tell(552).every((packet) => isWhole(packet) && packet.length <= 552));
+  const again = tell(296);
+  t.ok(again.length > 1);
+  t.notOk(again.some(isWhole));
+  t.equal(new Set(again.map((packet) => (packet[4] ?? 0) * 256 + (packet[5] ?? 0))).size, again.length);
+  t.ok(
+    again.every((packet) => parsePacket(packet) !== null),
+    'checksums are right',
+  );
+  t.strictSame(tell(68), [], 'there is no more to do');
 });
 
 t.test('path MTU of IPv6: what says less than 1,280 is discarded (RFC 8201 section 4)', async (t) => {

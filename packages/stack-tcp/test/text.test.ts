@@ -182,12 +182,15 @@ t.test('islands are bounded (CVE-2018-5390), and text that could not be kept is 
   t.equal(wire.stack.info.memory, 0, 'an empty buffer is given back');
 });
 
-t.test('text that overlaps: the first bytes stay', async (t) => {
+t.test('text that overlaps: what is acknowledged stays, behind a hole the last bytes count', async (t) => {
   const client = await new Client(new Wire()).connect();
   client.text('hello ');
   client.send({ sequence: client.seq - 3, payload: Buffer.from('XXXworld') });
   client.seq += 5;
-  t.equal(await client.readNow(), 'hello world');
+  client.send({ sequence: client.seq + 2, payload: Buffer.from('aaaa') });
+  client.send({ sequence: client.seq + 4, payload: Buffer.from('bbbb') });
+  client.text(', c');
+  t.equal(await client.readNow(), 'hello world, cabbbb');
 });
 
 t.test('the window: what is not read closes it; the edge never retreats; it opens by segments, not by bytes', async (t) => {
@@ -258,6 +261,71 @@ t.test('FIN in order only: an early one waits, a second one that says otherwise 
   t.equal(await client.read(), null);
   t.equal(await client.read(), null, 'again and again');
   t.match(client.send({ sequence: base + 3, flags: FLAG.fin | FLAG.ack }), [{ acknowledgment: base + 4 }], 'the FIN again: an ACK again');
+});
+
+t.test('a FIN that text goes beyond is forgotten, wherever it came first: nothing that is cut off looks whole', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect();
+  const base = client.seq;
+  client.send({ sequence: base + 100, flags: FLAG.fin | FLAG.ack });
+  client.text('a'.repeat(150));
+  t.match(wire.advance(50), [{ acknowledgment: base + 150 }]);
+  client.text('b'.repeat(50));
+  t.match(wire.advance(50), [{ acknowledgment: base + 200 }]);
+  t.match(client.send({ sequence: base + 300, payload: Buffer.from('d'.repeat(100)) }), [{ acknowledgment: base + 200 }]);
+  t.match(client.send({ sequence: base + 250, flags: FLAG.fin | FLAG.ack }), [{ acknowledgment: base + 200 }], 'in front of what is there');
+  t.match(client.text('c'.repeat(100)).at(-1), { acknowledgment: base + 400 });
+  t.equal(await client.readNow(), `${'a'.repeat(150)}${'b'.repeat(50)}${'c'.repeat(100)}${'d'.repeat(100)}`);
+  // One beyond a hole, of which text behind it tells.
+  client.send({ sequence: base + 500, flags: FLAG.fin | FLAG.ack });
+  t.match(client.send({ sequence: base + 600, payload: Buffer.from('f') }), [{ acknowledgment: base + 400 }], 'a duplicate ACK');
+  client.seq = base + 400;
+  client.text('e'.repeat(200));
+  t.match(client.send({ sequence: base + 601, flags: FLAG.fin | FLAG.ack }), [{ acknowledgment: base + 602 }], 'its own, at last');
+  t.equal(await client.readNow(), `${'e'.repeat(200)}f`);
+  t.equal(await client.read(), null);
+});
+
+t.test('a peer without SACK is told as often as it has to hear it, whatever one batch brings', async (t) => {
+  const wire = new Wire();
+  for (const [options, expected] of [
+    [{ mss: 1_460 }, [1, 2, 3, 3]],
+    [{ mss: 1_460, sackPermitted: true }, [1, 1, 1, 1]],
+  ] as const) {
+    const client = await new Client(wire, 1_000, 40_000 + expected.length + options.mss + ('sackPermitted' in options ? 1 : 0)).connect(options);
+    for (const [i, count] of [1, 2, 3, 10].entries()) {
+      wire.feed(
+        ...Array.from({ length: count }, (_, at) => client.segment({ sequence: client.seq + 1_000 * (20 * i + at + 1), payload: Buffer.alloc(1_000) })),
+      );
+      const answers = tcp(wire.flush());
+      t.strictSame(
+        answers.map(({ acknowledgment }) => acknowledgment),
+        Array.from({ length: expected[i] ?? 0 }, () => client.seq),
+      );
+    }
+    // Of one that the device has joined out of five, too.
+    const five = client.segment({ sequence: client.seq + 45_000, payload: Buffer.alloc(1_000) });
+    t.equal(tcp(wire.joined(five, new Uint8Array(4_000))).length, expected[3]);
+  }
+});
+
+t.test('while there is a gap, text of ours says so where it has room; a reset has timestamps where they were agreed on', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect({ mss: 1_460, sackPermitted: true, timestamps: { value: 7, echo: 0 } });
+  client.options = { timestamps: { value: 8, echo: 0 } };
+  const { seq } = client;
+  client.send({ sequence: seq + 100, payload: Buffer.from('abc') });
+  await client.stream.write([Buffer.from('hello')]);
+  const [small] = tcp(wire.flush());
+  t.match(small, { payload: Buffer.from('hello'), options: { sack: [[seq + 100, seq + 103]], timestamps: { echo: 8 } } });
+  client.take([small as TcpPacket]);
+  client.send();
+  await client.stream.write([new Uint8Array(1_448 - 8)]);
+  const [full] = tcp(wire.flush());
+  t.match(full, { payload: { length: 1_440 } });
+  t.equal(full?.options?.sack, undefined, 'one that fills its packet has none');
+  client.stream.abort(new NetError('aborted', 'enough'));
+  t.match(tcp(wire.flush()), [{ flags: FLAG.rst | FLAG.ack, options: { timestamps: { echo: 8 } } }]);
 });
 
 t.test('what lies behind a FIN is nonsense, and is not kept', async (t) => {

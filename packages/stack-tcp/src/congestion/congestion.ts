@@ -13,6 +13,13 @@ export interface Congestion {
   lost(inFlight: number, now: number): void;
   /** The timer ran out: back to one segment (the loss window of RFC 5681). `again`: for the same data. */
   timedOut(inFlight: number, again: boolean): void;
+  /** Whether what the last timeout took can be given back: no loss was found since, and segments are as large as they were. */
+  readonly canUndo: boolean;
+  /**
+   * That timeout was too early. The window is what is in flight and a little more, so that nothing goes out in a burst, and the old rate is soon there again (RFC 4015;
+   * RFC 9438 section 4.9).
+   */
+  undo(inFlight: number, acknowledged: number): void;
   /** Nothing was sent for longer than a timeout (RFC 5681 section 4.1): the path may be another one by now. */
   idle(): void;
   /** The largest payload of a segment has changed. */
@@ -22,6 +29,11 @@ export interface Congestion {
 /** RFC 6928: ten segments, or what 14,600 bytes hold where they are large. */
 export function initialWindow(mss: number): number {
   return Math.min(10 * mss, Math.max(2 * mss, 14_600));
+}
+
+/** RFC 4015: what may be in flight after a timeout that was too early. `window`: before it. */
+export function windowAfterUndo(window: number, inFlight: number, acknowledged: number, mss: number): number {
+  return Math.min(window, inFlight + Math.min(Math.max(acknowledged, 2 * mss), initialWindow(mss)));
 }
 
 /** Above this nothing is gained: the send buffer holds no more, in bytes. */

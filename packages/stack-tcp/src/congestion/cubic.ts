@@ -1,4 +1,4 @@
-import { type Congestion, initialWindow, MOST_WINDOW, SLOW_START_SEGMENTS } from './congestion.js';
+import { type Congestion, initialWindow, MOST_WINDOW, SLOW_START_SEGMENTS, windowAfterUndo } from './congestion.js';
 import { HyStart } from './hystart.js';
 
 /** RFC 9438 section 4.6: multiplicative decrease. */
@@ -7,6 +7,15 @@ const BETA = 0.7;
 const C = 0.4;
 /** Section 4.3: what Reno would gain per window at the same average. */
 const ALPHA = (3 * (1 - BETA)) / (1 + BETA);
+
+/** As it was before a timeout. */
+interface Before {
+  readonly window: number;
+  readonly threshold: number;
+  readonly plateau: number;
+  readonly lastPlateau: number;
+  readonly epoch: number;
+}
 
 /** Read first: RFC 9438. Windows of the curve are in segments. */
 export class Cubic implements Congestion {
@@ -25,6 +34,7 @@ export class Cubic implements Congestion {
   #epoch = -1;
   /** What Reno would have by now. */
   #friendly = 0;
+  #before: Before | null = null;
 
   /** `watchesDelay`: a delay that grows ends the first slow start. */
   constructor(mss: number, watchesDelay: boolean) {
@@ -50,13 +60,39 @@ export class Cubic implements Congestion {
   }
 
   lost(inFlight: number): void {
+    this.#before = null;
     this.#decrease(inFlight);
     this.window = this.threshold;
   }
 
   timedOut(inFlight: number, again: boolean): void {
-    if (!again) this.#decrease(inFlight);
+    if (!again) {
+      this.#before = {
+        window: this.window,
+        threshold: Math.max(this.threshold, Math.min(inFlight, this.window)),
+        plateau: this.#plateau,
+        lastPlateau: this.#lastPlateau,
+        epoch: this.#epoch,
+      };
+      this.#decrease(inFlight);
+    }
     this.window = this.#mss;
+  }
+
+  get canUndo(): boolean {
+    return this.#before !== null;
+  }
+
+  /** Nothing has grown since: the rest of the curve is as it was. */
+  undo(inFlight: number, acknowledged: number): void {
+    const before = this.#before;
+    if (before === null) return;
+    this.#before = null;
+    this.window = windowAfterUndo(before.window, inFlight, acknowledged, this.#mss);
+    this.threshold = before.threshold;
+    this.#plateau = before.plateau;
+    this.#lastPlateau = before.lastPlateau;
+    this.#epoch = before.epoch;
   }
 
   idle(): void {
@@ -66,6 +102,7 @@ export class Cubic implements Congestion {
 
   resize(mss: number): void {
     this.#mss = mss;
+    this.#before = null;
   }
 
   /** The first one ends by the delay (RFC 9406), the others where the last loss was. */

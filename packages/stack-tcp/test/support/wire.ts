@@ -162,12 +162,24 @@ export class Wire {
   }
 
   drain(): Packet[] {
-    const slab = this.#slab;
-    const all: Packet[] = [];
-    const take = (bytes: Uint8Array): void => {
-      const packet = parsePacket(bytes.slice());
+    return this.#cut().map((bytes) => {
+      const packet = parsePacket(bytes);
       if (packet === null) throw new Error('the stack sent a packet that is not well-formed');
-      all.push(packet);
+      return packet;
+    });
+  }
+
+  /** What is sent now, byte by byte. */
+  packets(): Uint8Array[] {
+    this.stack.flush(this.time);
+    return this.#cut();
+  }
+
+  #cut(): Uint8Array[] {
+    const slab = this.#slab;
+    const all: Uint8Array[] = [];
+    const take = (bytes: Uint8Array): void => {
+      all.push(bytes.slice());
     };
     for (let i = 0; i < slab.count; i++) {
       const start = slab.start[i] ?? 0;
