@@ -41,6 +41,8 @@ export const COUNT = {
   evictedTimeWait: 38,
   sinkFull: 39,
   dropCrowd: 40,
+  /** Timeouts that were too early. */
+  undone: 41,
 } as const;
 
 export type CounterName = keyof typeof COUNT;

@@ -7,9 +7,6 @@ import type { ReceiveQueue } from './receive-queue.js';
 import type { Replies } from './replies.js';
 import type { TcpSettings } from './settings.js';
 
-/** ICMP messages that are looked at per 128 ms. */
-const LOOK_UPS = 16;
-
 /** Of the arena: above the one, nothing is kept that is not in order, and what there is of it goes until no more than the other is in use. */
 const FULL = 0.9;
 const RELIEVED = 0.75;
@@ -37,8 +34,6 @@ export class TcpEnvironment {
   isSweepDue = false;
   /** Those with islands, the oldest first. */
   readonly #holders = new Set<ReceiveQueue>();
-  #lookUpTick = 0;
-  #lookUps = 0;
   readonly #touch: (flow: Flow) => void;
 
   constructor(settings: TcpSettings, arena: Arena, sink: PacketSink, replies: Replies, ownAddresses: OwnAddresses, touch: (flow: Flow) => void) {
@@ -108,16 +103,6 @@ export class TcpEnvironment {
     }
     this.#grown += bytes;
     return true;
-  }
-
-  /** Whether one more ICMP message is worth a search through all flows: nobody shall make us do it all day. */
-  mayLookUp(now: number): boolean {
-    const tick = now >> 7;
-    if (tick !== this.#lookUpTick) {
-      this.#lookUpTick = tick;
-      this.#lookUps = 0;
-    }
-    return ++this.#lookUps <= LOOK_UPS;
   }
 
   /** A connection that had grown its window does not need it any more. */

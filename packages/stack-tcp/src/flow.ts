@@ -107,10 +107,11 @@ export class FlowTable {
     for (const first of this.#flows.values()) for (let flow: Flow | null = first; flow !== null; flow = flow.next) yield flow;
   }
 
-  /** The flow that a piece of one of our own packets belongs to, as ICMP quotes it: the source is the local side. Looks at all of them. */
-  findQuoted(quoted: FlowAddress): Flow | null {
-    for (const flow of this) if (isSame(flow, quoted)) return flow;
-    return null;
+  /** The flow of this address. */
+  findBy(address: FlowAddress): Flow | null {
+    let flow = this.#flows.get(address.hash) ?? null;
+    while (flow !== null && !isSame(flow, address)) flow = flow.next;
+    return flow;
   }
 }
 

@@ -193,6 +193,7 @@ function undoTimeout(c: Connection): void {
   c.isRearmDue = true;
   c.log.takeBack();
   c.congestion.undo(c.log.inFlight, c.log.delivered);
+  c.env.count(COUNT.undone);
 }
 
 /** Everything that was in flight when the loss was found, or when the timer ran out, has arrived. */

@@ -15,6 +15,7 @@ import { receiveIcmp } from './icmp.js';
 import { SequenceNumbers } from './isn.js';
 import { Listener } from './listener.js';
 import { Pending } from './pending.js';
+import { Quotation } from './quotation.js';
 import { Replies } from './replies.js';
 import { Segment } from './segment.js';
 import { before, distance } from './sequence.js';
@@ -59,6 +60,7 @@ export class TcpStack implements IpStack, ConnectionHost {
   readonly #table = new FlowTable();
   readonly #segment = new Segment();
   readonly #departure = new Departure();
+  readonly #quotation = new Quotation();
   readonly #listener: Listener;
   readonly #timeWait: TimeWait;
   /** Those that the next flush looks at, and the list that it had before. */
@@ -121,7 +123,7 @@ export class TcpStack implements IpStack, ConnectionHost {
   input(batch: PacketBatch, index: number): boolean {
     const protocol = batch.protocol[index];
     if (protocol !== PROTOCOL.tcp)
-      return (protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6) && receiveIcmp(batch, index, this.#table, this.#env, this);
+      return (protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6) && receiveIcmp(batch, index, this.#table, this.#quotation, this);
     if (this.#isClosed) return true;
     if (!this.#isTimeKnown) this.#setTime(this.#context.output.now()); // once per batch: until the flush
     const segment = this.#segment;

@@ -66,6 +66,34 @@ t.test('path MTU: below 552 routers may cut what we send; each packet has an ide
   t.strictSame(tell(68), [], 'there is no more to do');
 });
 
+t.test('path MTU: a flood of ICMP about nothing does not keep it out', async (t) => {
+  for (const isIPv6 of [false, true]) {
+    const wire = new Wire({ isIPv6 });
+    const [ours, theirs, router] = isIPv6 ? ['2001:db8::1', 'fd00::2', 'fd00::1'] : ['192.0.2.1', '10.0.0.2', '10.0.0.1'];
+    const client = await new Client(wire).connect({ mss: 1_400 });
+    const others = [];
+    for (let port = 41_000; port < 41_200; port++) others.push(await new Client(wire, 1_000, port).connect({ mss: 1_400 }));
+    await client.stream.write([new Uint8Array(2_800)]);
+    t.equal(tcp(wire.flush()).length, 2);
+    const tooBig = (port: number): Uint8Array => {
+      const packet = {
+        sourcePort: 443,
+        destinationPort: port,
+        sequence: client.ack,
+        acknowledgment: 0,
+        flags: FLAG.ack,
+        window: 0,
+        payload: new Uint8Array(0),
+      };
+      const payload = buildPacket({ kind: 'tcp', source: ours, destination: theirs, ...packet }).subarray(0, isIPv6 ? 48 : 28);
+      return buildPacket({ kind: 'icmp', source: router, destination: ours, type: isIPv6 ? 2 : 3, code: isIPv6 ? 0 : 4, rest: 1_300, payload });
+    };
+    for (let i = 0; i < 1_000; i++) t.strictSame(wire.raw(tooBig(50_000 + i)), []);
+    t.ok(tcp(wire.raw(tooBig(client.port))).length > 1);
+    t.equal(others.length, 200);
+  }
+});
+
 t.test('path MTU of IPv6: what says less than 1,280 is discarded (RFC 8201 section 4)', async (t) => {
   const wire = new Wire({ isIPv6: true });
   const client = await new Client(wire).connect({ mss: 1_440 });
