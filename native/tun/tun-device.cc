@@ -69,15 +69,12 @@ int TunDevice::open(const TunOptions& options) {
   std::memcpy(request.ifr_name, options.name.data(), options.name.size());
   const int queues = options.multiQueue ? IFF_MULTI_QUEUE : 0;
   request.ifr_flags = static_cast<short>(IFF_TUN | IFF_NO_PI | queues | (options.offload ? IFF_VNET_HDR : 0));
-  int error = ioctl(fd_, TUNSETIFF, &request) == 0 ? 0 : errno;
-  if (error == EINVAL && queues == 0) {  // one that stays may have been made for several queues
-    request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_MULTI_QUEUE);
-    error = ioctl(fd_, TUNSETIFF, &request) == 0 ? 0 : errno;
-  }
-  if (error != 0) {
+  if (ioctl(fd_, TUNSETIFF, &request) != 0) {
+    const int error = errno;
     close();
     return error;
   }
+  alone_ = !options.multiQueue;
   name_.assign(request.ifr_name, strnlen(request.ifr_name, sizeof request.ifr_name));
   header_ = options.offload;
   return setUp(options.offload ? kOffloadChecksum | kOffloadTcp | kOffloadUdp : 0);
@@ -285,7 +282,7 @@ size_t TunDevice::ready(const uint8_t* packet, size_t length, uint8_t* into) con
 
 void TunDevice::close() {
   if (fd_ < 0) return;
-  if (offload_ != 0) ioctl(fd_, TUNSETOFFLOAD, 0);  // whoever has the device next, if it stays, may not know what to do with it
+  if (alone_ && offload_ != 0) ioctl(fd_, TUNSETOFFLOAD, 0);  // whoever has the device next, if it stays, may not know what to do with it
   ::close(fd_);
   fd_ = -1;
 }

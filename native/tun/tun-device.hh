@@ -86,6 +86,7 @@ class TunDevice {
 
   int fd_ = -1;
   std::string name_;
+  bool alone_ = false;  // nobody else has a queue of the device, or a descriptor of this one
   bool header_ = false;  // a VirtioHeader stands in front of each packet
   uint32_t offload_ = 0;
   bool takesLarge_ = false;  // super-packets of IPv4 above 64 KiB

@@ -42,7 +42,8 @@ export function acknowledge(c: Connection, s: Segment, now: number): boolean {
   if (isDuplicate) c.dupAcks++;
   updateWindow(c, s, window, advance > 0);
   answered(c);
-  if (c.hasSack) adaptReordering(c, sawDuplicateSack);
+  // That of a tail probe, or of a timeout's copies, was not for want of patience with what is late.
+  if (c.hasSack) adaptReordering(c, sawDuplicateSack && !(c.isTailProbeOut && c.isTailProbeRepeat) && !c.hasTimedOut);
   const isOfOriginal = isStale && before(echo, c.doubtedAt) && distance(echo, now) < LONGEST_TRIP;
   const isSettled = c.doubt !== DOUBT.none && judgeTimeout(c, { hasAdvanced: advance > 0, isDuplicate, sawDuplicateSack, isOfOriginal });
   const { delivered } = log;

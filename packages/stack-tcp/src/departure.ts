@@ -268,8 +268,13 @@ export class Departure {
 
   /** A peer without SACK counts ACKs, and a batch has one: as many as make it send again what is missing (RFC 5681 section 4.2). */
   #repeat(c: Connection, sink: PacketSink, now: number): boolean {
-    for (let more = Math.min(c.repeatsDue, REPEATS) - 1; more > 0; more--) if (!this.#ack(c, sink, now)) return false;
-    c.isAckDue = true;
+    for (let due = Math.min(c.repeatsDue, REPEATS); due > 1; due--) {
+      const isSent = this.#ack(c, sink, now);
+      c.isAckDue = true;
+      if (isSent) continue;
+      c.repeatsDue = due;
+      return false;
+    }
     return true;
   }
 

@@ -84,6 +84,7 @@ export class DirectAdapter implements Adapter {
         resolve: (host) => get(RESOLVER).resolve(host, 0, options.signal),
         sort: (addresses) => sortAddresses(addresses, this.#version),
         waiting: this.#waiting,
+        now: () => get(CLOCK).now(),
       }),
     );
   }

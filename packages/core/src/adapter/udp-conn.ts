@@ -16,6 +16,8 @@ const MAX_NAMES = 64;
 const MAX_NAMED = 256;
 /** Interfaces that one association may leave by, one after the other, each with a socket for a family. */
 const MAX_BOUND = 16;
+/** A socket that could not be opened is not tried again for this long, in ms: every datagram would be a try. */
+const CLOSED_FOR = 1_000;
 
 export interface UdpConnOptions {
   readonly own: OwnEndpoints;
@@ -30,6 +32,8 @@ export interface UdpConnOptions {
   sort(addresses: readonly string[]): readonly string[];
   /** Bytes that wait for names, of all associations together. */
   readonly waiting: SharedBound;
+  /** A clock, in ms. */
+  now(): number;
 }
 
 /**
@@ -41,6 +45,8 @@ export class UdpConn implements PacketConn {
   readonly #sockets: { 4: UdpSocket | null; 6: UdpSocket | null } = { 4: null, 6: null };
   /** Those of interfaces that `deviceFor` has named, by family and name. */
   readonly #bound = new Map<string, UdpSocket>();
+  /** Those that could not be opened, by family and name of the interface, and until when. */
+  readonly #unopened = new Map<string, number>();
   readonly #received = new PacketQueue();
   readonly #waiting = new Map<string, PacketQueue>();
   /** What was sent to as a name, by where that led. */
@@ -157,6 +163,8 @@ export class UdpConn implements PacketConn {
   }
 
   #open(family: 4 | 6, more: Pick<SocketOptions, 'device'> = {}): UdpSocket | null {
+    const key = `${family} ${more.device ?? ''}`;
+    if ((this.#unopened.get(key) ?? Number.NEGATIVE_INFINITY) > this.#options.now()) return null;
     try {
       return this.#options.sockets.bindUdp(
         { host: family === 4 ? '0.0.0.0' : '::', port: 0, ...this.#options.from, ...more },
@@ -170,6 +178,8 @@ export class UdpConn implements PacketConn {
       );
     } catch (error) {
       // No descriptors, a host without this family, or an interface that has gone: the datagram is lost, and who has another socket goes on with it.
+      if (this.#unopened.size > MAX_BOUND) this.#unopened.clear();
+      this.#unopened.set(key, this.#options.now() + CLOSED_FOR);
       if (this.#sockets[4] === null && this.#sockets[6] === null && this.#bound.size === 0) this.close(toNetError(error));
       return null;
     }

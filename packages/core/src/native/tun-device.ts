@@ -264,7 +264,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   ENODEV: 'the kernel has no TUN: sudo modprobe tun',
   EBUSY: 'somebody else has it open: stop the other program, or choose another name with "device"',
   EBADF: 'it is not open',
-  EINVAL: 'it is no TUN device, or of another kind (TAP, or with a protocol word in front of each packet)',
+  EINVAL: 'it is no TUN device, or of another kind (TAP, for several queues, or with a protocol word in front of each packet)',
   ENAMETOOLONG: 'the name is longer than 15 bytes',
   ENOSYS: 'only Linux has it here',
 };

@@ -162,6 +162,7 @@ t.test('UDP: a socket for each interface that it leaves by, and not more than 16
     resolve: () => Promise.resolve([]),
     sort: (addresses) => addresses,
     waiting: { now: 0, most: 1_000 },
+    now: () => 0,
   });
   const send = (host: string): number => conn.send([{ bytes: new Uint8Array(1), peer: { host, port: 9 } }]);
   t.equal(send('192.0.2.1') + send('192.0.2.2') + send('2001:db8::1'), 3);
@@ -180,9 +181,12 @@ t.test('UDP: a socket for each interface that it leaves by, and not more than 16
 
 t.test('UDP: a family that the host does not have costs its datagrams only; what waits for names counts', async (t) => {
   const closed: string[] = [];
+  let tries = 0;
+  let now = 0;
   let has: '4' | 'none' = '4';
   const sockets = Object.assign(new Asked(), {
     bindUdp({ host }: UdpOptions): UdpSocket {
+      tries++;
       if (host === '::' || has === 'none') throw Object.assign(new Error('not here'), { code: 'EAFNOSUPPORT' });
       return { family: 4, port: 1, put: () => true, flush: () => 0, send: () => true, close: () => closed.push(host) };
     },
@@ -191,14 +195,19 @@ t.test('UDP: a family that the host does not have costs its datagrams only; what
   const waiting = { now: 0, most: 3_000 };
   let answer: (addresses: string[]) => void = () => {};
   const resolve = (): Promise<string[]> => new Promise((done) => (answer = done));
-  const options = { own, sockets, resolve, sort: (addresses: readonly string[]) => addresses, waiting };
+  const options = { own, sockets, resolve, sort: (addresses: readonly string[]) => addresses, waiting, now: () => now };
   const conn = new UdpConn(options);
   const send = (to: UdpConn, host: string, length = 1): number => to.send([{ bytes: new Uint8Array(length), peer: { host, port: 9 } }]);
   t.same([send(conn, '192.0.2.1'), send(conn, '2001:db8::1'), send(conn, '192.0.2.1'), closed.length], [1, 0, 1, 0]);
+  for (let i = 0; i < 10; i++) send(conn, '2001:db8::1');
+  t.equal(tries, 2, 'not for each datagram');
+  now = 1_001;
+  send(conn, '2001:db8::1');
+  t.equal(tries, 3);
   t.same([send(conn, 'a.example', 1_000), send(conn, 'a.example', 1_000), send(conn, 'b.example', 1_000), send(conn, 'a.example', 1)], [1, 1, 0, 1]);
   answer(['192.0.2.7']);
   await new Promise(setImmediate);
-  t.same([waiting.now, conn.dropped], [0, 2]);
+  t.same([waiting.now, conn.dropped], [0, 13]);
   send(conn, 'c.example', 1_000);
   t.equal(waiting.now, 1_128);
   conn.close();
