@@ -145,8 +145,8 @@ int32_t Engine::connect(const Address& address, const SocketOptions& options) {
 int32_t Engine::adopt(int fd) {
   auto conn = std::make_unique<Conn>();
   conn->fd = fd;
-  const int32_t id = keep(std::move(conn));
-  return id;
+  keepUrgentInLine(fd);
+  return keep(std::move(conn));
 }
 
 // The conn with an id, watched; or -errno, and the descriptor is closed.

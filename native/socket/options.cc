@@ -19,8 +19,11 @@ int set(int fd, int level, int name, int value) {
 
 }  // namespace
 
+void keepUrgentInLine(int fd) { set(fd, SOL_SOCKET, SO_OOBINLINE, 1); }
+
 int applyOptions(int fd, int family, const SocketOptions& options) {
   const bool ip = family == AF_INET || family == AF_INET6;
+  if (ip) keepUrgentInLine(fd);
   if (ip && options.noDelay) set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   if (ip && options.keepAliveSeconds > 0) {
     set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);

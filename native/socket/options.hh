@@ -26,6 +26,9 @@ struct SocketOptions {
   bool reusePort = false;
 };
 
+/// An urgent byte stays where it is in the stream, which a relay would lose a byte of otherwise (RFC 6093 section 6).
+void keepUrgentInLine(int fd);
+
 // Applies what is asked for to a new socket. Returns 0 or an errno; `mark` and `device` that are refused are errors, since traffic would take
 // another way than it was told to.
 int applyOptions(int fd, int family, const SocketOptions& options);

@@ -63,6 +63,25 @@ void testReadable() {
   ::close(far);
 }
 
+// A byte that is urgent is a byte like the others.
+void testUrgent() {
+  std::vector<uint8_t> slab(1 << 16);
+  uint8_t bytes[16];
+  Engine engine(slab.data(), slab.size());
+  const auto [near, far] = tcpPair();
+  const int32_t id = engine.adopt(near);
+  CHECK(id > 0);
+  std::string got;
+  CHECK(::send(far, "ab", 2, 0) == 2 && ::send(far, "U", 1, MSG_OOB) == 1 && ::send(far, "cd", 2, 0) == 2);
+  for (int turn = 0; turn < 100 && got.size() < 5; turn++) {
+    engine.poll();
+    const ptrdiff_t length = engine.read(id, bytes, sizeof bytes);
+    if (length > 0) got.append(reinterpret_cast<char*>(bytes), static_cast<size_t>(length));
+  }
+  CHECK(got == "abUcd");
+  ::close(far);
+}
+
 // Bytes that are copied out of a socket, again and again, until they are let go.
 void testPeek() {
   std::vector<uint8_t> slab(1 << 16);
@@ -151,6 +170,7 @@ void testAborted(size_t count) {
 
 int main() {
   nekit::testReadable();
+  nekit::testUrgent();
   nekit::testPeek();
   for (int turn = 0; turn < 20; turn++)
     for (const size_t count : {1, 2, 40}) nekit::testAborted(count);

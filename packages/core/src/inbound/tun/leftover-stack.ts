@@ -70,8 +70,8 @@ export class LeftoverStack implements IpStack {
 
   #answer(batch: PacketBatch, index: number, protocol: number): Uint8Array | null {
     if (protocol === PROTOCOL.udp) return this.#refuseUdp(batch, index);
-    if (protocol === PROTOCOL.tcp || protocol === PROTOCOL.none || protocol === PROTOCOL.fragment) return null;
     const isIPv4 = batch.version[index] === 4;
+    if (protocol === PROTOCOL.tcp || protocol === PROTOCOL.fragment || (protocol === PROTOCOL.none && !isIPv4)) return null;
     if (protocol !== (isIPv4 ? PROTOCOL.icmp : PROTOCOL.icmpv6)) {
       return this.#mayTell() ? unknownProtocol(batch.bytes, batch.start[index] ?? 0, batch.transport[index] ?? 0, batch.end[index] ?? 0) : null;
     }
