@@ -60,10 +60,10 @@ t.test('what a TUN runs in comes to an end', { skip: unlessNamespaces('ping'), t
        await Promise.all([one.start(), two.start()]);
        const both = await Promise.all([pings(1, '-f', '-c', '300'), pings(2, '-f', '-c', '300')]);
        await one.stop();
-       const other = await pings(2, '-c', '2', '-i', '0.01');
+       const other = await pings(2, '-c', '2', '-i', '1');
        const anew = make(1);
        await anew.start();
-       const again = await pings(1, '-c', '2', '-i', '0.01');
+       const again = await pings(1, '-c', '2', '-i', '1');
        await Promise.all([anew.stop(), two.stop()]);
        console.log(JSON.stringify([both, other, again, told, devices()]));`,
       { stdout: '[[300,300],2,2,["listener.stopped","listener.stopped","listener.stopped"],""]' },
@@ -148,7 +148,7 @@ t.test('what a TUN runs in comes to an end', { skip: unlessNamespaces('ping'), t
          if (end === '') await worker.terminate();
          await gone;
        }
-       console.log(await pings(9, '-c', '2', '-i', '0.01'));
+       console.log(await pings(9, '-c', '2', '-i', '1'));
        await Promise.all(pinging);
        console.log(devices());
        await own.stop();`,
