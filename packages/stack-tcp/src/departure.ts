@@ -8,6 +8,7 @@ import { COUNT } from './counters.js';
 import { allowFragments, writeHeaders } from './headers.js';
 import { writeTimestamps } from './replies.js';
 import { before, distance, later } from './sequence.js';
+import { mayGo } from './silly-window.js';
 import { LOST, SACKED } from './transmit-log.js';
 
 /** Payloads of this size are not copied where the sink can do without: they go out right after the connection has been looked at. */
@@ -356,16 +357,6 @@ function wholeSegments(c: Connection, largest: number, wanted: number, room: num
   const most = Math.min(wanted, room, Math.max(c.mss, largest - header));
   if (most <= c.mss) return Math.min(most, c.mss);
   return most === wanted && wanted <= room ? most : most - (most % c.mss);
-}
-
-/** Silly windows at the sender (RFC 9293 section 3.8.6.2.1) and Nagle: a full segment, all there is, or half of the largest window ever seen. */
-function mayGo(c: Connection, data: number, window: number, room: number, isProbing: boolean): boolean {
-  const usable = Math.min(window, room);
-  if (usable <= 0) return false;
-  if (Math.min(data, usable) >= c.mss) return true;
-  if (room < Math.min(data, c.mss) && c.log.inFlight > 0) return false;
-  if (data <= window) return !c.env.settings.nagle || c.log.count === 0 || c.isFinQueued;
-  return isProbing || window >= c.maxSndWnd >> 1;
 }
 
 /** The window field; the right edge never retreats but for what the shift cuts off, which we go on accepting (RFC 7323 section 2.4). */

@@ -8,6 +8,7 @@
 import { type Connection, DOUBT, MODE } from './connection.js';
 import { COUNT } from './counters.js';
 import { before, distance, later, upTo } from './sequence.js';
+import { mayGo } from './silly-window.js';
 import { LOST, RETRANSMITTED, SACKED } from './transmit-log.js';
 
 /** RFC 5681: duplicate ACKs, or as many segments SACKed, that mean a loss. */
@@ -179,11 +180,11 @@ function believeTimeout(c: Connection): void {
   c.doubt = DOUBT.none;
 }
 
-/** Whether a new segment can go, as `departure.ts` sees it. */
+/** Whether a new segment can go: there is something, and the peer's window is what counts. */
 function mayTry(c: Connection): boolean {
   const data = distance(c.sndNxt, c.send.end);
-  const room = c.sndWnd - flightSize(c);
-  return data > 0 && (Math.min(data, room) >= c.mss || (data <= room && (!c.env.settings.nagle || c.isFinQueued)));
+  const window = c.sndWnd - flightSize(c);
+  return data > 0 && mayGo(c, data, window, window, false);
 }
 
 function undoTimeout(c: Connection): void {
