@@ -169,7 +169,10 @@ const ERRORS: readonly [errno: number, message: string][] = [
   [13, 'the TUN device tun7 cannot be opened: not permitted: run it with sudo'],
   [16, 'the TUN device tun7 cannot be opened: somebody else has it open: stop the other program, or choose another name with "device"'],
   [19, 'the TUN device tun7 cannot be opened: the kernel has no TUN: sudo modprobe tun'],
-  [22, 'the TUN device tun7 cannot be opened: it is no TUN device, or of another kind (TAP, for several queues, or with a protocol word in front of each packet)'],
+  [
+    22,
+    'the TUN device tun7 cannot be opened: it is no TUN device, or of another kind (TAP, for several queues, or with a protocol word in front of each packet)',
+  ],
   [24, 'the TUN device tun7 cannot be opened: TUN: EMFILE'],
 ];
 void t.test('what cannot be opened says what to do', { skip: process.platform !== 'linux' && 'the numbers are those of Linux' }, async () => {
