@@ -2,7 +2,7 @@
 import { FLAG } from '@nekit/core/ip';
 import { type Connection, DOUBT, MODE, RTX, STATE } from './connection.js';
 import { COUNT } from './counters.js';
-import { adaptReordering, detectLoss, detectLossByCount, enterRecovery, judgeTimeout, leaveRecovery, noteDelivered } from './recovery.js';
+import { adaptReordering, believeTimeout, detectLoss, detectLossByCount, enterRecovery, judgeTimeout, leaveRecovery, noteDelivered } from './recovery.js';
 import { LONGEST_TRIP } from './rtt.js';
 import type { Segment } from './segment.js';
 import { before, distance, later, upTo } from './sequence.js';
@@ -27,12 +27,14 @@ export function acknowledge(c: Connection, s: Segment, now: number): boolean {
   const window = s.window << c.sndScale;
   const { log } = c;
   const inFlight = log.inFlight;
+  const isRepeat = advance === 0 && s.length === 0 && !s.has(FLAG.fin) && window === c.sndWnd;
   if (advance <= 0 && s.sackCount === 0 && log.count === 0) {
     updateWindow(c, s, window, advance > 0);
     answered(c);
+    settleTailProbe(c, isRepeat, now);
     return true;
   }
-  const isDuplicate = advance === 0 && s.length === 0 && !s.has(FLAG.fin) && log.count > 0 && window === c.sndWnd;
+  const isDuplicate = isRepeat && log.count > 0;
   let sawDuplicateSack = false;
   const echo = c.hasTimestamps && s.hasTimestamps ? (s.echo - c.timestampOffset) | 0 : -1;
   const isStale = echo !== -1 && c.hasTimedOut && before(echo, c.timedOutAt);
@@ -52,7 +54,7 @@ export function acknowledge(c: Connection, s: Segment, now: number): boolean {
     else if (!isStale) c.rtt.progress();
   }
   if (delivered > 0) measure(c, echo, advance > 0 && !isStale, sawDuplicateSack, now);
-  settleTailProbe(c, sawDuplicateSack, now);
+  settleTailProbe(c, sawDuplicateSack || (isRepeat && s.sackCount === 0), now);
   recover(c, advance > 0, now);
   if (advance > 0 && delivered > 0 && !isSettled && c.mode !== MODE.recovery && isLimited(c, inFlight)) {
     const isNewRound = upTo(c.roundEnd, c.sndUna);
@@ -114,14 +116,14 @@ function updateWindow(c: Connection, s: Segment, window: number, isNew: boolean)
 
 /** The peer had taken its window back and gives it again: what was sent into the closed one was dropped, and the backoff meant the window, not the path. */
 function reopen(c: Connection): void {
-  c.doubt = DOUBT.none;
+  believeTimeout(c);
   c.rtt.progress();
   c.log.markHeadLost(c.mss);
   c.isHeadDue = true;
   c.isRearmDue = true;
 }
 
-/** Whether one of the blocks says that something arrived twice (RFC 2883). What lies outside of what is in flight is nobody's. */
+/** Whether one of the blocks says that something arrived twice (RFC 2883 section 4: for the ACK in that same segment, which others may have overtaken). What lies outside of what is in flight is nobody's. */
 function applySack(c: Connection, s: Segment): boolean {
   let sawDuplicate = false;
   for (let i = 0; i < s.sackCount; i++) {
@@ -130,7 +132,7 @@ function applySack(c: Connection, s: Segment): boolean {
     if (!before(left, right)) continue;
     const isInside = s.sackCount > 1 && i === 0 && upTo(s.sack[2] ?? 0, left) && upTo(right, s.sack[3] ?? 0);
     if (upTo(right, c.sndUna) || isInside) {
-      if (i === 0) sawDuplicate = true;
+      if (i === 0 && (isInside || upTo(right, s.acknowledgment))) sawDuplicate = true;
       continue;
     }
     if (before(c.sndNxt, right) || before(left, c.sndUna)) continue;
@@ -159,12 +161,16 @@ function measure(c: Connection, echo: number, isEchoed: boolean, sawDuplicate: b
 }
 
 /**
- * RFC 8985 section 7.4: a probe that repaired the loss of a tail was a loss all the same. Karn's rule is for it, too: if it was only too early, the next one would be as early, and each
- * answer as ambiguous. So none goes until something is measured.
+ * RFC 8985 section 7.4: a probe that repaired the loss of a tail was a loss all the same, which is known when something behind it is acknowledged, and nothing has said (by a D-SACK,
+ * or a second ACK) that its copy was one too many. Karn's rule is for it, too: if it was only too early, the next one would be as early, and each answer as ambiguous. So none goes until
+ * something is measured.
  */
-function settleTailProbe(c: Connection, sawDuplicate: boolean, now: number): void {
+function settleTailProbe(c: Connection, isCopyToldOf: boolean, now: number): void {
   if (!c.isTailProbeOut || before(c.sndUna, c.tailProbeEnd)) return;
-  if (c.isTailProbeRepeat && !sawDuplicate && c.mode === MODE.open) c.congestion.lost(c.log.inFlight, now);
+  if (c.isTailProbeRepeat && !isCopyToldOf) {
+    if (c.sndUna === c.tailProbeEnd) return;
+    if (c.mode === MODE.open) c.congestion.lost(c.tailProbeFlight, now);
+  }
   c.isTailProbeRepeat = false;
   c.isTailProbeOut = c.rtt.isDoubtful;
 }

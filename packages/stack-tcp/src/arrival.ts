@@ -17,7 +17,6 @@ const OUTDATED = 24 * 86_400_000;
 export function arrive(c: Connection, s: Segment, now: number): void {
   if (c.state === STATE.closed) return;
   c.env.received(s.length);
-  c.heardAt = now;
   if (s.has(FLAG.rst)) {
     receiveReset(c, s, now);
     return;
@@ -39,6 +38,7 @@ export function arrive(c: Connection, s: Segment, now: number): void {
   if (c.state === STATE.synReceived) {
     if (!establish(c, s, now)) return;
   } else if (!acknowledge(c, s, now)) return;
+  c.heardAt = now; // not by what anybody can say who knows the two addresses
   // Only now: a segment that is dropped, for its ACK, too (RFC 5961 section 5), must not make newer ones look old.
   if (c.hasTimestamps && upTo(s.sequence, c.lastAckSent)) {
     c.tsRecent = s.timestamp;
@@ -87,6 +87,7 @@ function receiveReset(c: Connection, s: Segment, now: number): void {
 function receiveSyn(c: Connection, s: Segment, now: number): void {
   if (c.state === STATE.synReceived && s.sequence === c.irs && !s.has(FLAG.ack)) {
     if (s.hasTimestamps && c.hasTimestamps && !before(s.timestamp, c.tsRecent)) c.tsRecent = s.timestamp;
+    c.heardAt = now;
     if (c.mayChallenge(now)) c.isSynAckDue = true;
     return;
   }

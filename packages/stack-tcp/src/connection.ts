@@ -196,6 +196,8 @@ export class Connection extends Flow implements Timed {
   isTailProbeOut = false;
   tailProbeEnd = 0;
   isTailProbeRepeat = false;
+  /** What was in flight before it, in bytes. */
+  tailProbeFlight = 0;
   isWindowProbeDue = false;
   persistBackoff = 0;
   /** When the timer of a retransmission ran out last, while `hasTimedOut`. */

@@ -160,6 +160,8 @@ export class Departure {
     c.env.count(COUNT.tailProbes);
     c.isTailProbeOut = true;
     c.tailProbeEnd = c.sndNxt;
+    c.isTailProbeRepeat = false;
+    c.tailProbeFlight = distance(c.sndUna, c.sndNxt);
     const data = Math.min(distance(c.sndNxt, c.send.end), c.mss, c.sndWnd - distance(c.sndUna, c.sndNxt));
     if (data > 0) {
       if (!this.#send(c, sink, c.sndNxt, data, now)) return false;

@@ -175,7 +175,7 @@ function judgeSecond(c: Connection, e: TimeoutEvidence): boolean {
 }
 
 /** It was right. If two new segments have gone, three may be under way (RFC 5682 section 2.1, step 3 a). */
-function believeTimeout(c: Connection): void {
+export function believeTimeout(c: Connection): void {
   if (c.doubt === DOUBT.tried) c.congestion.window = 3 * c.mss;
   c.doubt = DOUBT.none;
 }
@@ -200,7 +200,8 @@ function undoTimeout(c: Connection): void {
 /** Everything that was in flight when the loss was found, or when the timer ran out, has arrived. */
 export function leaveRecovery(c: Connection): void {
   if ((c.mode === MODE.open && !c.hasTimedOut) || before(c.sndUna, c.recoveryPoint)) return;
-  c.hasTimedOut = false;
+  // Without SACK the copies' duplicate ACKs say the same number as the last of the flight (RFC 6582 section 3.2, step 1: more than `recover`).
+  if (c.hasSack || before(c.recoveryPoint, c.sndUna)) c.hasTimedOut = false;
   c.doubt = DOUBT.none;
   if (c.mode === MODE.open) return;
   c.mode = MODE.open;

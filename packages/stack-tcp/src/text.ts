@@ -41,6 +41,7 @@ export function receiveText(c: Connection, s: Segment, now: number): void {
   if (start < end && c.hasFinSequence && before(c.finSequence, last)) c.hasFinSequence = false;
   if (hasFin) noteFin(c, last, sequence === c.rcvNxt);
   if (start < end) {
+    if (hasFin && sequence === c.rcvNxt && before(last, c.receive.extent)) c.receive.dropIslands(); // behind the end there is nothing
     if (sequence === c.rcvNxt) inOrder(c, s, sequence, start, end, now);
     else outOfOrder(c, s, sequence, start, end);
   } else if (hasFin) c.isAckDue = true;

@@ -44,6 +44,17 @@ t.test('a FIN that text goes beyond is forgotten, wherever it came first: nothin
   t.equal(await client.read(), null);
 });
 
+t.test('a FIN in order ends the stream, whatever somebody has sent as text behind it', async (t) => {
+  for (const from of [100, 95]) {
+    const client = await new Client(new Wire()).connect();
+    const base = client.seq;
+    client.send({ sequence: base + from, payload: Buffer.from('forged, all') });
+    t.match(client.send({ payload: Buffer.from('a'.repeat(100)), flags: FLAG.ack | FLAG.fin }).at(-1), { acknowledgment: base + 101 });
+    t.equal(await client.readNow(), 'a'.repeat(100));
+    t.equal(await client.read(), null);
+  }
+});
+
 t.test('what lies behind a FIN is nonsense, and is not kept', async (t) => {
   const wire = new Wire();
   const client = await new Client(wire).connect();

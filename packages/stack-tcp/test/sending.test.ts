@@ -392,7 +392,10 @@ t.test('keep-alive, if asked for: probes after silence; an answer is enough; wit
   client.ack = (client.ack + 1) >>> 0;
   client.send();
   const reading = client.stream.read().catch(error);
-  wire.advance(900_000);
+  for (let i = 0; i < 90; i++) {
+    wire.advance(10_000);
+    client.send({ sequence: client.seq + 0x4000_0000, flags: FLAG.rst }); // by somebody who knows no more than the addresses
+  }
   t.match(await reading, { code: 'ETIMEDOUT' });
   const silent = new Wire();
   await new Client(silent).connect();
