@@ -5,12 +5,15 @@ import type { PacketBatch } from './packet-batch.js';
 import type { PacketDevice } from './packet-device.js';
 import { PathMtus } from './path-mtu.js';
 
+/** A timer that is so late, in ms, says that nothing has run for a while: what the device has to say came in time. */
+const LATE = 4;
+
 export interface DriverOptions {
   readonly device: PacketDevice;
   readonly clock: Clock;
   /** Runs something in this turn, after what runs now; queueMicrotask. */
   readonly defer?: (run: () => void) => void;
-  /** Runs something in the next turn; setImmediate. For what a flush asks for: the device must get its turn first. */
+  /** Runs something in the next turn; setImmediate. For what a flush asks for, and for deadlines that are long over: the device must get its turn first. */
   readonly later?: (run: () => void) => void;
   /** The device is gone. */
   readonly onFailed?: (error: NetError) => void;
@@ -107,9 +110,14 @@ export class StackDriver {
   }
 
   readonly #fire = (): void => {
+    const isLate = this.#clock.now() - this.#timerAt >= LATE;
     this.#stopTimer = null;
     this.#timerAt = Number.POSITIVE_INFINITY;
-    this.#flush();
+    if (!isLate) this.#flush();
+    else if (!this.#isDue) {
+      this.#isDue = true;
+      this.#later(this.#run);
+    }
   };
 
   #failed(error: NetError): void {

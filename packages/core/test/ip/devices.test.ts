@@ -262,6 +262,40 @@ t.test('StackDriver: the first stack that takes a packet has it; one flush per b
   t.strictSame(log, []);
 });
 
+t.test('StackDriver: where a deadline is seen late, what waits in the device is read first', (t) => {
+  const [device, theirs] = pipeDevice();
+  const log: string[] = [];
+  let deadline = 50;
+  const stack: IpStack = { input: () => true, flush: (now) => void log.push(`flush ${now}`), nextDeadline: () => deadline, close: () => {} };
+  let now = 0;
+  const timers: (() => void)[] = [];
+  const clock = {
+    now: () => now,
+    after: (_ms: number, run: () => void) => {
+      timers.push(run);
+      return () => {};
+    },
+  };
+  const later: (() => void)[] = [];
+  const driver = new StackDriver({ device, clock, defer: (run) => run(), later: (run) => void later.push(run) });
+  driver.start([stack]);
+  log.length = 0;
+  now = 51;
+  deadline = 60;
+  timers.pop()?.();
+  t.strictSame(log, ['flush 51'], 'in time');
+  now = 70;
+  timers.pop()?.();
+  t.strictSame(log, ['flush 51']);
+  driver.output.wake();
+  t.equal(later.length, 1, 'once');
+  later[0]?.();
+  t.strictSame(log, ['flush 51', 'flush 70']);
+  driver.close();
+  theirs.close();
+  t.end();
+});
+
 t.test('StackDriver: batches of which another follows are flushed with the last, even if there is none', (t) => {
   const [ours, theirs] = pipeDevice();
   const log: string[] = [];
