@@ -61,8 +61,9 @@ int netlinkRequest(const uint8_t* request, size_t length, std::vector<uint8_t>& 
     answer.resize(at + kReadSize);
     sockaddr_nl from{};
     socklen_t fromLength = sizeof from;
-    const ssize_t got = recvfrom(socket.fd, answer.data() + at, kReadSize, 0, reinterpret_cast<sockaddr*>(&from), &fromLength);
+    const ssize_t got = recvfrom(socket.fd, answer.data() + at, kReadSize, MSG_TRUNC, reinterpret_cast<sockaddr*>(&from), &fromLength);
     const int error = errno;
+    if (got > static_cast<ssize_t>(kReadSize)) return EMSGSIZE;
     answer.resize(at + (got > 0 ? static_cast<size_t>(got) : 0));
     if (got < 0 && error == EINTR) continue;
     if (got < 0) return error == EAGAIN ? ETIMEDOUT : error;

@@ -168,6 +168,23 @@ t.test('SIGKILL leaves rules; the next start removes them, whatever it is called
   t.match(await home.sh('ip route show table 77'), '198.51.100.0/24');
 });
 
+t.test('SIGKILL on a device that stays: what was left is said, and the next start takes it over', { skip, timeout: 60_000 }, async (t) => {
+  const around = await prepare(t);
+  const { home, rules } = around;
+  await home.sh(`ip tuntap add ${TUN} mode tun`);
+  const killed = await around.start(config());
+  const set = await rules();
+  await killed.end('SIGKILL');
+  t.match((await around.cli('check', '-c', around.configFile, '--tun')).stdout.toString(), /^left {5}ip rule priority 9000 iif tun7 goto 9009$/m);
+  const next = await around.start(config());
+  t.match(next.log(), /rules were removed that a kernel which was killed had left/);
+  t.same(await rules(), set);
+  t.equal(await fetch(home, SERVER), '10.1.0.1');
+  await next.end('SIGTERM');
+  t.same(await rules(), []);
+  t.equal(await home.sh('ip route show table 2022'), '');
+});
+
 t.test('no descriptor is left: rules and routes are taken back all the same', { skip: unlessNamespaces('prlimit'), timeout: 60_000 }, async (t) => {
   const { home, start } = await prepare(t);
   const everything = async (): Promise<string[]> => {

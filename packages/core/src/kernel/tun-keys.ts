@@ -1,7 +1,7 @@
 /** Core's own keys of `tun:`. */
 import { z } from 'zod';
 import { checkNetwork } from '../config/networks.js';
-import { PRIORITIES } from '../inbound/tun/auto-route/plan.js';
+import { distinct, PRIORITIES } from '../inbound/tun/auto-route/plan.js';
 import { type AutoRouteSettings, DEFAULT_PRIORITY, DEFAULT_TABLE } from '../inbound/tun/auto-route/settings.js';
 import { isHostAddress } from '../ip/special-addresses.js';
 import type { LinkAddress } from '../native/link-config.js';
@@ -11,10 +11,10 @@ import { type Issue, issue } from './issue.js';
 const DEFAULT_INET4 = ['198.18.0.1/30'];
 const DEFAULT_INET6 = ['fdfe:dcba:9876::1/126'];
 
-/** As Linux has it, which counts bytes; empty: it chooses. */
-const INTERFACE = /^(?!\.{1,2}$)[^\s/:]{0,15}$/u;
+/** As Linux has it, which counts bytes, but for its patterns (tun%d); empty: it chooses. */
+const INTERFACE = /^(?!\.{1,2}$)[^\s/:%]{0,15}$/u;
 
-const NO_INTERFACE = 'no name of an interface: at most 15 bytes, without blanks, "/" and ":"';
+const NO_INTERFACE = 'no name of an interface: at most 15 bytes, without blanks, "/", ":" and "%"';
 
 const networks = z.array(z.string()).default([]);
 
@@ -26,7 +26,12 @@ export const KEYS = z.object({
     .refine((name) => name.length > 15 || Buffer.byteLength(name) <= 15, NO_INTERFACE)
     .default('')
     .describe('Name of the interface; the kernel chooses one by default.'),
-  'file-descriptor': z.int().min(0).optional().describe('An open TUN instead (IFF_TUN, IFF_NO_PI); whoever opened it configures the interface.'),
+  'file-descriptor': z
+    .int()
+    .min(0)
+    .max(0x7fff_ffff)
+    .optional()
+    .describe('An open TUN instead (IFF_TUN, IFF_NO_PI); whoever opened it configures the interface.'),
   stack: z
     .union([z.string(), z.array(z.string()).min(1)])
     .optional()
@@ -93,11 +98,19 @@ export function autoRouteOf(keys: TunKeys, issues: Issue[]): AutoRouteSettings {
 }
 
 export function addressesOf(texts: readonly string[], family: 4 | 6, key: string, issues: Issue[]): LinkAddress[] {
+  const seen = new Set<string>();
   return texts.flatMap((text, index) => {
     const [address = '', bits] = text.split('/', 2);
     const bytes = checkNetwork(text) === null ? null : parseAddress(address);
-    if (bytes !== null && addressFamily(address) === family && isHostAddress(bytes, 0, family))
-      return { address, prefix: bits === undefined ? (family === 4 ? 32 : 128) : Number(bits) };
+    if (bytes !== null && addressFamily(address) === family && isHostAddress(bytes, 0, family)) {
+      const written = formatAddress(bytes);
+      if (!seen.has(written)) {
+        seen.add(written);
+        return { address: written, prefix: bits === undefined ? (family === 4 ? 32 : 128) : Number(bits) };
+      }
+      issues.push(issue([key, index], `the address ${written} is there already`));
+      return [];
+    }
     issues.push(
       issue(
         [key, index],
@@ -119,8 +132,4 @@ function networksOf(texts: readonly string[], key: string, issues: Issue[]): Lin
     issues.push(issue([key, index], `"${text}" is no network${family === null ? '' : ` of IPv${family}`}; write 192.168.0.0/16 or fd00::/8`));
     return [];
   });
-}
-
-function distinct(networks: readonly LinkAddress[]): LinkAddress[] {
-  return [...new Map(networks.map((network) => [`${network.address}/${network.prefix}`, network])).values()];
 }

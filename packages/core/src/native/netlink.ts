@@ -110,7 +110,7 @@ export interface NetlinkReply {
   readonly interrupted: boolean;
 }
 
-/** Asks for a list. Throws as `netlinkAsk`; ENOBUFS where it is longer than 1 MiB. */
+/** Asks for a list. Throws as `netlinkAsk`; ENOBUFS where it is longer than 16 MiB. */
 export function netlinkDump(call: NetlinkCall, type: number, fixed: Uint8Array, doing: string, add?: (message: NetlinkMessage) => void): NetlinkReply[] {
   for (let tries = 1; ; tries++) {
     const message = new NetlinkMessage(type, FLAG_DUMP, fixed);
@@ -133,9 +133,13 @@ export function netlinkAsk(call: NetlinkCall, message: NetlinkMessage, doing: st
     if (type === TYPE_ERROR) {
       const error = length >= HEADER + 4 ? view.getInt32(at + HEADER, LITTLE) : 0;
       if (error !== 0) throw systemError(Math.abs(error), `${doing}:`);
-    } else if (type !== TYPE_DONE) {
+    } else {
       const interrupted = (view.getUint16(at + 6, LITTLE) & FLAG_INTERRUPTED) !== 0;
-      replies.push({ type, body: answer.subarray(at + HEADER, at + length), interrupted });
+      const body = answer.subarray(at + HEADER, at + length);
+      // The end of a list says whether it was cut short, by an error or by a change.
+      const error = type === TYPE_DONE && body.length >= 4 ? view.getInt32(at + HEADER, LITTLE) : 0;
+      if (error < 0) throw systemError(-error, `${doing}:`);
+      if (type !== TYPE_DONE || interrupted) replies.push({ type, body, interrupted });
     }
     at += aligned(length);
   }

@@ -122,17 +122,30 @@ const EXACT: readonly [text: string, ...problems: string[]][] = [
   ]),
   [
     'tun: { enable: true, device: ääääääääa }\n',
-    'c.yaml:1:30 error: "device": no name of an interface: at most 15 bytes, without blanks, "/" and ":"\n    device: ääääääääa',
+    'c.yaml:1:30 error: "device": no name of an interface: at most 15 bytes, without blanks, "/", ":" and "%"\n    device: ääääääääa',
   ],
   ['tun: { enable: true, mtu: 576 }\n', 'c.yaml:1:27 error: "mtu" must be at least 1280\n    mtu: 576'],
   [
     'tun: { enable: true, device: "a b" }\n',
-    'c.yaml:1:30 error: "device": no name of an interface: at most 15 bytes, without blanks, "/" and ":"\n    device: "a b"',
+    'c.yaml:1:30 error: "device": no name of an interface: at most 15 bytes, without blanks, "/", ":" and "%"\n    device: "a b"',
   ],
   [
     'tun: { enable: true, device: sixteen-letters-- }\n',
-    'c.yaml:1:30 error: "device": no name of an interface: at most 15 bytes, without blanks, "/" and ":"\n    device: sixteen-letters--',
+    'c.yaml:1:30 error: "device": no name of an interface: at most 15 bytes, without blanks, "/", ":" and "%"\n    device: sixteen-letters--',
   ],
+  [
+    'tun: { enable: true, device: tun%d }\n',
+    'c.yaml:1:30 error: "device": no name of an interface: at most 15 bytes, without blanks, "/", ":" and "%"\n    device: tun%d',
+  ],
+  [
+    'tun: { enable: true, inet4-address: [10.9.0.1/24, 10.9.0.1] }\n',
+    'c.yaml:1:51 error: "inet4-address[1]": the address 10.9.0.1 is there already\n    10.9.0.1',
+  ],
+  [
+    'tun: { enable: true, inet6-address: ["fd00::1/64", "FD00:0::1/126"] }\n',
+    'c.yaml:1:52 error: "inet6-address[1]": the address fd00::1 is there already\n    "FD00:0::1/126"',
+  ],
+  ['tun: { enable: true, file-descriptor: 4294967301 }\n', 'c.yaml:1:39 error: "file-descriptor" must be at most 2147483647\n    file-descriptor: 4294967301'],
   ['tun: { enable: true, icmp: answer }\n', 'c.yaml:1:28 error: "icmp" must be one of "reply", "drop"\n    icmp: answer'],
   ['tun: { enable: true, tcp: { timeout: 0 } }\n', 'c.yaml:1:38 error: "timeout" must be at least 1\n    timeout: 0'],
   ['tun: { enable: true, udp: { timeout: soon } }\n', 'c.yaml:1:38 error: "timeout" must be a number\n    timeout: soon'],

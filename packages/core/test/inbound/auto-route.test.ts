@@ -100,6 +100,11 @@ t.test('the plan with lists, strict, and without a family', async (t) => {
   );
 });
 
+t.test('the plan names nothing twice', async (t) => {
+  const { rules } = planned({ excluded: [{ address: '224.0.0.0', prefix: 4 }] }, [FOUR, { ...FOUR, prefix: 24 }]);
+  t.equal(new Set(rules).size, rules.length);
+});
+
 t.test('nothing enters before our own sockets are kept out, and END is there first', async (t) => {
   for (const family of [4, 6]) {
     const order = planRoutes({ settings: { ...SETTINGS, strict: true }, device: 'tun7', addresses: [FOUR, SIX] }).rules.filter(
@@ -299,7 +304,7 @@ t.test('leftovers: of who is dead, not of who lives, nor of others', async (t) =
   t.equal(findRoutes(fake.call, null).leftovers.length, 0);
   // The kernel of tun7 is killed: its routes go with the device, and somebody else may have the name at once.
   fake.routes.splice(0, fake.routes.length, ...fake.routes.filter((route) => !Buffer.from(route).includes(Buffer.from([4, 0, 7, 0, 0, 0]))));
-  fake.links.set('tun7', { index: 70, running: true });
+  fake.links.set('tun7', { index: 70, running: false });
   const { leftovers } = findRoutes(fake.call, null);
   t.equal(leftovers.length, 18);
   t.match(leftovers.map(listedRule), ['ip rule priority 9009 nop', 'ip rule priority 9000 iif tun7 goto 9009']);
@@ -307,6 +312,53 @@ t.test('leftovers: of who is dead, not of who lives, nor of others', async (t) =
   t.match(warnings.join(), '18 rules were removed that a kernel which was killed had left');
   t.equal(fake.rules.length, living);
   t.ok(others.every((rule) => fake.rules.includes(rule)));
+});
+
+t.test(
+  'the end of a list says whether it is whole',
+  { skip: endianness() !== 'LE' && 'the messages below are those of a little-endian machine' },
+  async (t) => {
+    const end = (flags: number, error: number): Uint8Array => {
+      const message = Buffer.alloc(20);
+      message.writeUInt32LE(20, 0);
+      message.writeUInt16LE(3, 4);
+      message.writeUInt16LE(flags, 6);
+      message.writeInt32LE(error, 16);
+      return message;
+    };
+    t.throws(() => listLinks(() => end(2, -12)), { code: 'ENOMEM' });
+    let asked = 0;
+    t.same(
+      listLinks(() => end(++asked === 1 ? 0x12 : 2, 0)),
+      [],
+    );
+    t.equal(asked, 2, 'it has changed meanwhile: once more');
+  },
+);
+
+t.test('a device that outlives its kernel is taken over, by whatever name the next one has', async (t) => {
+  for (const [device, running_] of [
+    ['tun7', true],
+    ['tun7', false],
+    ['tun8', false],
+  ] as const) {
+    const { fake, set, warnings } = running();
+    set({ strict: true });
+    fake.links.set('tun7', { index: 7, running: running_ }); // killed; without a carrier, unless somebody keeps the descriptor open
+    set({ strict: true }, device).close();
+    t.match(warnings.join(), 'rules were removed that a kernel which was killed had left');
+    t.same([fake.rules.length, fake.routes.length], [0, 0], `${device}, and routes as well`);
+  }
+});
+
+t.test('a kernel whose device was set down and up again, which takes its routes, lives', async (t) => {
+  const { fake, set } = running();
+  set({ strict: true });
+  const before = fake.rules.length;
+  fake.routes.length = 0;
+  set({ priority: 7000, table: 3000 }, 'tun8').close();
+  t.equal(fake.rules.length, before);
+  t.throws(() => set({ priority: 9005, table: 3000 }, 'tun8'), { code: 'AUTO_ROUTE_CONFLICT', message: /taken by the kernel of tun7/ });
 });
 
 t.test('what somebody else has', async (t) => {

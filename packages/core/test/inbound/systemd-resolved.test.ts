@@ -30,6 +30,21 @@ t.test('it is told of a server for all names, behind the device', async (t) => {
   t.same(resolved.told, ['dnssec tun0 no', 'dnsovertls tun0 no', 'dns tun0 198.18.0.2 fdfe:dcba:9876::2', 'default-route tun0 yes', 'domain tun0 ~.']);
 });
 
+t.test('the neighbour of the last host of a network is the one before: behind it is everybody', async (t) => {
+  const neighbours: [string, number, string][] = [
+    ['198.18.0.2', 30, '198.18.0.1'],
+    ['192.168.5.254', 24, '192.168.5.253'],
+    ['10.9.3.255', 16, '10.9.3.254'],
+    ['10.9.3.9', 29, '10.9.3.10'],
+    ['fd00::2', 126, 'fd00::1'],
+  ];
+  for (const [address, prefix, neighbour] of neighbours) {
+    const resolved = new FakeResolved();
+    await takeNames('tun0', [{ address, prefix }], (message) => t.fail(message), resolved);
+    t.ok(resolved.told.includes(`dns tun0 ${neighbour}`), address);
+  }
+});
+
 t.test('what does not work is told with what to do', async (t) => {
   const warned: string[] = [];
   await takeNames('tun0', ADDRESSES, (message) => warned.push(message), new FakeResolved(true));

@@ -51,13 +51,14 @@ void t.test('a device that cannot be opened, a stack that cannot be made', async
   const broken = inboundOn(
     ({ near }) => ({ name: near.name, sink: near.sink, arena: near.arena, start: () => undefined, flush: () => undefined, close: () => closed++ }),
     [
+      () => ({ input: () => false, flush: () => undefined, nextDeadline: () => Number.POSITIVE_INFINITY, close: () => (closed += 10) }),
       () => {
         throw new Error('on purpose');
       },
     ],
   );
   await assert.rejects(broken.inbound.start(never), { code: 'LISTEN_FAILED', message: 'listener tun: on purpose' });
-  assert.deepEqual([closed, broken.inbound.device], [1, null], 'nothing is left open');
+  assert.deepEqual([closed, broken.inbound.device], [11, null], 'nothing is left open');
 });
 
 void t.test('the device goes away, which is told once', async () => {

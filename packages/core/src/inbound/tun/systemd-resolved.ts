@@ -39,13 +39,14 @@ export async function takeNames(device: string, addresses: readonly LinkAddress[
   }
 }
 
-/** The next address of its network; null: there is none. */
+/** The next address of its network, or the one before where that is the last, which is everybody's; null: there is none. */
 function neighbourOf({ address, prefix }: LinkAddress): string | null {
   const bytes = parseAddress(address);
   if (bytes === null || prefix > bytes.length * 8 - 2) return null;
   const last = bytes.length - 1;
-  const next = bytes.map((byte, index) => (index === last ? byte + 1 : byte));
-  return bytes[last] === 0xff ? null : formatAddress(next);
+  const hosts = 0xff >> Math.max(0, prefix - last * 8); // bits of the last byte
+  const step = ((bytes[last] ?? 0) & hosts) + 1 < hosts ? 1 : -1;
+  return formatAddress(bytes.map((byte, index) => (index === last ? byte + step : byte)));
 }
 
 /** Its folder is there only while it runs; in another network namespace a device of the same name is not ours. */

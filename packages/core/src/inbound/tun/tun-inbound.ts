@@ -95,7 +95,13 @@ export class TunInbound implements Inbound {
       random: (length) => randomBytes(length),
       get: (token) => inbound.get(token),
     };
-    const stacks = this.#options.stacks.map((create) => create(context));
+    const stacks: IpStack[] = [];
+    try {
+      for (const create of this.#options.stacks) stacks.push(create(context));
+    } catch (error) {
+      for (const stack of stacks) stack.close();
+      throw error;
+    }
     const leftover = new LeftoverStack({
       output,
       echo: this.#options.echo,

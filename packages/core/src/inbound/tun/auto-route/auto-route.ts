@@ -62,7 +62,7 @@ export class AutoRoute implements RoutesInForce {
     this.#options = options;
     try {
       this.#spare = openSync('/dev/null', 'r');
-      const found = findRoutes(call, settings.table);
+      const found = findRoutes(call, { device, table: settings.table });
       removeLeftovers(call, found);
       if (found.leftovers.length > 0) {
         warn(`${found.leftovers.length} rules were removed that a kernel which was killed had left`);

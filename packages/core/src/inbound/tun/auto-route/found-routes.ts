@@ -1,5 +1,5 @@
 /** Whose rules are set: those of kernels that run, and what kernels that were killed have left. */
-import { type LinkState, linkInfo } from '../../../native/link-config.js';
+import { type LinkState, listLinks } from '../../../native/link-config.js';
 import type { NetlinkCall } from '../../../native/netlink.js';
 import { deleteFoundRule, type FoundRule, listRules } from '../../../native/route-rule.js';
 import { describeFound } from '../../../native/rule-text.js';
@@ -8,7 +8,7 @@ import { errorCode, NekitError } from '../../../net/errors.js';
 import { guardTable, PRIORITIES } from './plan.js';
 import { type AutoRouteSettings, isGone, OWNER } from './settings.js';
 
-/** The rules of a kernel that runs: its device is there, and so are its routes, which go with it. */
+/** The rules of a kernel that runs: it has its device open. */
 export interface LivingRoutes {
   readonly device: string;
   /** Of the first rule that it may have. */
@@ -21,13 +21,21 @@ export interface FoundRoutes {
   readonly living: readonly LivingRoutes[];
   /** Rules of ours that nobody is responsible for any more. */
   readonly leftovers: readonly FoundRule[];
-  /** The same of routes: those of devices have gone with them. */
+  /** The same of routes: of devices that have stayed, or of none. */
   readonly leftoverRoutes: readonly FoundRoute[];
 }
 
-/** `table`: that may have been left, though no rule tells of it any more. Throws with the system's code. */
-export function findRoutes(call: NetlinkCall, table: number | null): FoundRoutes {
+/** What is about to be set, which nobody else can have set: the device is ours. */
+export interface OwnRoutes {
+  readonly device: string;
+  /** That may have been left, though no rule tells of it any more. */
+  readonly table: number;
+}
+
+/** Throws with the system's code. */
+export function findRoutes(call: NetlinkCall, own: OwnRoutes | null): FoundRoutes {
   const rules = ([4, 6] as const).flatMap((family) => listRules(call, family));
+  const links = listLinks(call);
   const ours = rules.filter(({ owner }) => owner === OWNER);
   const living = ours
     .filter(({ iif, target }) => iif !== '' && iif !== 'lo' && target !== 0)
@@ -36,16 +44,22 @@ export function findRoutes(call: NetlinkCall, table: number | null): FoundRoutes
       priority: target - PRIORITIES + 1,
       table: ours.find((rule) => rule.priority === target - 2 && rule.table !== 0 && rule.table !== MAIN_TABLE)?.table ?? 0,
     }))
-    .filter((one) => isAlive(call, one.device, one.table));
+    .filter(({ device }) => device !== own?.device && links.some((link) => link.name === device && isHeld(link)));
   const leftovers = ours.filter((rule) => !living.some((one) => isWithin(rule, one.priority)));
   const tables = new Set(leftovers.map((rule) => rule.table).filter((one) => one !== 0 && one !== MAIN_TABLE));
-  if (table !== null) tables.add(guardTable({ table }));
+  if (own !== null) for (const one of [own.table, guardTable(own)]) tables.add(one);
   const left = [...tables].filter((one) => !living.some((other) => one === other.table || one === guardTable(other)));
-  return { rules, living, leftovers, leftoverRoutes: left.flatMap((one) => listRoutes(call, 4, one).filter(isGuard)) };
+  const held = new Set(links.filter(({ name }) => living.some(({ device }) => device === name)).map(({ index }) => index));
+  const routes = left.flatMap((table) => ([4, 6] as const).flatMap((family) => listRoutes(call, family, table)));
+  return { rules, living, leftovers, leftoverRoutes: routes.filter(({ owner, type, index }) => owner === OWNER && (type === BROADCAST || !held.has(index))) };
 }
 
-function isGuard({ owner, type }: FoundRoute): boolean {
-  return owner === OWNER && type === BROADCAST;
+/**
+ * Somebody has the TUN open, as far as can be told: one that nobody has open is there no more, or stays without a carrier. Its routes say nothing, they go when it is set down; and of
+ * one that is down nothing can be told.
+ */
+function isHeld({ isUp, isRunning }: LinkState): boolean {
+  return isRunning || !isUp;
 }
 
 /** How a rule that was found reads, as ip(8) writes it. */
@@ -101,17 +115,4 @@ export function checkFree(call: NetlinkCall, settings: AutoRouteSettings, { rule
 
 function isWithin({ priority }: FoundRule, first: number): boolean {
   return priority >= first && priority < first + PRIORITIES;
-}
-
-function isAlive(call: NetlinkCall, device: string, table: number): boolean {
-  if (table === 0) return false;
-  try {
-    const { index } = linkInfo(call, device);
-    return ([4, 6] as const).some((family) =>
-      listRoutes(call, family, table).some((route) => route.owner === OWNER && route.index === index && route.type !== BROADCAST),
-    );
-  } catch (error) {
-    if (errorCode(error) === 'ENODEV') return false;
-    throw error;
-  }
 }

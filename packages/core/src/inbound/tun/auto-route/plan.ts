@@ -68,7 +68,7 @@ export function planRoutes(input: PlanInput): RoutePlan {
 export function planFamily({ settings, device, addresses }: PlanInput, family: 4 | 6): RoutePlan {
   const { table, priority, strict, marks } = settings;
   const networks = ofFamily(settings.routes, family);
-  const own = ofFamily(addresses, family);
+  const own = [...new Set(ofFamily(addresses, family).map(({ address }) => address))];
   const carried = own.length > 0;
   if (networks.length === 0 || !(carried || strict)) return { rules: [], routes: [] };
   const end = priority + 9;
@@ -81,7 +81,7 @@ export function planFamily({ settings, device, addresses }: PlanInput, family: 4
   });
   const leave: RuleAction = { action: 'goto', target: end };
   const enter: RuleAction = { action: 'goto', target: take };
-  const excluded = [...(family === 4 ? MULTICAST : []), ...ofFamily(settings.excluded, family)];
+  const excluded = distinct([...(family === 4 ? MULTICAST : []), ...ofFamily(settings.excluded, family)]);
   // Of IPv6 the kernel asks again with an address when it has found nothing without: what is unreachable would leave after all.
   const six = strict ? [] : HALVES_6.map((from) => rule(6, { iif: 'lo', from }, leave));
   const local = family === 4 ? [rule(5, { iif: 'lo', from: NO_ADDRESS_4 }, enter), rule(6, { iif: 'lo' }, leave)] : six;
@@ -91,7 +91,7 @@ export function planFamily({ settings, device, addresses }: PlanInput, family: 4
     ...marks.map((mark) => rule(1, { mark }, leave)),
     ...excluded.map((to) => rule(3, { to }, leave)),
     rule(4, { not: true, destinationPort: DNS_PORT }, { action: 'lookup', table: MAIN_TABLE, suppress: 0 }),
-    ...own.map(({ address }) => rule(5, { iif: 'lo', from: { address, prefix: family === 4 ? 32 : 128 } }, enter)),
+    ...own.map((address) => rule(5, { iif: 'lo', from: { address, prefix: family === 4 ? 32 : 128 } }, enter)),
     ...(strict && family === 4 ? [rule(5, { iif: 'lo', destinationPort: DNS_PORT }, enter)] : []),
     ...local,
     // Last: from here on packets go into the TUN.
@@ -125,6 +125,11 @@ export function exemptionRule({ priority }: AutoRouteSettings, { host, port }: E
   const family = addressFamily(host) === 6 ? 6 : 4;
   const to = { address: host, prefix: family === 4 ? 32 : 128 };
   return { family, priority: priority + 2, to, protocol, destinationPort: port, action: 'goto', target: priority + 9 };
+}
+
+/** Each network once. */
+export function distinct(networks: readonly LinkAddress[]): LinkAddress[] {
+  return [...new Map(networks.map((network) => [`${network.address}/${network.prefix}`, network])).values()];
 }
 
 function ofFamily(networks: readonly LinkAddress[], family: 4 | 6): LinkAddress[] {
