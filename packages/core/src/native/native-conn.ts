@@ -167,8 +167,8 @@ export class EngineConn implements NativeConn, HeldBytes, Listening {
     else this.#close(true);
   }
 
-  toSocket(): Socket {
-    if (this.#sealed) throw new NetError('protocol', 'a conn with a codec has no descriptor to give', { code: 'SEALED' });
+  toSocket(): Socket | null {
+    if (this.#sealed) return null;
     const fd = this.#closed ? -1 : this.#loop.engine.detach(this.id);
     if (fd < 0) throw streamError(-fd);
     this.#leave();

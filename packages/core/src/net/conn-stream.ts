@@ -67,10 +67,15 @@ class ConnStream implements Stream, NativeConnListener {
     }
   }
 
-  closeWrite(): Promise<void> {
-    if (this.#error !== null) return Promise.reject(this.#error);
+  async closeWrite(): Promise<void> {
+    if (this.#error !== null) throw this.#error;
+    // FIN is behind what the conn has taken.
+    while (this.#conn.pending > 0 && this.#error === null)
+      await new Promise<void>((resolve) => {
+        this.#writable = resolve;
+      });
+    if (this.#error !== null) throw this.#error;
     this.#conn.closeWrite();
-    return Promise.resolve();
   }
 
   abort(reason: Error): void {

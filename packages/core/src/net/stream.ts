@@ -66,8 +66,8 @@ export interface NativeConn {
    * are as they were. Absent where there is no such thing.
    */
   useCodec?(codec: object, opened?: Chunks): boolean;
-  /** Goes over to Node's event loop, unread bytes in front; the conn is spent. Absent where a codec is inside, or there is no descriptor to give. */
-  toSocket?(): Socket;
+  /** Goes over to Node's event loop, unread bytes in front; the conn is spent. null where a codec is inside; absent where there is no descriptor to give. */
+  toSocket?(): Socket | null;
   /** Bytes taken and not yet in the kernel (a sealed record is all or nothing). */
   readonly pending: number;
   /** Who moves the bytes. An object, because it lives as long as the conn, where three functions would cost more than all else that is kept for it. */

@@ -10,6 +10,7 @@ import { openSockets } from '../../dist/native/open-sockets.js';
 import { CancelSource } from '../../dist/net/cancel.js';
 import { systemClock } from '../../dist/net/clock.js';
 import { streamFromConn } from '../../dist/net/conn-stream.js';
+import { toNodeSocket } from '../../dist/net/duplex.js';
 import { isNetError, NetError } from '../../dist/net/errors.js';
 import { relay } from '../../dist/net/relay.js';
 import type { Sockets } from '../../dist/net/sockets.js';
@@ -333,6 +334,51 @@ if (skip === false && ciphers !== null) {
     await within(Promise.all([sent, ended]), 20_000);
     assert.equal(digest(Buffer.concat(got)), digest(plain));
     for (const end of [conn, reader]) end.abort(new NetError('aborted', 'over'));
+  });
+
+  /** Both ends of a connection with codecs inside. */
+  const sealedPair = async (sockets: Sockets): Promise<[NativeConn, NativeConn]> => {
+    const { a, b } = await connectedPair(sockets);
+    const ends: [NativeConn, NativeConn] = [await detach(a), await detach(b)];
+    for (const end of ends) assert.equal(end.useCodec?.(ciphers.createCodec({ kind: 'aead', method: 'aes-256-gcm', key: Buffer.alloc(32, 7) })), true);
+    return ends;
+  };
+
+  void t.test('the FIN of a stream is behind sealed bytes that wait for room', async (t) => {
+    const sockets = openSockets(addon);
+    t.teardown(() => sockets.close());
+    const [conn, far] = await sealedPair(sockets);
+    const stream = streamFromConn(conn);
+    let sent = 0;
+    for (; conn.pending === 0; sent += 65_536) await within(stream.write([pattern(65_536, 1)]));
+    const closing = stream.closeWrite();
+    const reader = streamFromConn(far);
+    assert.equal((await within(collect(reader))).length, sent);
+    await within(closing);
+    await reader.closeWrite();
+    assert.equal(await within(stream.read()), null);
+  });
+
+  void t.test('a FIN that waits for room fails with its conn', async (t) => {
+    const sockets = openSockets(addon);
+    t.teardown(() => sockets.close());
+    const [conn, far] = await sealedPair(sockets);
+    const stream = streamFromConn(conn);
+    while (conn.pending === 0) await within(stream.write([pattern(65_536, 1)]));
+    const closing = stream.closeWrite();
+    far.abort(new NetError('aborted', 'enough'));
+    await assert.rejects(within(closing), isNetError);
+  });
+
+  void t.test('a stream with a codec inside becomes a Duplex for Node', async (t) => {
+    const sockets = openSockets(addon);
+    t.teardown(() => sockets.close());
+    const [conn, far] = await sealedPair(sockets);
+    const stream: Stream = { ...streamFromConn(conn), native: { detach: () => Promise.resolve(conn) } };
+    const node = await toNodeSocket(stream);
+    node.end('hello');
+    assert.equal((await within(collect(streamFromConn(far)))).toString(), 'hello');
+    node.destroy();
   });
 
   void t.test('send and receive of a conn with a codec speak plain bytes', async (t) => {
