@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { constants } from 'node:os';
 import { TLSSocket } from 'node:tls';
 import { NetError, toNetError } from './errors.js';
 import { byteLength, type Chunks, type Stream } from './stream.js';
@@ -29,6 +30,8 @@ class SocketStream implements Stream {
   #queued = 0;
   #paused = false;
   #ended = false;
+  /** It was reset, which is told behind the bytes that came before. */
+  #cut = false;
   #error: NetError | null = null;
   #reader: { resolve(chunks: Chunks | null): void; reject(error: NetError): void } | null = null;
   #writer: { resolve(): void; reject(error: NetError): void } | null = null;
@@ -59,6 +62,7 @@ class SocketStream implements Stream {
       }
       return Promise.resolve(chunks);
     }
+    if (this.#cut) this.#fail(cutOff());
     if (this.#error !== null) return Promise.reject(this.#error);
     if (this.#ended) return Promise.resolve(null);
     return new Promise((resolve, reject) => {
@@ -134,6 +138,11 @@ class SocketStream implements Stream {
   }
 
   #endRead(): void {
+    if (!this.#socket.writableEnded && isCut(this.#socket)) {
+      this.#cut = true;
+      if (this.#queued === 0) this.#fail(cutOff());
+      return;
+    }
     this.#ended = true;
     const reader = this.#reader;
     this.#reader = null;
@@ -177,6 +186,19 @@ class SocketStream implements Stream {
     this.#onAbort = NOTHING;
     onAbort(error);
   }
+}
+
+const cutOff = (): NetError => new NetError('aborted', 'the peer reset the connection', { code: 'ECONNRESET' });
+
+/**
+ * Whether an end is a reset: to libuv, bytes with RST right behind them are bytes and FIN. While we have sent no FIN the kernel still knows the
+ * peer's address after a FIN of its, and no longer after a reset. `_handle` is Node's own, so it may be anything; a TLS end is told by TLS.
+ */
+function isCut(socket: Socket): boolean {
+  if (socket instanceof TLSSocket || !('_handle' in socket)) return false;
+  const handle = socket._handle;
+  if (typeof handle !== 'object' || handle === null || !('getpeername' in handle) || typeof handle.getpeername !== 'function') return false;
+  return handle.getpeername({}) === -constants.errno.ENOTCONN;
 }
 
 /** RST where there is a TCP socket to reset; a Unix or TLS socket has none, and is just destroyed (TLS: without close_notify). */

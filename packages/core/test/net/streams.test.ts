@@ -34,6 +34,32 @@ void t.test('streamFromSocket', async (t) => {
     await close();
   });
 
+  await t.test('bytes with a reset right behind them are bytes and an error, and with FIN bytes and the end', async () => {
+    for (const cut of [true, false]) {
+      for (const late of [true, false]) {
+        const { client, server, close } = await sockets();
+        const aborts: NetError[] = [];
+        const stream = streamFromSocket(server, (error) => aborts.push(error));
+        const first = late ? null : within(stream.read());
+        client.on('error', () => {});
+        client.write('x'.repeat(5_000));
+        if (cut) client.resetAndDestroy();
+        else client.end();
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        const reads = first === null ? stream.read() : first;
+        assert.equal(Buffer.concat((await reads) ?? []).length, 5_000);
+        if (cut) {
+          await assert.rejects(within(stream.read()), (error) => isNetError(error) && error.code === 'ECONNRESET');
+          assert.equal(aborts.length, 1);
+        } else {
+          assert.equal(await within(stream.read()), null);
+          stream.abort(new NetError('aborted', 'done'));
+        }
+        await close();
+      }
+    }
+  });
+
   await t.test('does not tell after FIN from both sides', async () => {
     const { client, server, close } = await sockets();
     let told = false;
