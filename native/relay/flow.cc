@@ -1,6 +1,8 @@
 #include "relay/flow.hh"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -21,6 +23,13 @@ constexpr size_t kSpliceSize = 1024 * 1024;
 constexpr uint64_t kBulk = 256 * 1024;
 // Above it a drained buffer is given back.
 constexpr size_t kKeepPending = 64 * 1024;
+
+// Bytes in the kernel that the peer has not acknowledged (of a Unix socket: memory that its reader has not taken); 0 where nobody knows.
+int64_t unsentOf(const Conn& conn) {
+  int bytes = 0;
+  if (ioctl(conn.fd, SIOCOUTQ, &bytes) != 0 || bytes <= 0) return 0;
+  return conn.finSent ? bytes - 1 : bytes;  // FIN counts as one
+}
 
 }  // namespace
 
@@ -72,14 +81,19 @@ Step Flow::pump(RelayScratch& scratch, bool splice, int64_t now) {
   if (reason_ != 0) return failed(reason_, *guilty_, scratch.pipes);
   const uint64_t before = moved();
   const bool wasHalfClosed = up_.done || down_.done;
+  const bool hadFailed = a_->failed || b_->failed;
   const Step up = pumpWay(up_, down_, scratch, splice, now);
   if (up == Step::kEnded) return up;
   const Step down = pumpWay(down_, up_, scratch, splice, now);
   if (down == Step::kEnded) return down;
-  if (moved() != before || wasHalfClosed != (up_.done || down_.done)) lastActive_ = now;
+  if (moved() != before || wasHalfClosed != (up_.done || down_.done)) {
+    lastActive_ = now;
+    unsent_ = kUnknown;
+  }
   if (!(up_.done && down_.done) && (a_->failed || b_->failed)) {
     // A reset that no read and no write ran into: it waits behind bytes that cannot be sent, or behind a FIN.
-    if (up == Step::kAgain || down == Step::kAgain) return Step::kAgain;
+    // One that a write has just found out about is read once more first.
+    if (!hadFailed || up == Step::kAgain || down == Step::kAgain) return Step::kAgain;
     const Conn& guilty = a_->failed ? *a_ : *b_;
     int error = 0;
     socklen_t length = sizeof error;
@@ -106,7 +120,7 @@ Step Flow::pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splic
   for (;;) {
     int error = flush(way);
     if (error == 0 && way.pipe != nullptr) error = drainPipe(way);
-    if (error != 0 && error != EAGAIN) return failed(error, *way.to, scratch.pipes);
+    if (error != 0 && error != EAGAIN) return refused(way, error, scratch.pipes);
     if (error == EAGAIN) return wait(way, scratch.pipes);
     if (way.from->finSeen) {
       if (way.from->codec != nullptr && way.from->codec->midRecord()) return failed(kEndSealed, *way.from, scratch.pipes);
@@ -156,7 +170,7 @@ Step Flow::pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splic
     // What could be opened before an error is good, and goes on; the error then ends it.
     if (length > 0) {
       const int put = forward(way, bytes, length, scratch);
-      if (put != 0 && opened) return failed(put, *way.to, scratch.pipes);
+      if (put != 0 && opened) return refused(way, put, scratch.pipes);
     }
     if (!opened) return failed(kEndSealed, *way.from, scratch.pipes);
   }
@@ -166,6 +180,14 @@ Step Flow::pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splic
 Step Flow::wait(Way& way, PipePool& pipes) {
   if (way.pipe != nullptr && way.pipe->filled == 0) pipes.give(std::move(way.pipe));
   return Step::kWait;
+}
+
+// A write that a reset has ended says nothing of what came before the reset: a server's early answer may still be there to read. The end of `pump` then
+// ends the flow, once nothing is left.
+Step Flow::refused(Way& way, int error, PipePool& pipes) {
+  if (error != EPIPE && error != ECONNRESET) return failed(error, *way.to, pipes);
+  way.to->failed = way.to->readable = true;
+  return wait(way, pipes);
 }
 
 // Sends plain bytes in the form that `to` wants, while nothing is pending: what the socket does not take is then. 0, or why it ended.
@@ -262,10 +284,16 @@ void Flow::fail(int reason, PipePool& pipes) {
   pipes.give(std::move(down_.pipe));
 }
 
-int Flow::overdue(int64_t now) const {
-  const bool half = up_.done || down_.done;
-  const int64_t limit = half ? limits_.halfCloseMs : limits_.idleMs;
-  if (now - lastActive_ < limit) return 0;
+int Flow::overdue(int64_t now) {
+  // Half of it is early enough to begin to look: most flows are never silent for so long, and most others have nothing left to send.
+  if (now - lastActive_ < shortestLimit() / 2) return 0;
+  if (unsent_ != 0) {
+    const int64_t unsent = unsentOf(*a_) + unsentOf(*b_);
+    if (unsent < unsent_) lastActive_ = now;  // a slow reader takes what we have long handed over
+    unsent_ = unsent;
+  }
+  const bool half = (up_.done || down_.done) && unsent_ == 0;
+  if (now - lastActive_ < (half ? limits_.halfCloseMs : limits_.idleMs)) return 0;
   return half ? kEndHalfClose : kEndIdle;
 }
 

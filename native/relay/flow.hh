@@ -59,7 +59,7 @@ class Flow {
   bool prologueDue(int64_t now) const { return now - began_ >= kPrologueDelayMs && prologuePending(); }
 
   // kEndIdle or kEndHalfClose when it has been silent for too long, else 0.
-  int overdue(int64_t now) const;
+  int overdue(int64_t now);
   // Lets go of memory that a silent flow does not need.
   void shrink();
 
@@ -106,6 +106,7 @@ class Flow {
   bool seal(Way& way, const uint8_t* plain, size_t length);
   void sealFirst(Way& way, const uint8_t* plain, size_t length);
   Step wait(Way& way, PipePool& pipes);
+  Step refused(Way& way, int error, PipePool& pipes);
   int flush(Way& way);
   int drainPipe(Way& way);
   void count(Way& way, size_t bytes);
@@ -117,6 +118,9 @@ class Flow {
   Way down_;
   Limits limits_;
   int64_t lastActive_;
+  // What the kernel had not got rid of when it was last asked in this silence.
+  static constexpr int64_t kUnknown = -1;
+  int64_t unsent_ = kUnknown;
   int64_t began_;
   uint32_t id_;
   int reason_ = 0;
