@@ -22,6 +22,8 @@ export class HttpsUpstream implements Upstream {
   readonly #life = new CancelSource();
   #session: http2.ClientHttp2Session | null = null;
   #connecting: Promise<http2.ClientHttp2Session> | null = null;
+  /** Parts of answers that came. */
+  #received = 0;
 
   /** `open` dials, and puts TLS with ALPN h2 on it. */
   constructor(name: string, url: URL, open: (signal: Cancel) => Promise<Stream>, context: Pick<UpstreamContext, 'timers'>) {
@@ -80,6 +82,7 @@ export class HttpsUpstream implements Upstream {
   #post(session: http2.ClientHttp2Session, question: Question, signal: Cancel): Promise<Uint8Array> {
     // Id 0, so that caches on the way see equal questions (RFC 8484 section 4.1).
     const sent = queryMessage(question, { id: 0, spelling: null, edns: true });
+    const before = this.#received;
     return new Promise((resolve, reject) => {
       const request = session.request({
         ':method': 'POST',
@@ -96,15 +99,22 @@ export class HttpsUpstream implements Upstream {
         reject(error);
       };
       const bad = (what: string): void => fail(new NetError('protocol', `${this.name} ${what}`, { code: 'DNS_BAD_MESSAGE' }));
-      const forget = signal.onCancel((reason) => fail(toNetError(reason)));
+      const forget = signal.onCancel((reason) => {
+        const error = toNetError(reason);
+        fail(error);
+        // A NAT may have forgotten the connection, which nobody would ever tell us: the next question opens another.
+        if (error.failure === 'timeout' && this.#received === before) session.destroy();
+      });
       request.on('error', (error) => fail(toNetError(error, this.name)));
       request.on('close', () => fail(new NetError('aborted', `${this.name} closed the request`, { code: 'UNEXPECTED_END' })));
       request.on('response', (headers) => {
+        this.#received++;
         const status = headers[':status'] ?? 0;
         if (status !== 200) bad(`answers with HTTP status ${status}`);
         else if (!(headers['content-type'] ?? '').startsWith(CONTENT)) bad(`does not speak DNS: its answer is no ${CONTENT}`);
       });
       request.on('data', (part: Buffer) => {
+        this.#received++;
         length += part.length;
         if (length > MAX_MESSAGE) bad('sent a message that is too long');
         else parts.push(part);

@@ -33,8 +33,8 @@ export class TcpUpstream implements Upstream {
       try {
         return await link.ask(question, signal);
       } catch (error) {
-        // The server may close a connection that was quiet just when we ask: a new one is worth a try, once.
-        if (tries > 0 || !link.wasUsed || link.error === null || signal.reason !== null || this.#life.reason !== null) throw error;
+        // The server may close a connection that was quiet just when we ask, or another question's time was up on a dead one: a new one is worth a try, once.
+        if (tries > 0 || !(link.wasUsed || link.isSilent) || link.error === null || signal.reason !== null || this.#life.reason !== null) throw error;
       }
     }
   }
@@ -80,6 +80,8 @@ class Link {
   error: NetError | null = null;
   /** An answer has come by it. */
   wasUsed = false;
+  /** It was given up: nothing came by it while there was something to be answered. */
+  isSilent = false;
   readonly #name: string;
   readonly #stream: Stream;
   readonly #random: (length: number) => Uint8Array;
@@ -87,6 +89,10 @@ class Link {
   readonly #idle: Deadline;
   readonly #release: () => void;
   #writing: Promise<void> = Promise.resolve();
+  /** Messages that came. */
+  #received = 0;
+  /** Something was asked since the last of them. */
+  #isWaiting = false;
 
   constructor(name: string, stream: Stream, timers: UpstreamContext['timers'], random: (length: number) => Uint8Array, life: Cancel) {
     this.#name = name;
@@ -108,11 +114,16 @@ class Link {
     const framed = new Uint8Array(sent.length + 2);
     write16(framed, 0, sent.length);
     framed.set(sent, 2);
-    this.#idle.move(IDLE);
+    // Not while others wait: questions that keep coming would keep a dead connection.
+    if (!this.#isWaiting) this.#idle.move(IDLE);
+    this.#isWaiting = true;
+    const before = this.#received;
     return new Promise((resolve, reject) => {
       const forget = signal.onCancel((reason) => {
         this.#pending.delete(id); // a late answer finds nobody
-        reject(toNetError(reason));
+        const error = toNetError(reason);
+        reject(error);
+        if (error.failure === 'timeout' && this.#received === before) this.#silent(error);
       });
       this.#pending.set(id, {
         sent,
@@ -140,6 +151,8 @@ class Link {
       const message = Uint8Array.from(await reader.exactly(length));
       const id = read16(message, 0);
       const asked = this.#pending.get(id);
+      this.#received++;
+      this.#isWaiting = false;
       this.#idle.move(IDLE);
       if (asked === undefined) continue; // its asker has gone
       if (matchOf(asked.sent, asked.length, message) === 'no')
@@ -151,8 +164,14 @@ class Link {
   }
 
   #quiet(): void {
-    if (this.#pending.size > 0) this.#fail(new NetError('timeout', `${this.#name} has not answered for ${IDLE} ms`));
+    if (this.#isWaiting) this.#silent(new NetError('timeout', `${this.#name} has not answered for ${IDLE} ms`));
     else this.#fail(new NetError('aborted', `${this.#name} was not asked for ${IDLE} ms`, { code: 'DNS_IDLE' }));
+  }
+
+  /** A NAT may have forgotten the connection, which nobody would ever tell us: the next question opens another (RFC 7766 section 6.2). */
+  #silent(error: NetError): void {
+    this.isSilent = true;
+    this.#fail(error);
   }
 
   #fail(error: NetError): void {

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { type Adapter, CancelSource, NetError, never, systemClock } from '@nekit/core';
-import { closedPort, testContext, within } from '@nekit/core/testing';
+import { type Adapter, CancelSource, NetError, never, type Stream, systemClock, TimerWheel } from '@nekit/core';
+import { closedPort, FakeClock, testContext, within } from '@nekit/core/testing';
 import type { Answer as DnsRecord } from 'dns-packet';
 import t, { type Test } from 'tap';
 import { DnsSchema } from '../../dist/config.js';
 import { SystemServers } from '../../dist/upstream/system-servers.js';
+import { TcpUpstream } from '../../dist/upstream/tcp-upstream.js';
 import { Upstreams, type UpstreamsOptions } from '../../dist/upstream/upstreams.js';
 import { addressesOf } from '../../dist/wire/answer.js';
 import { TYPE } from '../../dist/wire/message.js';
@@ -139,6 +140,48 @@ void t.test('TCP: one connection for many questions, answers in any order; a con
   for (let i = 0; i < 3; i++) t.same(await again.ask(`${i}.example`), ['192.0.2.1']);
 });
 
+void t.test('TCP: a connection that says nothing any more is given up when a question has no more time', async (t) => {
+  const server = await serving(
+    t,
+    // As when a NAT has forgotten the first connection.
+    tcpServer((query) => (server.connections() === 1 && server.queries.length > 1 ? [] : answering()(query))),
+  );
+  const { ask } = make(t, { nameserver: `tcp://127.0.0.1:${server.port}` }, { timeoutMs: 300 });
+  t.same(await ask('0.example'), ['192.0.2.1']);
+  const late = ask('1.example');
+  await new Promise((resolve) => setTimeout(resolve, 150));
+  const other = ask('2.example');
+  await t.rejects(late, { code: 'NET_TIMEOUT' });
+  t.same(await other, ['192.0.2.1'], 'who still has time is not lost with it');
+  t.same(await ask('3.example'), ['192.0.2.1']);
+  t.equal(server.connections(), 2);
+});
+
+void t.test('TCP: questions that keep coming do not keep a connection that says nothing', async (t) => {
+  const clock = new FakeClock();
+  const timers = new TimerWheel(clock);
+  let aborted: Error | null = null;
+  const stream: Stream = {
+    read: () => new Promise<never>(() => {}),
+    write: async () => {},
+    closeWrite: async () => {},
+    abort: (error) => {
+      aborted = error;
+    },
+  };
+  const upstream = new TcpUpstream('tcp://test', async () => stream, { timers, random: (length) => randomBytes(length) });
+  t.teardown(() => upstream.close());
+  for (let i = 0; i < 6; i++) {
+    const signal = new CancelSource();
+    const asking = upstream.ask(asked(`${i}.example`), signal);
+    await new Promise((resolve) => setImmediate(resolve));
+    signal.cancel(new NetError('aborted', 'another server has answered', { code: 'LOST_RACE' }));
+    await t.rejects(asking);
+    await clock.advance(3_000);
+  }
+  t.match(aborted, { failure: 'timeout' });
+});
+
 void t.test('TLS: the certificate is looked at', { skip }, async (t) => {
   assert.ok(certificate !== null);
   const server = await serving(t, tcpServer(answering(), { certificate }));
@@ -159,6 +202,19 @@ void t.test('HTTPS: one session for many questions', { skip }, async (t) => {
   t.equal(server.queries[0]?.[0], 0, 'id 0 (RFC 8484 section 4.1)');
   await t.rejects(make(t, { nameserver: `https://127.0.0.1:${server.port}/elsewhere#skip-cert-verify=true` }).ask(), /HTTP status 404/);
   await t.rejects(make(t, { nameserver: `https://127.0.0.1:${server.port}/dns-query` }).ask(), { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' });
+});
+
+void t.test('HTTPS: a session that says nothing any more is given up when a question has no more time', { skip }, async (t) => {
+  assert.ok(certificate !== null);
+  const server = await serving(
+    t,
+    httpsServer((query) => (server.connections() === 1 && server.queries.length > 1 ? new Promise<never>(() => {}) : answering()(query)), certificate),
+  );
+  const { ask } = make(t, { nameserver: `https://127.0.0.1:${server.port}/dns-query#skip-cert-verify=true` }, { timeoutMs: 500 });
+  t.same(await ask('0.example'), ['192.0.2.1']);
+  await t.rejects(ask('1.example'), { code: 'NET_TIMEOUT' });
+  t.same(await ask('2.example'), ['192.0.2.1']);
+  t.equal(server.connections(), 2);
 });
 
 void t.test('a server with a name: its address comes from default-nameserver, and nothing else is asked there', async (t) => {
