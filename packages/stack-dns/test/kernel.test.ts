@@ -50,6 +50,15 @@ function askUdp(port: number, query: Uint8Array): Promise<Uint8Array> {
   return within(answer, 5_000, 'an answer').finally(() => socket.close());
 }
 
+for (const listen of [':0', '*:0', '[::]:0', '*'])
+  for (const native of [true, false])
+    void t.test(`listen ${listen} is all addresses, also of IPv4 over UDP (${native ? 'the addon, where it is' : 'Node'})`, async (t) => {
+      const dns = listen === '*' ? { listen: '' } : { listen };
+      const listeners = listen === '*' ? [{ name: 'names', type: 'dns', listen, port: 0 }] : [];
+      const { ask } = await start(t, { ...dns, 'enhanced-mode': 'fake-ip', 'fake-ip-store': false }, { listeners }, native);
+      for (let i = 0; i < 3; i++) t.match(said(await ask(queryBytes(`${i}.example`, 'A'))), [/^A 198\.18\./]);
+    });
+
 async function upstream(t: Test): Promise<FakeServer> {
   const server = await udpServer((query) => {
     const { questions } = decoded(query);

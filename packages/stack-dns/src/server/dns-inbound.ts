@@ -6,6 +6,7 @@ import {
   formatEndpoint,
   type Inbound,
   type InboundContext,
+  lacksIpv6,
   NekitError,
   OWN_ENDPOINTS,
   SOCKETS,
@@ -33,7 +34,7 @@ export class DnsInbound implements Inbound {
   readonly #context: InboundContext;
   readonly #clients: Clients;
   readonly #tcp: Inbound;
-  #udp: UdpListener | null = null;
+  #udp: readonly UdpListener[] = [];
   #release = (): void => {};
 
   constructor(options: DnsInboundOptions, context: InboundContext) {
@@ -53,7 +54,7 @@ export class DnsInbound implements Inbound {
       await this.#tcp.start(signal);
       try {
         this.#udp = this.#bind();
-        this.#release = this.#context.get(OWN_ENDPOINTS).add('udp', this.#udp.port);
+        this.#release = this.#context.get(OWN_ENDPOINTS).add('udp', this.endpoint.port);
         return;
       } catch (error) {
         const endpoint = this.endpoint;
@@ -66,21 +67,40 @@ export class DnsInbound implements Inbound {
   }
 
   async stop(): Promise<void> {
-    this.#udp?.close();
-    this.#udp = null;
+    for (const listener of this.#udp) listener.close();
+    this.#udp = [];
     this.#release();
     this.#release = () => {};
     await this.#tcp.stop();
   }
 
-  #bind(): UdpListener {
+  /** All addresses are two sockets: one of UDP on `::` is of IPv6 alone. */
+  #bind(): UdpListener[] {
+    const { host, port } = this.endpoint;
+    if (host !== '::') return [this.#listenOn(host, port)];
+    let six: UdpListener | null = null;
+    try {
+      six = this.#listenOn(host, port);
+    } catch (error) {
+      if (!lacksIpv6(error)) throw error;
+    }
+    try {
+      const four = this.#listenOn('0.0.0.0', port);
+      return six === null ? [four] : [six, four];
+    } catch (error) {
+      six?.close();
+      throw error;
+    }
+  }
+
+  #listenOn(host: string, port: number): UdpListener {
     const context = this.#context;
     return new UdpListener({
       sockets: context.get(SOCKETS),
       clock: context.get(CLOCK),
       server: this.#options.server,
       clients: this.#clients,
-      endpoint: this.endpoint,
+      endpoint: { host, port },
       admits: (address) => context.admits(address),
       failed: ({ code, message }) => context.get(EVENTS).emit('listener.failed', { listener: context.name, code, message }),
     });

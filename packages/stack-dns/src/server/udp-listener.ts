@@ -31,10 +31,6 @@ export class UdpListener {
     this.#socket = sockets.bindUdp(endpoint, { received: (batch) => this.#received(batch), failed: (error) => options.failed(error) });
   }
 
-  get port(): number {
-    return this.#socket.port;
-  }
-
   close(): void {
     this.#socket.close();
   }
