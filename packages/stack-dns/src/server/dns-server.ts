@@ -51,8 +51,8 @@ export class DnsServer {
   #range: FakeIpPool['range4'] | null = null;
   /** What UNDECIDED waits for. */
   #deciding: Promise<boolean> = Promise.resolve(false);
-  /** Answers whose addresses were told. */
-  readonly #learned = new WeakSet<object>();
+  /** What answers from the cache have, so that it is read once. */
+  readonly #addresses = new WeakMap<Answer, readonly string[]>();
   readonly #writeFake = (out: Uint8Array, at: number): void => this.#range?.write(this.#index, out, at);
 
   constructor(options: DnsServerOptions) {
@@ -270,12 +270,16 @@ export class DnsServer {
     return this.#limited(length, query, transport, out);
   }
 
-  /** Once for each answer, as long as it is kept. */
+  /** Each time: of several names of an address, the one that was told last counts. */
   #tell(answer: Answer, query: Query): void {
     const { learn } = this.#options;
-    if (learn === undefined || answer.negative || !query.isHostName || (query.type !== TYPE.A && query.type !== TYPE.AAAA) || this.#learned.has(answer)) return;
-    this.#learned.add(answer);
-    learn(textOf(query), addressesOf(answer));
+    if (learn === undefined || answer.negative || !query.isHostName || (query.type !== TYPE.A && query.type !== TYPE.AAAA)) return;
+    let addresses = this.#addresses.get(answer);
+    if (addresses === undefined) {
+      addresses = addressesOf(answer);
+      this.#addresses.set(answer, addresses);
+    }
+    learn(textOf(query), addresses);
   }
 
   /** The length, or that of a truncated answer. */
