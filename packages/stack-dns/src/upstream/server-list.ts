@@ -6,7 +6,7 @@ import type { Question } from '../wire/question.js';
 import type { Upstream } from './upstream.js';
 
 /** A server that takes longer than this, in ms, gets a rival. Most answers are there in 100. */
-const PATIENCE = 300;
+export const PATIENCE = 300;
 /** A server that failed is asked last for so long, in ms; doubled with each failure in a row. */
 const PENALTY = 2_000;
 const MAX_PENALTY = 60_000;
@@ -39,6 +39,12 @@ export class ServerList {
 
   get names(): readonly string[] {
     return this.#members.map(({ upstream }) => upstream.name);
+  }
+
+  /** Each has failed a moment ago. */
+  get isFailing(): boolean {
+    const now = this.#options.clock.now();
+    return this.#members.every(({ until }) => until > now);
   }
 
   /** The first good answer; the first bad one (SERVFAIL, REFUSED) if there is no other. Rejects with a NetError if nobody answers. */
@@ -124,7 +130,7 @@ export class ServerList {
     } catch (error) {
       // Who lost a race is only as slow as it was up to then.
       if (signal.reason === LOST) member.ms = Math.max(member.ms, clock.now() - start);
-      else if (asker.reason === null) {
+      else if (asker.reason === null || asker.reason === LATE) {
         member.failures++;
         member.until = clock.now() + Math.min(MAX_PENALTY, PENALTY * 2 ** (member.failures - 1));
       }
@@ -133,10 +139,13 @@ export class ServerList {
   }
 }
 
-const LOST = new NetError('aborted', 'another server has answered', { code: 'LOST_RACE' });
+export const LOST = new NetError('aborted', 'another server has answered', { code: 'LOST_RACE' });
+/** Cancels a question that others have answered, and counts as a failure. */
+export const LATE = new NetError('timeout', 'other servers have answered much earlier', { code: 'DNS_LATE' });
 const NOBODY = new NetError('name', 'there is no name server to ask', { code: 'DNS_NO_SERVER' });
 
-function isGood({ rcode }: Answer): boolean {
+/** Whether it says what there is, or that there is nothing. */
+export function isGood({ rcode }: Answer): boolean {
   return rcode === RCODE.NOERROR || rcode === RCODE.NXDOMAIN;
 }
 

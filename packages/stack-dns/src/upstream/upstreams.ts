@@ -2,6 +2,7 @@
 import {
   type Adapter,
   type Cancel,
+  CancelSource,
   type Clock,
   type Hosts,
   holdsForAddress,
@@ -25,7 +26,7 @@ import { DnsClient } from './dns-client.js';
 import { DnsResolver } from './dns-resolver.js';
 import { HttpsUpstream } from './https-upstream.js';
 import { OtherUpstream } from './other-upstream.js';
-import { ServerList } from './server-list.js';
+import { isGood, LATE, LOST, PATIENCE, ServerList } from './server-list.js';
 import type { ServerSpec } from './server-spec.js';
 import type { SystemServers } from './system-servers.js';
 import { SystemUpstream } from './system-upstream.js';
@@ -63,6 +64,9 @@ export type Purpose = 'look-up' | 'dial' | 'proxy';
 /** Names that are kept for the servers themselves. */
 const BOOTSTRAP_ENTRIES = 256;
 const BOOTSTRAP_BYTES = 1 << 20;
+
+/** `nameserver`, when all of it has failed, may be later than `fallback` by so much, in ms. */
+const IMPATIENCE = 50;
 
 export class Upstreams {
   readonly #options: UpstreamsOptions;
@@ -127,7 +131,7 @@ export class Upstreams {
   async #trusted(question: Question, fallback: ServerList, signal: Cancel): Promise<Answer> {
     const second = fallback.ask(question, signal);
     second.catch(() => undefined); // looked at only if it is needed
-    const first = await this.#main.ask(question, signal).catch(() => null);
+    const first = await this.#first(question, second, signal);
     if (first !== null) {
       const addresses = addressesOf(first);
       const judged = await Promise.all(addresses.map(async (address) => this.#isUntrusted(address)));
@@ -135,6 +139,32 @@ export class Upstreams {
       if (addresses.length === 0) return second.catch(() => first);
     }
     return second;
+  }
+
+  /** What `nameserver` says; null: nothing, or nothing yet a while after `fallback` has an answer. */
+  #first(question: Question, second: Promise<Answer>, signal: Cancel): Promise<Answer | null> {
+    const main = this.#main;
+    const { clock } = this.#options;
+    const asking = new CancelSource(signal);
+    return new Promise((resolve) => {
+      let settled = false;
+      let stopTimer = (): void => {};
+      const settle = (answer: Answer | null): void => {
+        settled = true;
+        stopTimer();
+        asking.release();
+        resolve(answer);
+      };
+      // One failure for all questions that are under way: they would add up to a long penalty.
+      const giveUp = (): void => asking.cancel(main.isFailing ? LOST : LATE);
+      main.ask(question, asking).then(settle, () => settle(null));
+      second.then(
+        (answer) => {
+          if (!settled && isGood(answer)) stopTimer = clock.after(main.isFailing ? IMPATIENCE : PATIENCE, giveUp);
+        },
+        () => undefined, // main is all there is
+      );
+    });
   }
 
   #bootstrap(list: ServerList): Resolver {

@@ -315,6 +315,28 @@ void t.test('fallback: for names that it is for, and for answers that are not to
   t.same(await countries.ask('lie.example'), ['192.0.2.77']);
 });
 
+void t.test('fallback: a nameserver that says nothing is not waited for, and asked again', async (t) => {
+  let isDead = true;
+  const main = await serving(
+    t,
+    udpServer((query) => (isDead ? [] : answering('192.0.2.1')(query))),
+  );
+  const second = await serving(t, udpServer(answering('192.0.2.77')));
+  const { ask } = make(t, {
+    nameserver: `127.0.0.1:${main.port}`,
+    fallback: [`127.0.0.1:${second.port}`],
+    'fallback-filter': { geoip: false },
+  });
+  const start = performance.now();
+  t.same(await ask('0.example'), ['192.0.2.77']);
+  const known = performance.now();
+  t.ok(known - start < 2_000, 'long before its time is up');
+  for (let i = 1; i <= 4; i++) t.same(await ask(`${i}.example`), ['192.0.2.77']);
+  t.ok(performance.now() - known < 1_000, 'one that has just failed is waited for still less');
+  isDead = false;
+  t.same(await ask('5.example'), ['192.0.2.1']);
+});
+
 void t.test('through an adapter: it is given the name of the server, or speaks TCP where it has no UDP', async (t) => {
   const server = await serving(t, tcpServer(answering()));
   const seen: string[] = [];
