@@ -10,6 +10,7 @@ import { type DnsAnswer, dnsQuestion, RECORD_TYPE, type RecordType, readDnsAnswe
 import { NetError, toNetError } from './errors.js';
 import type { Sockets } from './sockets.js';
 import type { SystemLookup } from './system-resolver.js';
+import { isSameAddress } from './zone.js';
 
 const PORT = 53;
 /** How long a server may take, in ms, and how often all are asked. */
@@ -96,7 +97,8 @@ function askServer({ sockets, clock, server, port, name, type }: Asked): Promise
       {
         received: ({ length, bytes, start, end, peer }) => {
           for (let i = 0; i < length; i++) {
-            if (peer[i]?.host !== server || peer[i]?.port !== port) continue;
+            const from = peer[i];
+            if (from === undefined || from.port !== port || !isSameAddress(from.host, server)) continue;
             const answer = readDnsAnswer(question, type, bytes.subarray(start[i] ?? 0, end[i] ?? 0));
             if (answer !== null) return finish(answer);
           }

@@ -1,5 +1,5 @@
 /** Questions over UDP. Read first: RFC 5452 (what makes answers hard to forge), RFC 7766 section 5 (TC). */
-import { type Cancel, type Datagram, type Endpoint, NetError, type PacketConn, toNetError } from '@nekit/core';
+import { type Cancel, type Datagram, type Endpoint, isSameAddress, NetError, type PacketConn, toNetError } from '@nekit/core';
 import { HEADER, RCODE, TC } from '../wire/message.js';
 import { matchOf, type Question, queryMessage } from '../wire/question.js';
 import type { Route, Upstream, UpstreamContext } from './upstream.js';
@@ -112,6 +112,6 @@ interface Target {
 /** A proxy may tell the address of a server that it was given by name. */
 function isFrom(peer: Endpoint, { endpoint, addresses }: Target): boolean {
   if (peer.port !== endpoint.port) return false;
-  if (peer.host === endpoint.host || addresses?.includes(peer.host) === true) return true;
+  if (isSameAddress(peer.host, endpoint.host) || addresses?.some((address) => isSameAddress(peer.host, address)) === true) return true;
   return addresses === undefined && /[^0-9.]/.test(endpoint.host) && !endpoint.host.includes(':');
 }
