@@ -88,13 +88,14 @@ export class UdpConn implements PacketConn {
     this.#received.end();
   }
 
-  #put({ bytes, peer, addresses }: Datagram): boolean {
+  #put({ bytes, peer, addresses, turn = 0 }: Datagram): boolean {
     if (this.#closed) return false;
     const family = addressFamily(peer.host);
     if (family !== 0) return this.#putTo(family, peer.host, peer.port, bytes);
     if (addresses !== undefined) {
       // Judged: exactly these, and none at all if the name did not resolve. Asking again could give what the rules have not seen.
-      const [judged] = this.#options.sort(addresses);
+      const sorted = this.#options.sort(addresses);
+      const judged = sorted[turn % sorted.length];
       return judged !== undefined && this.#putToNamed(judged, peer, bytes);
     }
     const known = this.#waiting.get(peer.host);

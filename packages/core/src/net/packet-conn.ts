@@ -8,6 +8,8 @@ export interface Datagram {
   readonly peer: Endpoint;
   /** What a rule looked up for a peer that is a name, judged by it: `direct` sends to the first of these, a proxy ignores them. */
   readonly addresses?: readonly string[];
+  /** `direct` sends to the next of the addresses for each, and round again: of what is sent anew because no answer came. */
+  readonly turn?: number;
   /** Of what was received: the name that was sent to, where the conn knows that this peer is where it led. */
   readonly named?: Endpoint;
 }

@@ -116,6 +116,50 @@ void t.test('UDP: lost datagrams are sent again, servers without EDNS are unders
   t.same(await make(t, { nameserver: `127.0.0.1:${old.port}` }).ask(), ['192.0.2.1']);
 });
 
+void t.test('UDP: a server with several addresses is asked at the next one when there is no answer', async (t) => {
+  const server = await serving(t, udpServer(answering()));
+  const bootstrap = await serving(
+    t,
+    udpServer((query) => [
+      replyTo(query, { answers: decoded(query).questions?.[0]?.type === 'A' ? [address(query, '127.0.0.9'), address(query, '127.0.0.1')] : [] }),
+    ]),
+  );
+  const { ask } = make(t, { 'default-nameserver': `127.0.0.1:${bootstrap.port}`, nameserver: `dns.example:${server.port}` }, { timeoutMs: 3_000 });
+  t.same(await ask(), ['192.0.2.1']);
+});
+
+void t.test('UDP: an address that cannot be sent to is passed over at once', async (t) => {
+  const turns: (number | undefined)[] = [];
+  let ended = (): void => {};
+  const adapter: Adapter = {
+    tag: 'DIRECT',
+    type: 'direct',
+    packet: {
+      dialPacket: async () => ({
+        error: null,
+        dropped: 0,
+        receive: () =>
+          new Promise((resolve) => {
+            ended = () => resolve(null);
+          }),
+        send: ([datagram]) => (turns.push(datagram?.turn) > 1 ? 1 : 0),
+        close: () => ended(),
+      }),
+    },
+  };
+  const { upstreams } = make(
+    t,
+    { 'default-nameserver': '127.0.0.1', nameserver: 'dns.example' },
+    {
+      timeoutMs: 300,
+      hosts: () => new Map([['dns.example', ['2001:db8::1', '192.0.2.1']]]),
+      adapter: () => adapter,
+    },
+  );
+  await t.rejects(upstreams.ask(asked(), 'look-up', never), { code: 'NET_TIMEOUT' });
+  t.same(turns, [0, 1]);
+});
+
 void t.test('TCP: one connection for many questions, answers in any order; a connection that ended is replaced', async (t) => {
   const held: (() => void)[] = [];
   const server = await serving(
