@@ -68,14 +68,19 @@ class ConnStream implements Stream, NativeConnListener {
   }
 
   async closeWrite(): Promise<void> {
-    if (this.#error !== null) throw this.#error;
+    this.#throwIfEnded();
     // FIN is behind what the conn has taken.
-    while (this.#conn.pending > 0 && this.#error === null)
+    while (this.#conn.pending > 0) {
       await new Promise<void>((resolve) => {
         this.#writable = resolve;
       });
-    if (this.#error !== null) throw this.#error;
+      this.#throwIfEnded();
+    }
     this.#conn.closeWrite();
+  }
+
+  #throwIfEnded(): void {
+    if (this.#error !== null) throw this.#error;
   }
 
   abort(reason: Error): void {

@@ -198,7 +198,8 @@ function isCut(socket: Socket): boolean {
   if (socket instanceof TLSSocket || !('_handle' in socket)) return false;
   const handle = socket._handle;
   if (typeof handle !== 'object' || handle === null || !('getpeername' in handle) || typeof handle.getpeername !== 'function') return false;
-  return handle.getpeername({}) === -constants.errno.ENOTCONN;
+  const answer: unknown = Reflect.apply(handle.getpeername, handle, [{}]);
+  return answer === -constants.errno.ENOTCONN;
 }
 
 /** RST where there is a TCP socket to reset; a Unix or TLS socket has none, and is just destroyed (TLS: without close_notify). */
