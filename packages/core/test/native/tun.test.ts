@@ -269,7 +269,7 @@ async function tunnelled(device: PacketDevice): Promise<void> {
 }
 
 async function inside(offload: boolean): Promise<void> {
-  delete process.env['LD_PRELOAD']; // ip(8) is not ours to look at for leaks
+  delete process.env.LD_PRELOAD; // ip(8) is not ours to look at for leaks
   const openTun = openTunBy(findAddon().addon);
   if (offload) await stays(openTun);
   const fullTurns = { name: 'full', addresses: [{ address: '10.8.0.1', prefix: 24 }], mtu: MTU, offload, arenaBytes: 1 << 20, warn: console.error };
