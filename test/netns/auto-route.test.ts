@@ -168,21 +168,51 @@ t.test('SIGKILL leaves rules; the next start removes them, whatever it is called
   t.match(await home.sh('ip route show table 77'), '198.51.100.0/24');
 });
 
-t.test('SIGKILL on a device that stays: what was left is said, and the next start takes it over', { skip, timeout: 60_000 }, async (t) => {
+t.test('SIGKILL, and the device stays: the next start takes it over', { skip, timeout: 60_000 }, async (t) => {
   const around = await prepare(t);
   const { home, rules } = around;
   await home.sh(`ip tuntap add ${TUN} mode tun`);
-  const killed = await around.start(config());
-  const set = await rules();
-  await killed.end('SIGKILL');
-  t.match((await around.cli('check', '-c', around.configFile, '--tun')).stdout.toString(), /^left {5}ip rule priority 9000 iif tun7 goto 9009$/m);
-  const next = await around.start(config());
-  t.match(next.log(), /rules were removed that a kernel which was killed had left/);
-  t.same(await rules(), set);
-  t.equal(await fetch(home, SERVER), '10.1.0.1');
-  await next.end('SIGTERM');
+  const state = async (): Promise<string> => (await around.cli('check', '-c', around.configFile, '--tun')).stdout.toString();
+  for (const strict of ['false', 'true']) {
+    const text = config(`, strict-route: ${strict}`);
+    const killed = await around.start(text);
+    const set = await rules();
+    await killed.end('SIGKILL');
+    const left = await state();
+    t.match(left, /^left {5}ip rule priority 9000 iif tun7 goto 9009$/m);
+    t.match(left, /^left {5}ip route default dev tun7 table 2022$/m);
+    t.match(left, /^left {5}ip -6 route default dev tun7 table 2022$/m);
+    t.notMatch(left, /^set {6}ip (?:-6 )?(?:rule|route)/m, 'nothing of it is in force for a kernel');
+    if (strict === 'true') {
+      await home.sh(`ip link set ${TUN} down`);
+      t.match(await state(), /^left {5}ip rule priority 9000 iif tun7 goto 9009$/m, 'nobody has it open, down as up');
+    }
+    const next = await around.start(text);
+    t.match(next.log(), /rules were removed that a kernel which was killed had left/);
+    t.same(await rules(), set);
+    for (const host of HOSTS) t.equal(await fetch(home, host), host === SERVER ? '10.1.0.1' : 'fd01::1');
+    t.notMatch(await state(), /^(?:not set|left) /m);
+    await next.end('SIGTERM');
+    t.same(await rules(), []);
+    t.equal(await home.sh('ip route show table 2022'), '');
+  }
+});
+
+t.test('a device that is set down and up is a running kernel’s all the same', { skip, timeout: 60_000 }, async (t) => {
+  const around = await prepare(t);
+  const { home, rules } = around;
+  const first = await around.start(config(', strict-route: true'));
+  const file = around.write('second.yaml', config().replace(TUN, 'tun8').replace('7890', '7891'));
+  for (const line of [`ip link set ${TUN} down`, `ip link set ${TUN} up`]) {
+    await home.sh(line);
+    const before = await rules();
+    const { code, stdout, stderr } = await around.cli('run', '-c', file);
+    t.equal(code, 1);
+    t.match(stdout.toString() + stderr, /some are taken by the kernel of tun7/);
+    t.same(await rules(), before, line);
+  }
+  await first.end('SIGTERM');
   t.same(await rules(), []);
-  t.equal(await home.sh('ip route show table 2022'), '');
 });
 
 t.test('no descriptor is left: rules and routes are taken back all the same', { skip: unlessNamespaces('prlimit'), timeout: 60_000 }, async (t) => {

@@ -61,6 +61,7 @@ export function tunState(config: KernelConfig): TunState {
   const links = listLinks(call);
   const own = rules.filter((rule) => rule.owner === OWNER && !leftovers.includes(rule));
   const present = new Set(own.map((rule) => `ip ${rule.family === 6 ? '-6 ' : ''}rule add ${describeFound(rule)} protocol ${OWNER}`));
+  const left = leftoverRoutes.map((route) => describeLeftoverRoute(route, links));
   const lines = withOwnMarks(config).listeners.flatMap(({ name, options }) => {
     if (!(options instanceof TunConfig)) return [];
     const { keys, autoRoute } = options;
@@ -78,8 +79,8 @@ export function tunState(config: KernelConfig): TunState {
     );
   });
   return {
-    lines: lines.map((line) => ({ ...line, isSet: present.has(line.command) })),
-    leftovers: [...leftovers.map(listedRule), ...leftoverRoutes.map((route) => describeLeftoverRoute(route, links))],
+    lines: lines.map((line) => ({ ...line, isSet: present.has(line.command) && !left.some((route) => line.command === addedAs(route)) })),
+    leftovers: [...leftovers.map(listedRule), ...left],
   };
 }
 
@@ -120,6 +121,11 @@ function foundOn(call: NetlinkCall, device: string, table: number | null): strin
     ...linkAddresses(call, index).map((address) => `${ip(addressFamily(address.address))} ${addressCommand(address, device)}`),
     ...routes.filter((route) => route.owner === OWNER && route.index === index).map((route) => `${ip(route.family)} ${routeCommand(route, device)}`),
   ];
+}
+
+/** The plan's line for a route that was left over. */
+function addedAs(leftover: string): string {
+  return `${leftover.replace(' route ', ' route add ')} protocol ${OWNER}`;
 }
 
 function routeCommand(route: TableRoute, device: string): string {

@@ -26,6 +26,7 @@ const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
 const IFLA_MASTER = 10;
 const IFLA_TXQLEN = 13;
+const IFLA_CARRIER = 33;
 
 const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
@@ -132,6 +133,8 @@ export interface LinkState {
   /** It is up, and there is somebody at the other end of the cable. */
   readonly isRunning: boolean;
   readonly isUp: boolean;
+  /** Of a TUN: somebody has it open, be it up or down. */
+  readonly hasCarrier: boolean;
   readonly isLoopback: boolean;
   /** It belongs to a bridge or a bond, which has the addresses. */
   readonly isPort: boolean;
@@ -143,11 +146,14 @@ export function listLinks(call: NetlinkCall): LinkState[] {
     if (type !== RTM_NEWLINK) return [];
     const attributes = attributesOf(body, LINK_FIXED);
     const flags = uint32At(body, 8);
+    const carrier = attributes.get(IFLA_CARRIER);
     return {
       index: uint32At(body, 4),
       name: textOf(attributes.get(IFLA_IFNAME)),
       isRunning: (flags & IFF_RUNNING) !== 0,
       isUp: (flags & IFF_UP) !== 0,
+      // The flag is not there while the interface is set down, and stays for up to a second when the last one has closed it.
+      hasCarrier: carrier === undefined ? (flags & IFF_RUNNING) !== 0 : carrier[0] === 1,
       isLoopback: (flags & IFF_LOOPBACK) !== 0,
       isPort: uint32At(attributes.get(IFLA_MASTER)) !== 0,
     };

@@ -345,6 +345,11 @@ t.test('a device that outlives its kernel is taken over, by whatever name the ne
     const { fake, set, warnings } = running();
     set({ strict: true });
     fake.links.set('tun7', { index: 7, running: running_ }); // killed; without a carrier, unless somebody keeps the descriptor open
+    if (!running_) {
+      const links = listLinks(fake.call);
+      const left = findRoutes(fake.call, null).leftoverRoutes.map((route) => describeLeftoverRoute(route, links));
+      for (const line of ['ip route default dev tun7 table 2022', 'ip -6 route default dev tun7 table 2022']) t.ok(left.includes(line), line);
+    }
     set({ strict: true }, device).close();
     t.match(warnings.join(), 'rules were removed that a kernel which was killed had left');
     t.same([fake.rules.length, fake.routes.length], [0, 0], `${device}, and routes as well`);

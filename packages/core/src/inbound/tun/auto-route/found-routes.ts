@@ -8,7 +8,7 @@ import { errorCode, NekitError } from '../../../net/errors.js';
 import { guardTable, PRIORITIES } from './plan.js';
 import { type AutoRouteSettings, isGone, OWNER } from './settings.js';
 
-/** The rules of a kernel that runs: it has its device open. */
+/** The rules of a kernel that runs: it has its device open. (Its routes say nothing, they go when that is set down.) */
 export interface LivingRoutes {
   readonly device: string;
   /** Of the first rule that it may have. */
@@ -44,7 +44,7 @@ export function findRoutes(call: NetlinkCall, own: OwnRoutes | null): FoundRoute
       priority: target - PRIORITIES + 1,
       table: ours.find((rule) => rule.priority === target - 2 && rule.table !== 0 && rule.table !== MAIN_TABLE)?.table ?? 0,
     }))
-    .filter(({ device }) => device !== own?.device && links.some((link) => link.name === device && isHeld(link)));
+    .filter(({ device }) => device !== own?.device && links.some(({ name, hasCarrier }) => name === device && hasCarrier));
   const leftovers = ours.filter((rule) => !living.some((one) => isWithin(rule, one.priority)));
   const tables = new Set(leftovers.map((rule) => rule.table).filter((one) => one !== 0 && one !== MAIN_TABLE));
   if (own !== null) for (const one of [own.table, guardTable(own)]) tables.add(one);
@@ -54,14 +54,6 @@ export function findRoutes(call: NetlinkCall, own: OwnRoutes | null): FoundRoute
   return { rules, living, leftovers, leftoverRoutes: routes.filter(({ owner, type, index }) => owner === OWNER && (type === BROADCAST || !held.has(index))) };
 }
 
-/**
- * Somebody has the TUN open, as far as can be told: one that nobody has open is there no more, or stays without a carrier. Its routes say nothing, they go when it is set down; and of
- * one that is down nothing can be told.
- */
-function isHeld({ isUp, isRunning }: LinkState): boolean {
-  return isRunning || !isUp;
-}
-
 /** How a rule that was found reads, as ip(8) writes it. */
 export function listedRule(rule: FoundRule): string {
   return `ip${rule.family === 6 ? ' -6' : ''} rule ${describeFound(rule)}`;
@@ -69,7 +61,7 @@ export function listedRule(rule: FoundRule): string {
 
 /** The same of a route. */
 export function describeLeftoverRoute(route: FoundRoute, links: readonly LinkState[]): string {
-  return `ip route ${describeRoute(route, links.find(({ index }) => index === route.index)?.name ?? String(route.index))}`;
+  return `ip${route.family === 6 ? ' -6' : ''} route ${describeRoute(route, links.find(({ index }) => index === route.index)?.name ?? String(route.index))}`;
 }
 
 /** Throws with the system's code. What others took away meanwhile is no error. */
