@@ -1,6 +1,4 @@
 // What an engine does of its own: it says once that there is something to read, lets bytes be copied that stay where they are, and resets what was aborted.
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,26 +12,10 @@
 
 #include "socket/engine.hh"
 #include "test/check.hh"
+#include "test/tcp-pair.hh"
 
 namespace nekit {
 namespace {
-
-// Two ends of a connection over loopback.
-std::pair<int, int> tcpPair() {
-  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof address;
-  CHECK(bind(listener, reinterpret_cast<sockaddr*>(&address), length) == 0 && listen(listener, 1) == 0);
-  CHECK(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length) == 0);
-  const int a = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  CHECK(connect(a, reinterpret_cast<sockaddr*>(&address), length) == 0 || errno == EINPROGRESS);
-  const int b = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-  CHECK(b >= 0);
-  ::close(listener);
-  return {a, b};
-}
 
 size_t readableIn(const std::vector<Event>& events) {
   return static_cast<size_t>(std::count_if(events.begin(), events.end(), [](const Event& event) { return event.kind == Event::kReadable; }));

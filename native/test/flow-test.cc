@@ -1,8 +1,6 @@
 // What a flow owes to bytes that are on their way when one end resets, or is slow.
 #include "relay/flow.hh"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -11,9 +9,11 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <tuple>
 #include <vector>
 
 #include "test/check.hh"
+#include "test/tcp-pair.hh"
 
 namespace nekit {
 namespace {
@@ -27,22 +27,9 @@ struct Link {
   int peer = -1;
 
   Link() {
-    const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof address;
-    CHECK(bind(listener, reinterpret_cast<sockaddr*>(&address), length) == 0 && listen(listener, 1) == 0);
-    CHECK(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length) == 0);
-    peer = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    const int small = 16 * 1024;
-    CHECK(setsockopt(peer, SOL_SOCKET, SO_RCVBUF, &small, sizeof small) == 0);
-    CHECK(connect(peer, reinterpret_cast<sockaddr*>(&address), length) == 0 || errno == EINPROGRESS);
-    conn->fd = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    CHECK(conn->fd >= 0);
+    std::tie(peer, conn->fd) = tcpPair(16 * 1024);
     const int large = 1024 * 1024;
     CHECK(setsockopt(conn->fd, SOL_SOCKET, SO_SNDBUF, &large, sizeof large) == 0);
-    ::close(listener);
   }
 };
 

@@ -23,7 +23,7 @@ export function runTimers(c: Connection, now: number): void {
     c.isAckDelayed = false;
     c.isAckDue = true;
   }
-  // An ACK that has come with what is served now, if late, has stopped the timer (RFC 6298 sections 5.2 and 5.3): `rearm` will see to it. What answers a SYN does so by another state.
+  // An ACK that has come with what is served now, if late, has stopped the timer (RFC 6298 sections 5.2 and 5.3): `rearm` will see to it. Before the handshake is over `isRearmDue` says nothing of an ACK.
   const isStopped = c.isRearmDue && c.isSynchronized;
   if (c.rtxKind !== RTX.none && !isStopped && !before(now, c.rtxAt)) runRetransmission(c, now);
   if (isKeptAlive(c) && !before(now, keepAliveAt(c))) runKeepAlive(c);
