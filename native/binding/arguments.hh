@@ -40,6 +40,13 @@ inline int32_t intOf(const Napi::CallbackInfo& info, size_t index) {
   return value;
 }
 
+// -1 where it is no number that a descriptor can be: napi_get_value_int32 would make another one of it.
+inline int descriptorOf(const Napi::CallbackInfo& info, size_t index) {
+  double value = -1;
+  if (napi_get_value_double(info.Env(), info[index], &value) != napi_ok || !(value >= 0 && value <= INT32_MAX)) return -1;
+  return static_cast<int>(value);
+}
+
 inline bool flagOf(const Napi::CallbackInfo& info, size_t index) {
   bool value = false;
   napi_get_value_bool(info.Env(), info[index], &value);

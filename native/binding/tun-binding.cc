@@ -110,7 +110,7 @@ class TunBinding : public Napi::ObjectWrap<TunBinding> {
   Napi::Value adopt(const Napi::CallbackInfo& info) {
     if (used_) return Napi::Number::New(info.Env(), -EALREADY);
     auto device = std::make_unique<TunDevice>();
-    const int error = device->adopt(info[0].IsNumber() ? intOf(info, 0) : -1, flagOf(info, 1));
+    const int error = device->adopt(descriptorOf(info, 0), flagOf(info, 1));
     return started(info, std::move(device), error);
   }
 

@@ -239,7 +239,7 @@ t.test('what a TUN runs in comes to an end', { skip: unlessNamespaces('ping'), t
        const tun = new Tun(arrays, drops, (count) => counts.push(count));
        const other = (use) => use(new Tun(batch(), new Float64Array(10), () => {}));
        const file = openSync('/proc/self/status');
-       const results = [tun.name, tun.offload, tun.write(arrays.bytes, new Uint32Array([0, 20, 0]), 1), other((one) => one.adopt(-1)), other((one) => one.adopt(file)), other((one) => one.adopt('x')), other((one) => one.adopt(1e9)), other((one) => one.open('x'.repeat(16), true, false)), other((one) => one.open('lo', true, false)),
+       const results = [tun.name, tun.offload, tun.write(arrays.bytes, new Uint32Array([0, 20, 0]), 1), other((one) => one.adopt(-1)), other((one) => one.adopt(file)), other((one) => one.adopt('x')), other((one) => one.adopt(1e9)), other((one) => one.adopt(2 ** 32)), other((one) => one.adopt(NaN)), other((one) => one.open('x'.repeat(16), true, false)), other((one) => one.open('lo', true, false)),
          other((one) => [one.adopt(-1), one.open('', true, false), one.write(arrays.bytes, new Uint32Array([0, 20, 0]), 1), one.name, one.close()])];
        fstatSync(file); fstatSync(0); fstatSync(1);
        results.push(tun.open('', true, false), tun.open('', true, false), tun.name.startsWith('tun'));
@@ -255,7 +255,7 @@ t.test('what a TUN runs in comes to an end', { skip: unlessNamespaces('ping'), t
        console.log(refused, JSON.stringify(results));`,
       {
         stdout:
-          '110 ["",0,0,-9,-22,-9,-9,-36,-22,[-9,-114,0,"",null],0,-114,true,0,0,0,0,0,0,0,0,0,0,0,"",-114,-114,0,"number","number","number","number","number","number"]',
+          '110 ["",0,0,-9,-22,-9,-9,-9,-9,-36,-22,[-9,-114,0,"",null],0,-114,true,0,0,0,0,0,0,0,0,0,0,0,"",-114,-114,0,"number","number","number","number","number","number"]',
       },
     ),
   );
