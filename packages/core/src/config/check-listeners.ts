@@ -54,7 +54,7 @@ export function checkListeners(
     ...sections.flatMap(({ key, entry }) => checker.entry(entry, [key]) ?? []),
     ...(top.listeners ?? []).flatMap((entry, index) => checker.entry(entry, ['listeners', index]) ?? []),
   ];
-  reportCollisions(placed, problems);
+  reportCollisions(placed, problems, registry);
   return placed.map(({ config }) => config);
 }
 
@@ -203,8 +203,8 @@ function checkNetworks(key: string, networks: readonly string[] | undefined, pro
   });
 }
 
-/** Two listeners of one name, or on one port, where the second would fail to start. */
-function reportCollisions(placed: readonly Placed[], problems: ProblemList): void {
+/** Two listeners of one name, on one port, or with what only one can have: the second would fail to start. */
+function reportCollisions(placed: readonly Placed[], problems: ProblemList, registry: Registry): void {
   placed.forEach(({ config, path }, index) => {
     for (const { config: other, path: otherPath } of placed.slice(0, index)) {
       if (other.name === config.name)
@@ -212,6 +212,9 @@ function reportCollisions(placed: readonly Placed[], problems: ProblemList): voi
       if (config.port !== 0 && other.port === config.port && overlap(other.host, config.host)) {
         problems.error('PORT_TAKEN', `${formatEndpoint(config)} is taken by the listener ${other.name} already (${problems.where(otherPath)})`, path);
       }
+      const definition = config.type === other.type ? registry.inbounds.get(config.type)?.definition : undefined;
+      const why = definition?.conflict?.(other.options, config.options) ?? null;
+      if (why !== null) problems.error('LISTENER_CONFLICT', `this cannot run beside the listener ${other.name} (${problems.where(otherPath)}): ${why}`, path);
     }
   });
 }

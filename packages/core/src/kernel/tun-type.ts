@@ -10,6 +10,7 @@ import { OPEN_TUN } from '../native/open-tun.js';
 import { EVENTS } from '../net/tokens.js';
 import type { InboundDefinition } from '../plugin/plugin.js';
 import type { Registry } from '../plugin/registry.js';
+import { tunConflict } from './tun-conflict.js';
 import { type TunConfig, TunSchema } from './tun-schema.js';
 
 export function tunType(registry: () => Registry): InboundDefinition<TunConfig> {
@@ -17,6 +18,7 @@ export function tunType(registry: () => Registry): InboundDefinition<TunConfig> 
     type: 'tun',
     config: new TunSchema(registry),
     enabled: ({ keys }) => keys.enable,
+    conflict: tunConflict,
     claims: ({ addresses, stacks }, listener, get) =>
       stacks.flatMap(({ definition, options }) =>
         (definition.claims?.(options, networksOf(addresses), get) ?? []).map((claim) => ({

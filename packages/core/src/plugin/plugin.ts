@@ -81,6 +81,8 @@ export interface InboundDefinition<C> {
   readonly config: ConfigSchema<C>;
   /** false: its entry is checked and then left out. */
   enabled?(config: C): boolean;
+  /** Why two listeners of this type cannot run together, for who reads it behind "cannot run beside the listener x: "; null: they can. */
+  conflict?(one: C, other: C): string | null;
   /** What of its sessions goes to an adapter whatever the rules say. */
   claims?(config: C, listener: string, get: <T>(token: Token<T>) => T): readonly InboundClaim[];
   create(config: C, context: InboundContext): Inbound;

@@ -251,6 +251,25 @@ t.test('the plan, for --dry-run', async (t) => {
     );
 });
 
+t.test('two TUNs that cannot run together', async (t) => {
+  const both = (first: string, second: string): string[] =>
+    check(`tun: { enable: true${first} }\nlisteners:\n  - { name: b, type: tun${second} }\n`).problems.map((problem) => problem.split('\n', 1)[0] ?? '');
+  const beside = 'c.yaml:3:5 error: this cannot run beside the listener tun (c.yaml:1:6): ';
+  const other = ', auto-route: true, iproute2-rule-index: 9010, iproute2-table-index: 2024';
+  for (const second of [other, '', ', device: tun9', `, device: tun9${other}`]) t.strictSame(both(', device: tun8, strict-route: true', second), [], second);
+  t.strictSame(both(', device: tun8', ', device: tun8'), [`${beside}both have the device tun8`]);
+  t.strictSame(both(', device: tun8', ', device: tun8, file-descriptor: 5'), []);
+  t.strictSame(both(', file-descriptor: 6', ', file-descriptor: 5'), []);
+  t.strictSame(both(', file-descriptor: 5', ', file-descriptor: 5'), [`${beside}both have the file descriptor 5`]);
+  t.strictSame(both('', ', auto-route: true, iproute2-rule-index: 8991, iproute2-table-index: 1'), [
+    `${beside}auto-route takes the priorities 9000 to 9009 there: choose others with "iproute2-rule-index", and a table with "iproute2-table-index"`,
+  ]);
+  const table = (number: number): string => `${beside}auto-route takes the routing table ${number} there: choose another with "iproute2-table-index"`;
+  t.strictSame(both('', ', auto-route: true, iproute2-rule-index: 1'), [table(2022)]);
+  t.strictSame(both(', strict-route: true', other.replace('2024', '2023')), [table(2023)]);
+  t.strictSame(both('', `${other.replace('2024', '2021')}, strict-route: true`), [table(2022)]);
+});
+
 t.test('no stack at all', async (t) => {
   const { problems } = check('tun: { enable: true }\n', registryWith());
   t.strictSame(problems, ['c.yaml:1:6 error: no IP stack is loaded: npm install @nekit/stack-tcp, and add "tcp" to plugins']);
