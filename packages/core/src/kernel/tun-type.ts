@@ -44,11 +44,8 @@ export function tunType(registry: () => Registry): InboundDefinition<TunConfig> 
           ...(autoRoute === null || setRoutes === null
             ? {}
             : {
-                route: (device, warn) => {
-                  const routes = setRoutes({ settings: autoRoute, device: device.name, addresses, warn });
-                  if (stacks.some(({ definition }) => definition.type === 'dns')) void takeNames(device.name, addresses, warn);
-                  return routes;
-                },
+                route: (device, warn) => setRoutes({ settings: autoRoute, device: device.name, addresses, warn }),
+                ...(stacks.some(({ definition }) => definition.type === 'dns') ? { names: (device, warn) => takeNames(device.name, addresses, warn) } : {}),
               }),
         },
         context,

@@ -1,5 +1,6 @@
 // The TUN inbound on a device in memory.
 import assert from 'node:assert/strict';
+import { setImmediate } from 'node:timers/promises';
 import t from 'tap';
 import type { StackContext } from '../../dist/inbound/stack-context.js';
 import { TunInbound } from '../../dist/inbound/tun/tun-inbound.js';
@@ -59,6 +60,38 @@ void t.test('a device that cannot be opened, a stack that cannot be made', async
   );
   await assert.rejects(broken.inbound.start(never), { code: 'LISTEN_FAILED', message: 'listener tun: on purpose' });
   assert.deepEqual([closed, broken.inbound.device], [11, null], 'nothing is left open');
+});
+
+void t.test('names are taken when all runs, and have been given back when it has stopped', async () => {
+  const wire = new Wire();
+  const { context } = testContext({ clock: wire.clock });
+  const inboundContext = testInboundContext({ name: 'tun', type: 'tun', get: (token) => context.get(token) });
+  const said: string[] = [];
+  const close = async (): Promise<void> => {
+    await setImmediate();
+    said.push('given back');
+  };
+  const inbound = new TunInbound(
+    {
+      open: () => wire.near,
+      networks: [],
+      stacks: [],
+      echo: true,
+      route: () => {
+        said.push('routed');
+        return { close: () => said.push('no routes') };
+      },
+      names: ({ name }) => {
+        said.push(name);
+        return { close };
+      },
+    },
+    inboundContext,
+  );
+  await inbound.start(never);
+  await inbound.stop();
+  await inbound.stop();
+  assert.deepEqual(said, ['routed', wire.near.name, 'no routes', 'given back']);
 });
 
 void t.test('the device goes away, which is told once', async () => {

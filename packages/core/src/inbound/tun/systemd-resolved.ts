@@ -1,6 +1,6 @@
 /**
  * systemd-resolved sends its questions by sockets that are bound to the interface of each server, and what is bound to an interface is turned into a TUN by no rule. So it is told that
- * the TUN's interface has a server for all names: resolvectl(1), as VPNs do. What it is told ends with the interface.
+ * the TUN's interface has a server for all names: resolvectl(1), as VPNs do. What it is told ends with the interface, which may outlive us: so it is taken back as well.
  */
 import { execFile } from 'node:child_process';
 import { existsSync, readlinkSync } from 'node:fs';
@@ -19,11 +19,32 @@ export interface Resolved {
 
 export const systemResolved: Resolved = { isHere, tell };
 
-/** Has the names of this machine asked of `device`, whose neighbours, by its addresses, answer. Never rejects: `warn` says what a person can do instead. */
-export async function takeNames(device: string, addresses: readonly LinkAddress[], warn: (message: string) => void, resolved = systemResolved): Promise<void> {
+export interface NamesTaken {
+  /** It has been told all. Never rejects. */
+  readonly told: Promise<void>;
+  /** Takes it back: waits for the call that is under way, makes one more, and that is all. Never rejects. */
+  close(): Promise<void>;
+}
+
+/** Has the names of this machine asked of `device`, whose neighbours, by its addresses, answer. What does not work: `warn` says what a person can do instead. */
+export function takeNames(device: string, addresses: readonly LinkAddress[], warn: (message: string) => void, resolved = systemResolved): NamesTaken {
   const servers = addresses.flatMap((address) => neighbourOf(address) ?? []);
-  if (servers.length === 0 || !resolved.isHere()) return;
-  const calls = [
+  if (servers.length === 0 || !resolved.isHere()) return { told: Promise.resolve(), close: () => Promise.resolve() };
+  let isClosed = false;
+  const told = tellAll(callsFor(device, servers), { device, warn, resolved, isClosed: () => isClosed });
+  return {
+    told,
+    async close() {
+      if (isClosed) return;
+      isClosed = true;
+      await told;
+      await resolved.tell(['revert', device]).catch(() => undefined); // the interface is gone, or it was never told
+    },
+  };
+}
+
+function callsFor(device: string, servers: readonly string[]): string[][] {
+  return [
     // Fake answers have no signatures, and a TUN has no TLS.
     ['dnssec', device, 'no'],
     ['dnsovertls', device, 'no'],
@@ -31,9 +52,23 @@ export async function takeNames(device: string, addresses: readonly LinkAddress[
     ['default-route', device, 'yes'],
     ['domain', device, '~.'],
   ];
+}
+
+interface Telling {
+  readonly device: string;
+  readonly warn: (message: string) => void;
+  readonly resolved: Resolved;
+  readonly isClosed: () => boolean;
+}
+
+async function tellAll(calls: readonly (readonly string[])[], { device, warn, resolved, isClosed }: Telling): Promise<void> {
   try {
-    for (const args of calls) await resolved.tell(args);
+    for (const args of calls) {
+      if (isClosed()) return;
+      await resolved.tell(args);
+    }
   } catch (error) {
+    if (isClosed()) return;
     const [, , dns, , domain] = calls.map((args) => `resolvectl ${args.join(' ')}`);
     warn(`systemd-resolved asks past ${device} (${error instanceof Error ? error.message : String(error)}): sudo ${dns}; sudo ${domain}`);
   }

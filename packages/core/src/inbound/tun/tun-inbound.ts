@@ -11,6 +11,7 @@ import type { RoutesInForce } from './auto-route/auto-route.js';
 import { BroadcastStack } from './broadcast-stack.js';
 import { FragmentStack } from './fragment-stack.js';
 import { LeftoverStack } from './leftover-stack.js';
+import type { NamesTaken } from './systemd-resolved.js';
 
 export interface TunInboundOptions {
   /** Throws NekitError `TUN_UNAVAILABLE`, with what to do. */
@@ -23,6 +24,8 @@ export interface TunInboundOptions {
   readonly echo: boolean;
   /** Leads traffic into the device that runs. Throws NekitError, with what to do, and leaves nothing behind then. */
   route?(device: PacketDevice, warn: (message: string) => void): RoutesInForce;
+  /** Leads the system's questions for names there. Never throws. */
+  names?(device: PacketDevice, warn: (message: string) => void): Pick<NamesTaken, 'close'>;
 }
 
 /** Sessions out of the IP packets of a device. */
@@ -32,6 +35,7 @@ export class TunInbound implements Inbound {
   #device: PacketDevice | null = null;
   #driver: StackDriver | null = null;
   #routes: RoutesInForce | null = null;
+  #names: Pick<NamesTaken, 'close'> | null = null;
 
   constructor(options: TunInboundOptions, context: InboundContext) {
     this.#options = options;
@@ -51,6 +55,7 @@ export class TunInbound implements Inbound {
       const device = this.#options.open(warn);
       this.#run(device, warn);
       this.#routes = this.#options.route?.(device, warn) ?? null;
+      this.#names = this.#options.names?.(device, warn) ?? null;
       events.emit('listener.started', { listener: name, type: this.#context.type, endpoint: { host: device.name, port: 0 } });
       return Promise.resolve();
     } catch (error) {
@@ -114,8 +119,10 @@ export class TunInbound implements Inbound {
   }
 
   /** Its sessions end with it: their packets have nowhere to go. */
-  stop(): Promise<void> {
-    if (this.#driver === null) return Promise.resolve();
+  async stop(): Promise<void> {
+    if (this.#driver === null) return;
+    const names = this.#names?.close();
+    this.#names = null;
     this.#routes?.close();
     this.#routes = null;
     this.#driver.close();
@@ -123,6 +130,6 @@ export class TunInbound implements Inbound {
     this.#driver = null;
     this.#device = null;
     this.#context.get(EVENTS).emit('listener.stopped', { listener: this.#context.name });
-    return Promise.resolve();
+    await names;
   }
 }
