@@ -50,6 +50,7 @@ export class KernelDns implements Answerer, FakeIpTable {
   #former: readonly AddressRange[] = [];
   /** By real address, those that were told last behind the others. */
   readonly #realNames = new Map<string, string>();
+  /** Whose names are kept. */
   #pool: FakeIpPool | null = null;
   #opening: Promise<void> = Promise.resolve();
 
@@ -126,8 +127,26 @@ export class KernelDns implements Answerer, FakeIpTable {
     this.#active = [...this.#active, active];
     return () => {
       this.#active = this.#active.filter((other) => other !== active);
-      if (fakes !== null) this.#remember(fakes);
+      if (fakes !== null && !this.#isInForce(fakes)) this.#retire(fakes);
     };
+  }
+
+  #isInForce(pool: FakeIpPool): boolean {
+    return this.#active.some(({ fakes }) => fakes === pool);
+  }
+
+  /** The pool is of no config any more: it changed its ranges, or it was of a reload that failed. */
+  #retire(pool: FakeIpPool): void {
+    // Without a name no client knows an address of it, and the range may be somebody's.
+    if (pool.size > 0) this.#remember(pool);
+    const next = this.fakes;
+    if (pool === this.#pool && next !== null) this.#give(next, pool);
+  }
+
+  /** What is kept is of this pool from here on. One file, one user: the one before lets go of it first. */
+  #give(pool: FakeIpPool, before: FakeIpPool | null): void {
+    this.#pool = pool;
+    this.#opening = this.#opening.then(() => before?.close()).then(() => pool.open());
   }
 
   /** Ranges that are of no config any more. */
@@ -137,16 +156,17 @@ export class KernelDns implements Answerer, FakeIpTable {
     this.#former = [...others, ...known].slice(-MAX_FORMER);
   }
 
-  /** The pool of these ranges: the one that there is, or a new one, which `open` fills with what was kept. */
+  /**
+   * The pool of these ranges: the one that there is, or a new one, which gets what was kept: at once, or where another one is in force when that leaves, since a reload may yet fail.
+   */
   poolFor(config: DnsConfig, place: PoolPlace): FakeIpPool {
-    const key = poolKey(config.range4, config.range6);
-    if (this.#pool?.key === key) return this.#pool;
-    const before = this.#pool;
     const { range4, range6 } = config;
+    const key = poolKey(range4, range6);
+    const before = this.#pool;
+    const known = [before, ...this.#active.map(({ fakes }) => fakes)].find((pool) => pool?.key === key);
+    if (known !== undefined && known !== null) return known;
     const pool = new FakeIpPool({ range4, range6, seed: randomBytes(4).readInt32LE(), store: this.#storeFor(config, key, place), warn: place.warn });
-    this.#pool = pool;
-    // One file, one user: the old one lets go of it first.
-    this.#opening = this.#opening.then(() => before?.close()).then(() => pool.open());
+    if (before === null || !this.#isInForce(before)) this.#give(pool, before);
     return pool;
   }
 

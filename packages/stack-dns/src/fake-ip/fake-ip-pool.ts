@@ -26,6 +26,8 @@ export class FakeIpPool implements Omit<FakeIpTable, 'realNameOf'> {
   readonly #pool: NamePool;
   readonly #store: FakeIpStore | null;
   readonly #warn: (message: string) => void;
+  /** Numbers that were assigned before the store was open; null: it is. */
+  #early: Set<number> | null = new Set();
 
   constructor({ range4, range6, seed, store = null, warn = () => {} }: FakeIpOptions) {
     this.range4 = range4;
@@ -34,7 +36,7 @@ export class FakeIpPool implements Omit<FakeIpTable, 'realNameOf'> {
     this.#store = store;
     this.#warn = warn;
     const capacity = Math.min(range4.capacity, range6?.capacity ?? range4.capacity);
-    this.#pool = new NamePool(capacity, seed, store === null ? undefined : (index, bytes, start, end) => store.put(index, bytes.subarray(start, end)));
+    this.#pool = new NamePool(capacity, seed, store === null ? undefined : (index, bytes, start, end) => this.#keep(store, index, bytes.subarray(start, end)));
   }
 
   get capacity(): number {
@@ -51,17 +53,28 @@ export class FakeIpPool implements Omit<FakeIpTable, 'realNameOf'> {
     return this.#pool.memory;
   }
 
-  /** Brings back what was kept. Never rejects. */
+  /** Brings back what was kept, but for what would take its number or its name from one that was assigned already. Never rejects. */
   async open(): Promise<void> {
     const pool = this.#pool;
+    const store = this.#store;
+    const early = this.#early;
+    if (store === null || early === null) return;
     const user = {
       get size() {
         return pool.size;
       },
-      restore: (index: number, name: Uint8Array) => pool.restore(index, name, 0, name.length),
+      restore: (index: number, name: Uint8Array) => {
+        if (this.#early?.has(index) === true || this.#early?.has(pool.find(name, 0, name.length)) === true) return;
+        pool.restore(index, name, 0, name.length);
+      },
       forEach: (run: (index: number, name: Uint8Array) => void) => pool.forEach(run),
     };
-    await this.#store?.open(this.key, user, this.#warn);
+    await store.open(this.key, user, this.#warn);
+    this.#early = null;
+    if (early.size > 0)
+      pool.forEach((index, name) => {
+        if (early.has(index)) store.put(index, name);
+      });
   }
 
   async close(): Promise<void> {
@@ -94,6 +107,11 @@ export class FakeIpPool implements Omit<FakeIpTable, 'realNameOf'> {
 
   contains(address: string): boolean {
     return this.range4.contains(address) || this.range6?.contains(address) === true;
+  }
+
+  #keep(store: FakeIpStore, index: number, name: Uint8Array): void {
+    if (this.#early === null) store.put(index, name);
+    else this.#early.add(index);
   }
 
   #indexOf(address: string): number {

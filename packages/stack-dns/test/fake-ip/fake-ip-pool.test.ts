@@ -4,7 +4,7 @@ import t from 'tap';
 import { AddressRange, MAX_NAMES } from '../../dist/fake-ip/address-range.js';
 import { fakeFilter } from '../../dist/fake-ip/fake-filter.js';
 import { FakeIpPool } from '../../dist/fake-ip/fake-ip-pool.js';
-import { MemoryStore } from '../../dist/fake-ip/store.js';
+import { type FakeIpStore, MemoryStore, type StoreUser } from '../../dist/fake-ip/store.js';
 
 const noRule = (kind: string): never => {
   throw new Error(`there is no rule ${kind}`);
@@ -111,6 +111,48 @@ void t.test('kernels that share a store give a name the same address', async (t)
   const elsewhere = new FakeIpPool({ range4: new AddressRange('10.0.0.0/24', 4), range6: null, seed: 3, store: memory.share() });
   await elsewhere.open();
   t.equal(elsewhere.size, 0, 'of another range nothing is taken');
+});
+
+/** As a file is: what is put before it is open is lost. */
+class SlowStore implements FakeIpStore {
+  readonly names = new Map<number, string>();
+  user: StoreUser | null = null;
+  #isOpen = false;
+
+  async open(_key: string, user: StoreUser): Promise<void> {
+    this.user = user;
+    for (const [index, name] of [...this.names]) {
+      await Promise.resolve();
+      user.restore(index, Buffer.from(name));
+    }
+    this.#isOpen = true;
+  }
+
+  put(index: number, name: Uint8Array): void {
+    if (this.#isOpen) this.names.set(index, Buffer.from(name).toString());
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+void t.test('what was assigned before the store is open keeps its number, and is kept', async (t) => {
+  const range4 = new AddressRange('198.18.0.1/24', 4);
+  const poolOf = (seed: number, store: FakeIpStore | null): FakeIpPool => new FakeIpPool({ range4, range6: null, seed, store });
+  const store = new SlowStore();
+  const pool = poolOf(1, store);
+  const a = pool.assign('a.example', 4);
+  const index = range4.indexOf(a);
+  const kept = [index + 20, index + 21, index + 22] as const;
+  store.names.set(index, 'x.example').set(kept[0], 'b.example').set(kept[1], 'a.example').set(kept[2], 'meanwhile.example');
+  const opening = pool.open();
+  const meanwhile = pool.assign('meanwhile.example', 4);
+  await opening;
+  t.same([pool.domainOf(a), pool.domainOf(meanwhile), pool.domainOf(range4.text(kept[0])), pool.size], ['a.example', 'meanwhile.example', 'b.example', 3]);
+  t.same([store.names.get(index), store.names.get(range4.indexOf(meanwhile))], ['a.example', 'meanwhile.example'], 'kept when the store was open');
+  store.user?.restore(index, Buffer.from('y.example'));
+  t.equal(pool.domainOf(a), 'y.example', 'afterwards others that share it count');
 });
 
 void t.test('fake-ip-filter', async (t) => {
