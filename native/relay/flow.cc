@@ -112,7 +112,7 @@ Step Flow::pump(RelayScratch& scratch, bool splice, int64_t now) {
 Step Flow::pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splice, int64_t now) {
   if (way.done) return Step::kWait;
   const bool plain = way.from->codec == nullptr && way.to->codec == nullptr;
-  if (!plain && waits(*way.to) && (way.from->finSeen || now - began_ >= kPrologueDelayMs)) {
+  if (!plain && prologueWaits(*way.to) && (way.from->finSeen || now - began_ >= kPrologueDelayMs)) {
     if (!seal(way, nullptr, 0)) return failed(kEndSealed, *way.to, scratch.pipes);
   }
   size_t share = 0;

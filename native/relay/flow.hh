@@ -54,7 +54,7 @@ class Flow {
   void fail(int reason, PipePool& pipes);
 
   // A codec waits for the first bytes to send its prologue with them; false once none does.
-  bool prologuePending() const { return waits(*a_) || waits(*b_); }
+  bool prologuePending() const { return prologueWaits(*a_) || prologueWaits(*b_); }
   // Sends prologues that have waited long enough, with the next `pump`.
   bool prologueDue(int64_t now) const { return now - began_ >= kPrologueDelayMs && prologuePending(); }
 
@@ -96,10 +96,6 @@ class Flow {
     bool sawZero = false;
     bool done = false;
   };
-
-  // Servers that speak first must learn of the connection though the client says nothing; those that wait get header and data in one.
-  static constexpr int64_t kPrologueDelayMs = 10;
-  static bool waits(const Conn& conn) { return conn.codec != nullptr && conn.codec->prologuePending(); }
 
   Step pumpWay(Way& way, const Way& other, RelayScratch& scratch, bool splice, int64_t now);
   int forward(Way& way, const uint8_t* plain, size_t length, RelayScratch& scratch);

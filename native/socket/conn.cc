@@ -169,6 +169,14 @@ ptrdiff_t sendPlain(Conn& conn, const uint8_t* from, size_t length) {
   return static_cast<ptrdiff_t>(taken);
 }
 
+ptrdiff_t sendPrologue(Conn& conn) {
+  if (prologueWaits(conn)) {
+    conn.codec->sealPrologue(conn.sealed);
+    if (conn.codec->error() != nullptr) return -EPROTO;
+  }
+  return flushSealed(conn);
+}
+
 std::string whyFailed(const Conn& conn, int error) {
   if (conn.codec == nullptr) return {};
   if (const char* why = conn.codec->error(); why != nullptr) return why;

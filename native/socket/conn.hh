@@ -63,6 +63,12 @@ uint32_t watchedEvents();
 // Notes down what epoll said.
 void note(Conn& conn, uint32_t events);
 
+// How long a header waits for the first bytes. Servers that speak first must learn of the connection though the client says nothing; those that wait get header and data in one.
+constexpr int64_t kPrologueDelayMs = 10;
+
+// The codec has a header to send, and no bytes have come to go with it.
+inline bool prologueWaits(const Conn& conn) { return conn.codec != nullptr && conn.codec->prologuePending(); }
+
 // Bytes that were taken and are not yet in the kernel.
 inline size_t pendingOf(const Conn& conn) { return conn.sealed.size() - conn.sealedAt; }
 
@@ -72,6 +78,8 @@ ptrdiff_t receivePlain(Conn& conn, uint8_t* into, size_t length);
 ptrdiff_t sendPlain(Conn& conn, const uint8_t* from, size_t length);
 // 0: nothing is pending any more; -EAGAIN or another -errno.
 ptrdiff_t flushSealed(Conn& conn);
+// What has to be on the wire before a FIN: the header, where it still waits for bytes to go with, and what is pending. As `flushSealed`, or -EPROTO.
+ptrdiff_t sendPrologue(Conn& conn);
 
 // What is known of a conn with a codec that failed with an errno, beyond that number: "CODE: text", else empty. While its descriptor is open.
 std::string whyFailed(const Conn& conn, int error);

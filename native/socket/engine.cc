@@ -194,6 +194,10 @@ int Engine::shutdown(int32_t id) {
   Conn* conn = conns_.find(id);
   if (conn == nullptr) return -EBADF;
   if (conn->finSent) return 0;
+  if (const ptrdiff_t left = sendPrologue(*conn); left != 0) {
+    conn->wantWrite = left == -EAGAIN;
+    return static_cast<int>(left);
+  }
   conn->finSent = true;
   return ::shutdown(conn->fd, SHUT_WR) == 0 ? 0 : -errno;
 }
@@ -212,27 +216,6 @@ int Engine::detach(int32_t id) {
   if (conn == nullptr) return -EBADF;
   unwatch(conn->fd, *conn);
   return conn->fd;
-}
-
-int Engine::setCodec(int32_t id, std::unique_ptr<Codec> codec) {
-  Conn* conn = conns_.find(id);
-  if (conn == nullptr || conn->codec != nullptr) return -EBADF;
-  conn->codec = std::move(codec);
-  return 0;
-}
-
-ptrdiff_t Engine::pending(int32_t id) const {
-  const Conn* conn = conns_.find(id);
-  return conn == nullptr ? -EBADF : static_cast<ptrdiff_t>(pendingOf(*conn));
-}
-
-int Engine::setEdge(int32_t id) {
-  Conn* conn = conns_.find(id);
-  if (conn == nullptr) return -EBADF;
-  if (!conn->edge) conn->taken = 0;
-  conn->edge = true;
-  conn->wantRead = true;
-  return 0;
 }
 
 int Engine::addressOf(int32_t id, bool remote, Address& out) const {
@@ -280,11 +263,6 @@ void Engine::abortRelay(int32_t relay) {
 std::string Engine::whyRelayEnded(int32_t relay) const {
   const auto found = why_.find(relay);
   return found == why_.end() ? std::string() : found->second;
-}
-
-std::string Engine::whyConnFailed(int32_t id, int error) const {
-  const Conn* conn = conns_.find(id);
-  return conn == nullptr ? std::string() : whyFailed(*conn, error);
 }
 
 void Engine::wake() {
@@ -519,10 +497,11 @@ void Engine::ended(std::vector<EndedFlow>& flows) {
   flows.clear();
 }
 
-// Ticks while there are relays with limits here, or listeners that wait.
+// Ticks while there are relays with limits here, listeners that wait, or headers.
 void Engine::setTimer() {
   int64_t wanted = flows_.size() > 0 ? flows_.tickMs() : 0;
   if (paused_ > 0 && (wanted == 0 || wanted > kPauseMs)) wanted = kPauseMs;
+  if (!silent_.empty() && (wanted == 0 || wanted > kPrologueDelayMs)) wanted = kPrologueDelayMs;
   if (wanted == timerMs_) return;
   timerMs_ = wanted;
   itimerspec when{};
@@ -535,6 +514,7 @@ void Engine::tick() {
   uint64_t times;
   [[maybe_unused]] const ssize_t got = ::read(timer_, &times, sizeof times);
   flows_.sweep(now_);
+  sendPrologues();
   if (paused_ == 0) return;
   listeners_.each([this](Listener& listener) {
     if (!listener.paused || watch(listener.fd, EPOLLIN, listener) != 0) return;

@@ -73,11 +73,12 @@ class Engine {
   ptrdiff_t skip(int32_t id, size_t length);
   // Bytes taken; fewer than offered (0 included): kWritable follows. Or -errno.
   ptrdiff_t write(int32_t id, const uint8_t* from, size_t length);
-  // FIN. 0 or -errno.
+  // FIN, behind all that was written. 0 or -errno; -EAGAIN: it was not said, for want of room for what goes before it. kWritable follows.
   int shutdown(int32_t id);
   void close(int32_t id, bool reset);
   // Takes a socket out of the engine, for somebody else's event loop. The descriptor, or -EBADF.
   int detach(int32_t id);
+  // What can be read is told, and no more. A codec whose header waits for the first bytes sends it by itself some ms later: the other end may be the one that speaks first.
   int setEdge(int32_t id);
   // From here on `read` and `write`, and a relay, speak plain bytes. Once; a conn with a codec cannot be detached. 0 or -EBADF.
   int setCodec(int32_t id, std::unique_ptr<Codec> codec);
@@ -148,6 +149,7 @@ class Engine {
   void ended(std::vector<EndedFlow>& flows);
   void setTimer();
   void tick();
+  void sendPrologues();
   void tell(Event::Kind kind, int32_t id, int32_t a = 0, int32_t b = 0) { events_.push_back({kind, id, a, b}); }
   int32_t keep(std::unique_ptr<Conn> conn);
   void bury(int32_t id, bool reset);
@@ -180,6 +182,12 @@ class Engine {
   size_t used_ = 0;
   // Conns whose read found no room in the slab.
   std::vector<int32_t> deferred_;
+  // Conns in edge mode that had written nothing when they came, whose codec has a header to send, by the time when it goes out.
+  struct Silent {
+    int32_t id;
+    int64_t until;
+  };
+  std::vector<Silent> silent_;
   // UDP sockets that found none.
   std::vector<int32_t> hungry_;
   uint32_t turn_ = 0;

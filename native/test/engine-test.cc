@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
+#include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -147,6 +149,81 @@ void testAborted(size_t count) {
   CHECK(ended == count);
 }
 
+// Seals nothing, and has a header.
+class HeaderCodec : public Codec {
+ public:
+  explicit HeaderCodec(size_t length) : header_(length, 'h') {}
+  void seal(const uint8_t* plain, size_t length, std::vector<uint8_t>& wire) override {
+    sealPrologue(wire);
+    wire.insert(wire.end(), plain, plain + length);
+  }
+  bool open(const uint8_t* wire, size_t length, std::vector<uint8_t>& plain) override {
+    plain.insert(plain.end(), wire, wire + length);
+    return true;
+  }
+  const char* error() const override { return nullptr; }
+  bool midRecord() const override { return false; }
+  bool spoke() const override { return true; }
+  bool prologuePending() const override { return !header_.empty(); }
+  void sealPrologue(std::vector<uint8_t>& wire) override {
+    wire.insert(wire.end(), header_.begin(), header_.end());
+    header_.clear();
+  }
+
+ private:
+  std::vector<uint8_t> header_;
+};
+
+// What comes to `far` until `length` bytes, or the end (an 'E'), have come; ten seconds at most, while the engine runs.
+std::string heardFrom(Engine& engine, int far, size_t length, const std::function<void(const Event&)>& told = {}) {
+  std::string heard;
+  for (int turn = 0; turn < 10'000 && heard.size() < length; turn++) {
+    for (const Event& event : engine.poll())
+      if (told) told(event);
+    std::vector<char> bytes(1 << 20);
+    const ssize_t got = recv(far, bytes.data(), bytes.size(), MSG_DONTWAIT);
+    if (got > 0) heard.append(bytes.data(), static_cast<size_t>(got));
+    if (got == 0) return heard + 'E';
+    if (got < 0) usleep(1'000);
+  }
+  return heard;
+}
+
+// The header waits for the first bytes, but not for ever: who is asked may be the one that speaks first. A FIN comes behind it.
+void testHeader() {
+  std::vector<uint8_t> slab(1 << 16);
+  const auto* hello = reinterpret_cast<const uint8_t*>("hello");
+  Engine engine(slab.data(), slab.size());
+  const auto made = [&engine](size_t header) {
+    const auto [near, far] = tcpPair();
+    const int32_t id = engine.adopt(near);
+    CHECK(id > 0 && engine.setCodec(id, std::make_unique<HeaderCodec>(header)) == 0 && engine.setEdge(id) == 0);
+    engine.poll();
+    return std::pair{id, far};
+  };
+  for (int turn = 0; turn < 3; turn++) {  // the timer begins and ends
+    const auto [silent, silentFar] = made(3);
+    const auto [quick, quickFar] = made(3);
+    const auto [closed, closedFar] = made(3);
+    CHECK(engine.write(quick, hello, 5) == 5 && engine.shutdown(closed) == 0);
+    engine.close(closed, false);
+    CHECK(heardFrom(engine, quickFar, 8) == "hhhhello" && heardFrom(engine, closedFar, 4) == "hhhE");
+    CHECK(heardFrom(engine, silentFar, 3) == "hhh");
+    CHECK(engine.write(silent, hello, 5) == 5 && engine.shutdown(silent) == 0 && heardFrom(engine, silentFar, 6) == "helloE");
+    for (const int fd : {silentFar, quickFar, closedFar}) ::close(fd);
+  }
+  // More than there is room for.
+  const size_t large = 16 << 20;
+  const auto [id, far] = made(large);
+  CHECK(engine.shutdown(id) == -EAGAIN && engine.shutdown(id) == -EAGAIN && engine.pending(id) > 0);
+  bool said = false;
+  const std::string heard = heardFrom(engine, far, large + 1, [&engine, &said, id = id](const Event& event) {
+    if (event.kind == Event::kWritable && event.id == id) said = engine.shutdown(id) == 0;
+  });
+  CHECK(said && heard.size() == large + 1 && heard.back() == 'E');
+  ::close(far);
+}
+
 }  // namespace
 }  // namespace nekit
 
@@ -154,6 +231,7 @@ int main() {
   nekit::testReadable();
   nekit::testUrgent();
   nekit::testPeek();
+  nekit::testHeader();
   for (int turn = 0; turn < 20; turn++)
     for (const size_t count : {1, 2, 40}) nekit::testAborted(count);
   return 0;

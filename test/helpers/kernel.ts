@@ -1,7 +1,7 @@
 import { httpPlugin } from '@nekit/adapter-http';
 import { shadowsocksPlugin } from '@nekit/adapter-shadowsocks';
 import { socks5Plugin } from '@nekit/adapter-socks5';
-import { type Clock, createKernel, type Kernel, type KernelEvents, type KernelInput, type Timeouts } from '@nekit/core';
+import { type Clock, createKernel, type Kernel, type KernelEvents, type KernelInput, type OpenTun, type Plugin, type Timeouts } from '@nekit/core';
 import { eventually } from '@nekit/core/testing';
 import { tcpPlugin } from '@nekit/stack-tcp';
 import { udpPlugin } from '@nekit/stack-udp';
@@ -24,16 +24,22 @@ export interface TestKernel {
 export interface StartOptions {
   readonly timeouts?: Partial<Timeouts>;
   readonly clock?: Clock;
+  /** Beside those of ours. */
+  readonly plugins?: readonly Plugin[];
+  readonly openTun?: OpenTun;
+  readonly native?: boolean;
 }
 
 /** Starts a kernel with the HTTP, SOCKS, Shadowsocks, TCP and UDP plugins; without `listeners` it has one, `mixed`, on a port by the OS. */
 export async function startKernel(config: KernelInput = {}, options: StartOptions = {}): Promise<TestKernel> {
   const input: KernelInput = { listeners: [{ name: 'in', type: 'mixed', port: 0 }], ...config };
   const kernel = createKernel(input, {
-    plugins: [httpPlugin, socks5Plugin, shadowsocksPlugin, tcpPlugin, udpPlugin],
+    plugins: [httpPlugin, socks5Plugin, shadowsocksPlugin, tcpPlugin, udpPlugin, ...(options.plugins ?? [])],
     strict: true,
     timeouts: { drain: 500, ...options.timeouts },
     ...(options.clock === undefined ? {} : { clock: options.clock }),
+    ...(options.openTun === undefined ? {} : { openTun: options.openTun }),
+    ...(options.native === undefined ? {} : { native: options.native }),
   });
   const closed: KernelEvents['session.closed'][] = [];
   const failed: KernelEvents['request.failed'][] = [];

@@ -131,6 +131,38 @@ for (const ciphers of allCiphers()) {
     }
   });
 
+  t.test(`${ciphers.kind}: the header waits for the first bytes of a conn that was given away, too, and not for ever`, async (t) => {
+    const secret = secretFor(ciphers, 'aes-256-gcm');
+    for (const sockets of allSockets()) {
+      const made = async (): Promise<{ ours: Stream; base: Stream } | null> => {
+        const { a, b } = await socketPair(sockets);
+        const stream = client(a, ciphers, secret);
+        if (stream.native !== undefined) return { ours: streamFromConn(await stream.native.detach([])), base: b };
+        for (const each of [stream, b]) each.abort(new NetError('aborted', 'enough'));
+        return null;
+      };
+      const first = await made();
+      const second = await made();
+      t.equal(first !== null, ciphers.kind === 'native' && sockets.kind === 'native');
+      if (first !== null && second !== null) {
+        const reading = first.ours.read();
+        const other = await within(server(first.base, ciphers, secret), 5_000, 'the header');
+        await other.write([Buffer.from('220 ready')]);
+        t.equal(Buffer.concat((await within(reading)) ?? []).toString(), '220 ready', 'a server that speaks first');
+        await Promise.all([first.ours.closeWrite(), other.closeWrite()]);
+        t.same([(await within(collect(first.ours))).length, (await within(collect(other))).length], [0, 0]);
+
+        await second.ours.closeWrite();
+        const asked = await within(server(second.base, ciphers, secret), 5_000, 'the header');
+        t.equal((await within(collect(asked))).length, 0, 'FIN comes behind it');
+        await asked.write([Buffer.from('an answer')]);
+        await asked.closeWrite();
+        t.equal((await within(collect(second.ours))).toString(), 'an answer');
+      }
+      sockets.close();
+    }
+  });
+
   t.test(`${ciphers.kind}: the header waits for the first bytes, at most 10 ms`, async (t) => {
     const clock = new FakeClock();
     const secret = secretFor(ciphers, 'aes-256-gcm');

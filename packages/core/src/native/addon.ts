@@ -78,6 +78,7 @@ export interface Engine {
   skip(id: number, length: number): number;
   /** Bytes taken; fewer than offered: `writable` follows. */
   write(id: number, from: Uint8Array, start: number, end: number): number;
+  /** FIN. -EAGAIN: what goes before it finds no room; `writable` follows. */
   shutdown(id: number): number;
   close(id: number, reset: boolean): void;
   /** The descriptor, which is the caller's from here on. */

@@ -36,6 +36,8 @@ export class EngineConn implements NativeConn, HeldBytes, Listening {
   #edge = false;
   #finSeen: boolean;
   #finSent: boolean;
+  /** A FIN waits until what goes before it is in the kernel. */
+  #finDue = false;
 
   constructor(loop: EngineLoop, id: number, given: Given) {
     this.id = id;
@@ -90,7 +92,7 @@ export class EngineConn implements NativeConn, HeldBytes, Listening {
   }
 
   send(bytes: Uint8Array, start: number, end: number): number {
-    if (this.#closed || this.#finSent) return 0;
+    if (this.#closed || this.#finSent || this.#finDue) return 0;
     const put = this.#loop.engine.write(this.id, bytes, start, end);
     if (put >= 0) return put;
     this.#fail(-put);
@@ -149,8 +151,10 @@ export class EngineConn implements NativeConn, HeldBytes, Listening {
 
   closeWrite(): void {
     if (this.#closed || this.#finSent) return;
-    this.#finSent = true;
     const done = this.#loop.engine.shutdown(this.id);
+    this.#finDue = done === -EAGAIN;
+    if (this.#finDue) return;
+    this.#finSent = true;
     if (done < 0) this.#fail(-done);
     else this.#endIfDone();
   }
@@ -183,6 +187,7 @@ export class EngineConn implements NativeConn, HeldBytes, Listening {
   heard(kind: number, a: number, b: number): void {
     if (kind === EVENT.data) this.#ahead(a, b);
     else if (kind === EVENT.readable) this.#listener?.readable();
+    else if (kind === EVENT.writable && this.#finDue) this.closeWrite();
     else if (kind === EVENT.writable) this.#listener?.writable();
     else if (kind === EVENT.failed) this.#fail(a);
   }

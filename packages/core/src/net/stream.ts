@@ -57,7 +57,7 @@ export interface NativeConn {
   receive(bytes: Uint8Array, start: number, end: number): number;
   /** Its unread bytes, while they may be left in it until nobody needs them again; absent or null where each has to be received. */
   readonly held?: HeldBytes | null;
-  /** FIN, at once: what is `pending` would be lost, so wait until `writable` first. */
+  /** FIN, behind what was taken, and behind the header of a codec that has sent nothing yet. `writable` is not told any more. */
   closeWrite(): void;
   abort(reason: Error): void;
   /**
