@@ -45,6 +45,7 @@ class EngineBinding : public Napi::ObjectWrap<EngineBinding>, public EngineOwner
                            InstanceMethod<&EngineBinding::setEdge>("setEdge"),
                            InstanceMethod<&EngineBinding::setCodec>("setCodec"),
                            InstanceMethod<&EngineBinding::pending>("pending"),
+                           InstanceMethod<&EngineBinding::unsent>("unsent"),
                            InstanceMethod<&EngineBinding::address>("address"),
                            InstanceMethod<&EngineBinding::listenerAddress>("listenerAddress"),
                            InstanceMethod<&EngineBinding::addCounters>("addCounters"),
@@ -264,6 +265,10 @@ class EngineBinding : public Napi::ObjectWrap<EngineBinding>, public EngineOwner
     if (engine_ == nullptr) return Napi::Boolean::New(info.Env(), false);
     auto codec = takeCodec(info[1]);
     return Napi::Boolean::New(info.Env(), codec != nullptr && engine_->setCodec(intOf(info, 0), std::move(codec)) == 0);
+  }
+
+  Napi::Value unsent(const Napi::CallbackInfo& info) {
+    return number(info, engine_ == nullptr ? -EBADF : static_cast<double>(engine_->unsent(intOf(info, 0))));
   }
 
   Napi::Value pending(const Napi::CallbackInfo& info) {

@@ -1,8 +1,6 @@
 #include "relay/flow.hh"
 
 #include <fcntl.h>
-#include <linux/sockios.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -23,13 +21,6 @@ constexpr size_t kSpliceSize = 1024 * 1024;
 constexpr uint64_t kBulk = 256 * 1024;
 // Above it a drained buffer is given back.
 constexpr size_t kKeepPending = 64 * 1024;
-
-// Bytes in the kernel that the peer has not acknowledged (of a Unix socket: memory that its reader has not taken); 0 where nobody knows.
-int64_t unsentOf(const Conn& conn) {
-  int bytes = 0;
-  if (ioctl(conn.fd, SIOCOUTQ, &bytes) != 0 || bytes <= 0) return 0;
-  return conn.finSent ? bytes - 1 : bytes;  // FIN counts as one
-}
 
 }  // namespace
 

@@ -1,7 +1,9 @@
 #include "socket/conn.hh"
 
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -167,6 +169,12 @@ ptrdiff_t sendPlain(Conn& conn, const uint8_t* from, size_t length) {
     taken += count;
   }
   return static_cast<ptrdiff_t>(taken);
+}
+
+int64_t unsentOf(const Conn& conn) {
+  int bytes = 0;
+  if (ioctl(conn.fd, SIOCOUTQ, &bytes) != 0 || bytes <= 0) return 0;
+  return conn.finSent ? bytes - 1 : bytes;  // FIN counts as one
 }
 
 ptrdiff_t sendPrologue(Conn& conn) {

@@ -78,6 +78,8 @@ ptrdiff_t receivePlain(Conn& conn, uint8_t* into, size_t length);
 ptrdiff_t sendPlain(Conn& conn, const uint8_t* from, size_t length);
 // 0: nothing is pending any more; -EAGAIN or another -errno.
 ptrdiff_t flushSealed(Conn& conn);
+// Bytes in the kernel that the peer has not acknowledged (of a Unix socket: memory that its reader has not taken); 0 where nobody knows.
+int64_t unsentOf(const Conn& conn);
 // What has to be on the wire before a FIN: the header, where it still waits for bytes to go with, and what is pending. As `flushSealed`, or -EPROTO.
 ptrdiff_t sendPrologue(Conn& conn);
 

@@ -1,4 +1,4 @@
-// Conns whose bytes a codec seals and opens.
+// Conns in edge mode, whose bytes a codec may seal and open, and what is on its way out of them.
 #include <cerrno>
 #include <utility>
 
@@ -16,6 +16,11 @@ int Engine::setCodec(int32_t id, std::unique_ptr<Codec> codec) {
 ptrdiff_t Engine::pending(int32_t id) const {
   const Conn* conn = conns_.find(id);
   return conn == nullptr ? -EBADF : static_cast<ptrdiff_t>(pendingOf(*conn));
+}
+
+ptrdiff_t Engine::unsent(int32_t id) const {
+  const Conn* conn = conns_.find(id);
+  return conn == nullptr ? -EBADF : static_cast<ptrdiff_t>(pendingOf(*conn)) + static_cast<ptrdiff_t>(unsentOf(*conn));
 }
 
 int Engine::setEdge(int32_t id) {

@@ -84,6 +84,8 @@ class Engine {
   int setCodec(int32_t id, std::unique_ptr<Codec> codec);
   // Bytes that were taken and are not yet in the kernel, or -EBADF.
   ptrdiff_t pending(int32_t id) const;
+  // The same, and what the kernel has and the peer has not acknowledged, or -EBADF.
+  ptrdiff_t unsent(int32_t id) const;
   // Takes a connected descriptor in. An id, or -errno; the descriptor is the engine's only on success.
   int32_t adopt(int fd);
   // `remote`: the peer's, else our own. 0 or -errno.

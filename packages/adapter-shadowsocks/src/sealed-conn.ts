@@ -41,6 +41,10 @@ export class SealedConn implements NativeConn, NativeConnListener {
     return this.#sealed.length + this.#conn.pending;
   }
 
+  get unsent(): number {
+    return this.#sealed.length + (this.#conn.unsent ?? 0);
+  }
+
   get listener(): NativeConnListener | null {
     return this.#listener;
   }

@@ -47,6 +47,8 @@ export class Splice implements Owner, CancelListener, NativeConnListener, Timed 
   /** Int32 ms: when a byte last moved, or the client last acknowledged some. */
   #movedAt: number;
   #acknowledged: number;
+  /** In the socket, when silence was last too long; -1: it was not. */
+  #unsent = -1;
 
   constructor(
     stack: ConnectionHost,
@@ -119,8 +121,19 @@ export class Splice implements Owner, CancelListener, NativeConnListener, Timed 
   /** The time of silence may be up. */
   due(now: number): void {
     if (this.#isOver) return;
-    if (distance(this.#movedAt, now) < this.#silenceMs) {
+    const silence = distance(this.#movedAt, now);
+    if (silence < this.#silenceMs) {
+      this.#unsent = -1;
       this.#stack.timers.set(this, (this.#movedAt + this.#silenceMs) | 0);
+      return;
+    }
+    // A slow reader may still take what the socket has long taken over.
+    const { unsent = 0 } = this.#remote;
+    const isFirst = this.#unsent === -1 && unsent > 0;
+    if (isFirst || unsent < this.#unsent) {
+      this.#unsent = unsent;
+      if (!isFirst) this.#movedAt = now;
+      this.#stack.timers.set(this, (now + (isFirst ? this.#silenceMs / 2 : this.#silenceMs)) | 0);
       return;
     }
     this.#end(new NetError('timeout', `no byte for ${this.#silenceMs / 1_000} s`, { code: 'IDLE_TIMEOUT' }));

@@ -305,6 +305,27 @@ t.test('a client that resets, a socket that fails, the signal, silence: both end
     t.match(await done, { error: { code: 'IDLE_TIMEOUT', failure: 'timeout' } });
     t.equal(wire.stack.info.connections, 0);
   });
+  t.test('silence is not that of a server that goes on taking what the socket has, be it slowly', async (t) => {
+    const { wire, client, conn, done } = await spliced();
+    conn.unsent = 100;
+    client.text('x', { flags: FLAG.fin | FLAG.ack });
+    for (let i = 0; i < 20; i++) {
+      wire.advance(10_000);
+      t.equal(wire.stack.info.connections, 1);
+      conn.unsent -= 5;
+    }
+    t.equal(conn.unsent, 0);
+    wire.advance(20_100); // it had all, and is given the whole time for an answer
+    t.match(await done, { error: { code: 'IDLE_TIMEOUT' } });
+
+    const stuck = await spliced({}, new Wire(), 40_001);
+    stuck.conn.unsent = 100;
+    stuck.client.text('x', { flags: FLAG.fin | FLAG.ack });
+    stuck.wire.advance(14_900);
+    t.equal(stuck.wire.stack.info.connections, 1, 'looked at twice');
+    stuck.wire.advance(200);
+    t.match(await stuck.done, { error: { code: 'IDLE_TIMEOUT' } });
+  });
   t.test('silence is not that of a client that goes on acknowledging', async (t) => {
     const { wire, client, conn, done } = await spliced();
     client.window = 12; // 1,536 bytes, for it is shifted

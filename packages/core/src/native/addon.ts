@@ -89,6 +89,8 @@ export interface Engine {
   setCodec(id: number, codec: object): boolean;
   /** Bytes taken and not yet in the kernel. */
   pending(id: number): number;
+  /** The same, and what the peer has not acknowledged. */
+  unsent(id: number): number;
   address(id: number, remote: boolean, out: Uint8Array): number;
   listenerAddress(id: number, out: Uint8Array): number;
   /** Keeps the array, which relays write to, as long as the engine lives. */

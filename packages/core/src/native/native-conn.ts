@@ -54,6 +54,10 @@ export class EngineConn implements NativeConn, HeldBytes, Listening {
     return this.#sealed && !this.#closed ? Math.max(0, this.#loop.engine.pending(this.id)) : 0;
   }
 
+  get unsent(): number {
+    return this.#closed ? 0 : Math.max(0, this.#loop.engine.unsent(this.id));
+  }
+
   get listener(): NativeConnListener | null {
     return this.#listener;
   }

@@ -70,6 +70,8 @@ export interface NativeConn {
   toSocket?(): Socket | null;
   /** Bytes taken and not yet in the kernel (a sealed record is all or nothing). */
   readonly pending: number;
+  /** Bytes taken that the peer has not acknowledged: as long as they grow fewer a silent connection is a slow one. Absent where nobody knows. */
+  readonly unsent?: number;
   /** Who moves the bytes. An object, because it lives as long as the conn, where three functions would cost more than all else that is kept for it. */
   listener: NativeConnListener | null;
 }

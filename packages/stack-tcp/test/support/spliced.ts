@@ -11,6 +11,7 @@ export class MemoryConn implements NativeConn {
   breaks: NetError | null = null;
   aborted: Error | null = null;
   pending = 0;
+  unsent = 0;
   listener: NativeConnListener | null = null;
   #given: Uint8Array = new Uint8Array(0);
   #isEnded = false;
