@@ -193,6 +193,40 @@ t.test('server: one peer, with short frames', async (t) => {
   t.equal(await within(done), null);
 });
 
+t.test('server: one peer, and who may answer for it', async (t) => {
+  const [other, elsewhere] = [Object.freeze({ host: '192.0.2.8', port: 4242 }), Object.freeze({ host: '192.0.2.7', port: 4243 })];
+  const name = Object.freeze({ host: 'a.example', port: 4242 });
+  for (const [head, answers] of [
+    [
+      '01 01 c0000207 1092',
+      [
+        [datagram('the same', { ...PEER }), 1],
+        [datagram('another address', other), 0],
+        [datagram('another port', elsewhere), 0],
+        [{ ...datagram('said to be it', other), named: PEER }, 0],
+      ],
+    ],
+    [
+      '01 03 09 612e6578616d706c65 1092',
+      [
+        [datagram('the same', name), 1],
+        [{ ...datagram('where it led', elsewhere), named: name }, 1],
+        [{ ...datagram('where another led', other), named: NAMED }, 0],
+        [datagram('from a proxy that does not know', other), 1],
+        [datagram('another port', elsewhere), 0],
+      ],
+    ],
+  ] as const) {
+    const [near, far] = pipePair();
+    const { done, conns } = serve(far, 2);
+    await near.write([hex(head), hex('0001 61')]);
+    await eventually(() => conns.length === 1);
+    for (const [answer, taken] of answers) t.equal(conns[0]?.send([answer]), taken, `${Buffer.from(answer.bytes).toString()} (${head})`);
+    await near.closeWrite();
+    t.equal(await within(done), null);
+  }
+});
+
 t.test('server: in any pieces', async () => {
   const frames = hex('00 c0000207 1092 0002 6869  02 0b 6578616d706c652e636f6d 01bb 0000  01 20010db8000000000000000000000007 0009 0001 61');
   for (const [version, wire] of [[1, frames] as const, [2, Buffer.concat([hex('00 01 c0000207 1092'), frames])] as const]) {

@@ -1,4 +1,5 @@
 import {
+  addressFamily,
   type Chunks,
   type Datagram,
   type Deadline,
@@ -88,7 +89,7 @@ export class FramedPackets implements PacketConn {
 
   send(datagrams: readonly Datagram[]): number {
     let taken = 0;
-    for (const { bytes, peer } of datagrams) if (this.#put(bytes, peer)) taken++;
+    for (const datagram of datagrams) if (this.#put(datagram)) taken++;
     this.dropped += datagrams.length - taken;
     if (taken > 0) this.#stir();
     if (!this.#writing && this.#pending.length > 0) void this.#write();
@@ -106,10 +107,11 @@ export class FramedPackets implements PacketConn {
     else this.#hangUp();
   }
 
-  #put(bytes: Uint8Array, peer: Endpoint): boolean {
+  #put(datagram: Datagram): boolean {
     if (this.#closed) return false;
     const { only, head } = this.#options;
-    if (only !== null && peer !== only && (peer.host !== only.host || peer.port !== only.port)) return false;
+    if (only !== null && !isOf(only, datagram)) return false;
+    const { bytes, peer } = datagram;
     const frame = only === null ? encodeFrame(peer, bytes, this.#addresses) : encodeShortFrame(bytes);
     if (frame === null || this.#pendingBytes + frame.length > MAX_PENDING) return false;
     if (!this.#headWritten) {
@@ -230,4 +232,15 @@ export class FramedPackets implements PacketConn {
   #leave(): void {
     if (this.#finRead && this.#finWritten) this.#lingering?.cancel();
   }
+}
+
+/** Whether it comes from the one peer. Where that is a name answers have an address, and only some adapters know that the name led there: of others the port has to do. */
+function isOf(only: Endpoint, { peer, named }: Datagram): boolean {
+  if (isSame(peer, only)) return true;
+  if (addressFamily(only.host) !== 0) return false;
+  return named === undefined ? peer.port === only.port : isSame(named, only);
+}
+
+function isSame(peer: Endpoint, other: Endpoint): boolean {
+  return peer === other || (peer.host === other.host && peer.port === other.port);
 }

@@ -1,6 +1,7 @@
 // The listener as people have it: in the config of a kernel.
 import assert from 'node:assert/strict';
-import { createKernel, encodeSocksAddress, type Kernel, type SessionSummary, type Stream, systemClock } from '@nekit/core';
+import dgram from 'node:dgram';
+import { createKernel, type Endpoint, encodeSocksAddress, type Kernel, NetError, type SessionSummary, type Stream, systemClock } from '@nekit/core';
 import { allCiphers, collect, dialOptions, eventually, startEcho, testContext, within } from '@nekit/core/testing';
 import t from 'tap';
 import { clientCodec } from '../../dist/method.js';
@@ -20,10 +21,14 @@ const LISTENER = {
 
 const [ciphers = assert.fail('no ciphers')] = allCiphers();
 
-async function tunnel(kernel: Kernel, user: number, port: number): Promise<Stream> {
+function tunnel(kernel: Kernel, user: number, port: number): Promise<Stream> {
+  return tunnelTo(kernel, user, { host: '127.0.0.1', port });
+}
+
+async function tunnelTo(kernel: Kernel, user: number, destination: Endpoint): Promise<Stream> {
   const server = kernel.listeners()[0]?.endpoint ?? assert.fail('it does not listen');
   const base = await testContext().context.base.stream?.dialStream(server, dialOptions(server));
-  const codec = clientCodec(ciphers, secretFor(ciphers, LISTENER.cipher, `${key(1)}:${key(user)}`), encodeSocksAddress({ host: '127.0.0.1', port }));
+  const codec = clientCodec(ciphers, secretFor(ciphers, LISTENER.cipher, `${key(1)}:${key(user)}`), encodeSocksAddress(destination));
   return new SealedStream(base ?? assert.fail('direct has streams'), codec, { clock: systemClock, native: false, peer: 'server' });
 }
 
@@ -91,6 +96,36 @@ void t.test('what was recorded stays refused after a reload, on every listener w
   for (const listener of [0, 1]) {
     assert.equal(await answered(recorded, listener), false);
     assert.equal(await answered(request(), listener), true);
+  }
+});
+
+void t.test("UDP inside of a connection for one peer: its answers come, by address and by name, and nobody else's", async (t) => {
+  const bound = async (): Promise<dgram.Socket> => {
+    const socket = dgram.createSocket('udp4');
+    await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
+    return socket;
+  };
+  const [target, stranger] = [await bound(), await bound()];
+  target.on('message', (bytes, { port, address }) => {
+    stranger.send('stranger', port, address, () => target.send(bytes, port, address));
+  });
+  const kernel = createKernel({ listeners: [LISTENER], hosts: { 'target.example': '127.0.0.1' }, rules: ['MATCH,DIRECT'] }, { plugins: [plugin] });
+  await kernel.start();
+  t.teardown(async () => {
+    await kernel.stop();
+    target.close();
+    stranger.close();
+  });
+  const { port } = target.address();
+  for (const host of ['127.0.0.1', 'target.example']) {
+    const stream = await tunnelTo(kernel, 2, { host: 'sp.v2.udp-over-tcp.arpa', port: 443 });
+    await stream.write([Buffer.from([1]), encodeSocksAddress({ host, port }), Buffer.from('\0\x02hi')]);
+    for (const text of ['hi', 'again']) {
+      if (text !== 'hi') await stream.write([Buffer.from(`\0${String.fromCharCode(text.length)}${text}`)]);
+      const got = Buffer.concat((await within(stream.read())) ?? []);
+      assert.equal(got.toString('latin1'), `\0${String.fromCharCode(text.length)}${text}`, host);
+    }
+    stream.abort(new NetError('aborted', 'enough'));
   }
 });
 
