@@ -2,7 +2,7 @@ import { type AdapterDefinition, definePlugin } from '@nekit/core';
 import { ShadowsocksAdapter } from './adapter.js';
 import { type ShadowsocksConfig, shadowsocksConfig } from './config.js';
 import { shadowsocksInbound } from './server/inbound.js';
-import { ReplayFilters } from './server/replay-filters.js';
+import { ReplayMemories } from './server/replay-memories.js';
 import { parseSsUri } from './uri.js';
 
 function definition(type: string): AdapterDefinition<ShadowsocksConfig> {
@@ -16,7 +16,7 @@ export default definePlugin({
   setup(context) {
     context.adapter({ ...definition('ss'), uri: { schemes: ['ss'], parse: parseSsUri } });
     context.adapter(definition('shadowsocks'));
-    const filters = new ReplayFilters(); // a reload keeps them
-    for (const type of ['shadowsocks', 'ss']) context.inbound(shadowsocksInbound(type, filters));
+    const memories = new ReplayMemories(); // a reload keeps them
+    for (const type of ['shadowsocks', 'ss']) context.inbound(shadowsocksInbound(type, memories));
   },
 });

@@ -72,6 +72,27 @@ t.test('each id once, in any order, as far back as the window reaches', (t) => {
   t.end();
 });
 
+t.test('nothing up to the last id of another window, and what comes behind as ever', (t) => {
+  for (const last of [0n, 1n, 5n, 31n, 32n, 33n, BigInt(WINDOW_SIZE), 2n ** 32n - 1n, 2n ** 32n, 2n ** 32n + 40n, 2n ** 53n - 1n]) {
+    const before = new SlidingWindow();
+    take(before, last);
+    t.equal(before.last, Number(last));
+    const window = SlidingWindow.after(before.last);
+    for (const behind of [0n, 1n, 30n, 32n, 64n, BigInt(WINDOW_SIZE - 1), BigInt(WINDOW_SIZE)]) {
+      if (behind <= last) t.notOk(take(window, last - behind), `${last} - ${behind}`);
+    }
+    for (const ahead of [40n, 1n, 2n, 31n, 32n, 33n, 39n, 500n, 41n]) t.ok(take(window, last + ahead), `${last} + ${ahead}`);
+    for (const ahead of [40n, 1n, 2n, 31n, 0n, 500n]) t.notOk(take(window, last + ahead), `${last} + ${ahead} again`);
+  }
+  for (const last of [2n ** 53n, MAX]) {
+    const before = new SlidingWindow();
+    take(before, last);
+    const window = SlidingWindow.after(before.last);
+    for (const id of [0n, last - 1n, last, MAX]) t.notOk(take(window, id), 'what a number is not exact for does not go on');
+  }
+  t.end();
+});
+
 t.test('asking changes nothing', (t) => {
   const window = new SlidingWindow();
   t.ok(window.accepts(5, 5));

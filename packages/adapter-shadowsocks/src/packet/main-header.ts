@@ -17,6 +17,12 @@ export const ID_LENGTH = 8;
 /** Seconds that the clocks of both ends may differ by. */
 const MAX_CLOCK_SKEW = 30;
 
+/**
+ * How long what was seen must be known, in ms. A timestamp may be 30 s off in both directions and is in whole seconds, so a request or packet can be repeated for 61 s
+ * after it was first seen. SIP022 asks for 60 s.
+ */
+export const REPLAYABLE = 64_000;
+
 const HIGH = 2 ** 32;
 
 /** Without padding, in bytes. */

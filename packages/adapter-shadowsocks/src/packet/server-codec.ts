@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { type Aead, type Ciphers, type Endpoint, type Method2022, TAG_LENGTH } from '@nekit/core';
 import type { Secret } from '../method.js';
 import { type Now, sealEnvelope } from './client-codec.js';
@@ -6,7 +7,7 @@ import { type BodyCiphers, bodyCipher, CHACHA, NO_USER, PacketOpener, type Seale
 import { FROM_CLIENT, FROM_SERVER, mainHeaderLength, readMainHeader, writeMainHeader } from './main-header.js';
 import { longestAround, PeerAddresses, PeerTable } from './peers.js';
 import { paddingFor, RandomBytes } from './random.js';
-import { SlidingWindow } from './sliding-window.js';
+import { type SeenSession, SeenSessions } from './seen-sessions.js';
 
 /** One client's association, as packets know it. */
 export interface CodecSession {
@@ -36,16 +37,25 @@ export interface ServerCodec {
   open(packet: Uint8Array, start: number, end: number, source: string, out: Uint8Array, at: number): OpenedPacket | null;
   /** The association has ended. */
   forget(key: string): void;
+  /** Packets that were refused because too many sessions of their user had ended to tell repeated ones from new ones. */
+  readonly refused: number;
 }
 
-/** `users`: keys behind ours, in identity headers. */
-export function serverPacketCodec(ciphers: Ciphers, secret: Secret, users: readonly Uint8Array[], now: Now): ServerCodec {
+/** `users`: keys behind ours, in identity headers. `seen`: what is known of sessions at other listeners, and from before a reload. */
+export function serverPacketCodec(
+  ciphers: Ciphers,
+  secret: Secret,
+  users: readonly Uint8Array[],
+  now: Now,
+  seen = new SeenSessions(() => now.monotonic()),
+): ServerCodec {
   const { method, keys } = secret;
-  return method.family === '2022' ? new Server2022(ciphers, method.cipher, keys, users, now) : new EnvelopeServer(envelopeOf(ciphers, secret));
+  return method.family === '2022' ? new Server2022(ciphers, method.cipher, keys, users, now, seen) : new EnvelopeServer(envelopeOf(ciphers, secret));
 }
 
 /** The client is who sends from one address and port: the format knows nothing better. */
 class EnvelopeServer implements ServerCodec {
+  readonly refused = 0;
   readonly #envelope: Envelope;
   readonly #sessions = new Map<string, EnvelopeSession>();
 
@@ -87,39 +97,31 @@ class EnvelopeSession implements CodecSession {
   }
 }
 
-/** Packets are refused by their timestamps after 30 s; what was seen of a session is known for twice as long (SIP022 section 3.2.4). */
-const REMEMBERED = 60_000;
-
-/** Sessions that have ended and may not be played back. With so many no new one begins, for to forget one early would let it be played back. A window has 1 KiB. */
-const MAX_REMEMBERED = 8192;
-
-/** What was seen of a session that has ended. */
-interface Ended {
-  readonly window: SlidingWindow;
-  readonly until: number;
-}
-
 /** The client is who has a session's id and can seal with it, wherever the packets come from. */
 class Server2022 implements ServerCodec, BodyCiphers {
   readonly #ciphers: Ciphers;
   readonly #method: Method2022;
   readonly #key: Uint8Array;
   readonly #users: readonly Uint8Array[];
+  /** What stands for the key of each user, ours where there are none: a hash, so that no key lies about. */
+  readonly #names: readonly string[];
   readonly #now: Now;
+  readonly #seen: SeenSessions;
   readonly #opener: PacketOpener;
   readonly #random = new RandomBytes();
   readonly #sessions = new Map<string, Session2022>();
-  /** In the order of their ends. */
-  readonly #ended = new Map<string, Ended>();
   #candidate: Aead | null = null;
+  refused = 0;
 
-  constructor(ciphers: Ciphers, method: Method2022, keys: readonly Uint8Array[], users: readonly Uint8Array[], now: Now) {
+  constructor(ciphers: Ciphers, method: Method2022, keys: readonly Uint8Array[], users: readonly Uint8Array[], now: Now, seen: SeenSessions) {
     const key = keys[0] ?? new Uint8Array(0);
     this.#ciphers = ciphers;
     this.#method = method;
     this.#key = key;
     this.#users = users;
+    this.#names = (users.length === 0 ? [key] : users).map((user) => createHash('sha256').update(user).digest('base64'));
     this.#now = now;
+    this.#seen = seen;
     this.#opener = new PacketOpener(ciphers, method, key, users);
   }
 
@@ -129,15 +131,17 @@ class Server2022 implements ServerCodec, BodyCiphers {
     if (length < 0) return null;
     const { session: key, packetHigh, packetLow } = opener;
     const known = this.#sessions.get(key);
-    const session = known ?? this.#begin(key);
-    if (session === null || !session.window.accepts(packetHigh, packetLow)) return null;
+    if (known !== undefined && !known.seen.window.accepts(packetHigh, packetLow)) return null;
     const address = readMainHeader(out, at, at + length, FROM_CLIENT, this.#seconds(), null);
-    const found = address < 0 ? null : session.peers.find(out, address, at + length);
+    if (address < 0) return null;
+    const session = known ?? this.#begin();
+    if (session === null || !session.seen.window.accepts(packetHigh, packetLow)) return null;
+    const found = session.peers.find(out, address, at + length);
     if (found === null) return null;
-    session.window.add(packetHigh, packetLow);
+    session.seen.window.add(packetHigh, packetLow);
     if (known === undefined) {
       this.#sessions.set(key, session);
-      this.#ended.delete(key);
+      this.#seen.hold(session.seen);
     }
     return { key, session, user: opener.user, peer: found.peer, bytes: out.subarray(found.end, at + length) };
   }
@@ -146,8 +150,7 @@ class Server2022 implements ServerCodec, BodyCiphers {
     const session = this.#sessions.get(key);
     if (session === undefined) return;
     this.#sessions.delete(key);
-    this.#ended.delete(key);
-    this.#ended.set(key, { window: session.window, until: this.#now.monotonic() + REMEMBERED });
+    this.#seen.release(session.seen);
   }
 
   of(session: string, sessionId: Uint8Array, user: number): Aead | null {
@@ -159,20 +162,20 @@ class Server2022 implements ServerCodec, BodyCiphers {
   }
 
   /** A session that is new, or that had ended and goes on: what was seen of it is still refused. */
-  #begin(key: string): Session2022 | null {
-    const now = this.#now.monotonic();
-    for (const [oldest, { until }] of this.#ended) {
-      if (until > now) break;
-      this.#ended.delete(oldest);
-    }
+  #begin(): Session2022 | null {
     const { sessionId, user } = this.#opener;
     const userKey = this.#keyOf(user);
-    const window = this.#ended.get(key)?.window;
-    if (userKey === null || (window === undefined && this.#ended.size >= MAX_REMEMBERED)) return null;
+    const name = this.#names[user === NO_USER ? 0 : user];
+    if (userKey === null || name === undefined) return null;
+    const seen = this.#seen.find(name, Buffer.from(sessionId).toString('latin1'), this.#names.length);
+    if (seen === null) {
+      this.refused++;
+      return null;
+    }
     const body = this.#method === CHACHA ? null : this.#candidate;
     const clientId = Uint8Array.from(sessionId);
     const sealer = (): SessionSealer => sealerBeside(this.#ciphers, { method: this.#method, keys: [userKey] }, this.#random, clientId);
-    return new Session2022(clientId, body, window ?? new SlidingWindow(), sealer, () => this.#seconds());
+    return new Session2022(clientId, body, seen, sealer, () => this.#seconds());
   }
 
   #keyOf(user: number): Uint8Array | null {
@@ -194,7 +197,7 @@ function sealerBeside(ciphers: Ciphers, spec: SealerSpec, random: RandomBytes, c
 
 class Session2022 implements CodecSession {
   readonly peers = new PeerTable();
-  readonly window: SlidingWindow;
+  readonly seen: SeenSession;
   /** null: the method seals all sessions with one key. */
   readonly body: Aead | null;
   readonly #addresses = new PeerAddresses();
@@ -204,10 +207,10 @@ class Session2022 implements CodecSession {
   /** Made for the first answer. */
   #sealer: SessionSealer | null = null;
 
-  constructor(clientId: Uint8Array, body: Aead | null, window: SlidingWindow, makeSealer: () => SessionSealer, seconds: () => number) {
+  constructor(clientId: Uint8Array, body: Aead | null, seen: SeenSession, makeSealer: () => SessionSealer, seconds: () => number) {
     this.#clientId = clientId;
     this.body = body;
-    this.window = window;
+    this.seen = seen;
     this.#makeSealer = makeSealer;
     this.#seconds = seconds;
   }

@@ -9,6 +9,7 @@
 import {
   CancelSource,
   CIPHERS,
+  CLOCK,
   type Datagram,
   type Endpoint,
   EVENTS,
@@ -25,7 +26,9 @@ import {
   type UdpBatch,
 } from '@nekit/core';
 import type { Secret } from '../method.js';
+import { PeerReports } from '../server/peer-reports.js';
 import { Scratch } from './scratch.js';
+import type { SeenSessions } from './seen-sessions.js';
 import { type OpenedPacket, type ServerCodec, serverPacketCodec } from './server-codec.js';
 import { type PacketSender, ServerSession } from './server-session.js';
 import { ServerSockets } from './server-sockets.js';
@@ -41,6 +44,8 @@ export interface ServerPacketsOptions {
   readonly maxSessions?: number;
   /** Milliseconds since 1970, for timestamps. */
   readonly wall?: () => number;
+  /** What is known of sessions at other listeners, and from before a reload. */
+  readonly seen?: SeenSessions;
 }
 
 const MAX_SESSIONS = 4096;
@@ -50,6 +55,8 @@ const SHORTEST_IDLE = 60_000;
 
 /** A session is put to the young end of the table no more often than this, in ms: at each packet it would cost more than it tells. */
 const MOVE_AGAIN = 1_000;
+
+const BUSY = new NetError('denied', 'too many UDP sessions of one user in the last minutes to tell repeated packets from new ones', { code: 'SS_BUSY' });
 
 const STOPPED = new NetError('aborted', 'the listener has stopped', { code: 'RETIRED' });
 
@@ -66,6 +73,7 @@ export class ServerPackets implements PacketSender {
   readonly #idleMs: number;
   readonly #maxSessions: number;
   readonly #codec: ServerCodec;
+  readonly #reports: PeerReports;
   readonly #sessions = new Map<string, ServerSession>();
   readonly #sources = new WeakMap<Endpoint, Source>();
   readonly #sockets: ServerSockets;
@@ -86,7 +94,8 @@ export class ServerPackets implements PacketSender {
     this.#maxSessions = options.maxSessions ?? MAX_SESSIONS;
     const now = { monotonic: () => timers.now(), wall: options.wall ?? Date.now };
     const keys = users.map(({ key }) => key);
-    this.#codec = serverPacketCodec(context.get(CIPHERS), secret, keys, now);
+    this.#codec = serverPacketCodec(context.get(CIPHERS), secret, keys, now, options.seen);
+    this.#reports = new PeerReports(context.get(CLOCK));
     this.#sockets = new ServerSockets(endpoint, context, {
       received: (batch, family) => this.#received(batch, family),
       lost: (datagrams) => {
@@ -176,7 +185,11 @@ export class ServerPackets implements PacketSender {
 
   #open(bytes: Uint8Array, start: number, end: number, source: Endpoint, out: Uint8Array, at: number): OpenedPacket | null {
     const { key, admitted } = this.#sourceOf(source);
-    return admitted ? this.#codec.open(bytes, start, end, key, out, at) : null;
+    if (!admitted) return null;
+    const { refused } = this.#codec;
+    const packet = this.#codec.open(bytes, start, end, key, out, at);
+    if (this.#codec.refused !== refused) this.#reports.failed(source, BUSY, this.#context);
+    return packet;
   }
 
   /** The packet's association, which it opens if it is the first; from here on the client is where the packet came from. */

@@ -15,10 +15,30 @@ export const WINDOW_SIZE = (WORDS - 1) * 32;
 
 const HIGH = 2 ** 32;
 
+const ALL = 0xffff_ffff;
+
 export class SlidingWindow {
   readonly #bits = new Uint32Array(WORDS);
   #lastHigh = 0;
   #lastLow = 0;
+
+  /** One that accepts no id up to `last`. */
+  static after(last: number): SlidingWindow {
+    const window = new SlidingWindow();
+    const known = last <= Number.MAX_SAFE_INTEGER;
+    const low = known ? last % HIGH : HIGH - 1;
+    window.#lastHigh = known ? Math.floor(last / HIGH) : HIGH - 1;
+    window.#lastLow = low;
+    window.#bits.fill(ALL);
+    window.#bits[wordOf(low)] = ALL >>> (31 - (low & 31)); // the bits behind it are of ids to come
+    return window;
+  }
+
+  /** The highest id that was added; Infinity where a number is not exact for it. */
+  get last(): number {
+    const last = this.#lastHigh * HIGH + this.#lastLow;
+    return last <= Number.MAX_SAFE_INTEGER ? last : Number.POSITIVE_INFINITY;
+  }
 
   /** Whether the id is new. Changes nothing: ask before a packet is believed, `add` it after. */
   accepts(high: number, low: number): boolean {

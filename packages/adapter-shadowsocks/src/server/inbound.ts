@@ -11,11 +11,12 @@ import {
   toNetError,
 } from '@nekit/core';
 import { type Secret, secretOf } from '../method.js';
+import type { SeenSessions } from '../packet/seen-sessions.js';
 import { ServerPackets } from '../packet/server-packets.js';
 import { serveInside } from '../udp-over-tcp/server.js';
 import { type InboundConfig, inboundConfig, listenHost } from './config.js';
 import { type ServeInside, ShadowsocksProtocol } from './protocol.js';
-import type { ReplayFilters } from './replay-filters.js';
+import type { ReplayMemories } from './replay-memories.js';
 import { Keyring, RequestOpener, type User } from './request-opener.js';
 
 /** Ports that are tried where any will do and UDP has the one that TCP got taken already. */
@@ -28,8 +29,14 @@ export interface PacketServer {
   stop(): void;
 }
 
-/** `endpoint`: with the real port. */
-export type OpenPackets = (secret: Secret, users: readonly User[], endpoint: Endpoint, context: InboundContext) => PacketServer;
+/** `endpoint`: with the real port. `seen`: the sessions of all that have the key. */
+export type OpenPackets = (
+  secret: Secret,
+  users: readonly User[],
+  endpoint: Endpoint,
+  context: InboundContext,
+  options: { readonly seen: SeenSessions },
+) => PacketServer;
 
 /** What carries UDP: on the port, and inside of TCP connections. */
 export interface PacketParts {
@@ -39,9 +46,9 @@ export interface PacketParts {
 
 const PARTS: PacketParts = { openPackets: (...given) => new ServerPackets(...given), serveInside };
 
-/** The listener type `shadowsocks`, or another name of it: TCP and UDP on one port. All that share `filters` refuse what was recorded at any of them. */
-export function shadowsocksInbound(type: string, filters: ReplayFilters, parts: PacketParts = PARTS): InboundDefinition<InboundConfig> {
-  return { type, config: inboundConfig, create: (config, context) => new ShadowsocksInbound(config, context, filters, parts) };
+/** The listener type `shadowsocks`, or another name of it: TCP and UDP on one port. All that share `memories` refuse what was recorded at any of them. */
+export function shadowsocksInbound(type: string, memories: ReplayMemories, parts: PacketParts = PARTS): InboundDefinition<InboundConfig> {
+  return { type, config: inboundConfig, create: (config, context) => new ShadowsocksInbound(config, context, memories, parts) };
 }
 
 class ShadowsocksInbound implements Inbound {
@@ -50,12 +57,13 @@ class ShadowsocksInbound implements Inbound {
   readonly #openPackets: OpenPackets;
   readonly #secret: Secret;
   readonly #users: readonly User[];
+  readonly #seen: SeenSessions;
   readonly #protocol: ShadowsocksProtocol;
   readonly #tcp: Inbound;
   readonly #host: string;
   #packets: PacketServer | null = null;
 
-  constructor(config: InboundConfig, context: InboundContext, filters: ReplayFilters, parts: PacketParts) {
+  constructor(config: InboundConfig, context: InboundContext, memories: ReplayMemories, parts: PacketParts) {
     const ciphers = context.get(CIPHERS);
     const clock = context.get(CLOCK);
     const { cipher, 'allow-insecure-ciphers': allowInsecure } = config;
@@ -66,7 +74,9 @@ class ShadowsocksInbound implements Inbound {
     this.#secret = secret;
     this.#users = config.users.map(({ username, password }) => ({ username, key: Uint8Array.from(Buffer.from(password, 'base64')) }));
     this.#host = listenHost(config.listen) ?? '127.0.0.1';
-    const keyring = new Keyring(ciphers, secret, this.#users, filters.of(secret, clock));
+    const { filter, sessions } = memories.of(secret, clock);
+    this.#seen = sessions;
+    const keyring = new Keyring(ciphers, secret, this.#users, filter);
     new RequestOpener(keyring); // a cipher that this platform has not is told now, not to every client
     this.#protocol = new ShadowsocksProtocol(keyring, clock, context, parts.serveInside);
     this.#tcp = context.tcp({ host: this.#host, port: config.port }, this.#protocol);
@@ -81,7 +91,7 @@ class ShadowsocksInbound implements Inbound {
       await this.#tcp.start(signal);
       if (!this.#config.udp) return;
       try {
-        const packets = this.#openPackets(this.#secret, this.#users, this.endpoint, this.#context);
+        const packets = this.#openPackets(this.#secret, this.#users, this.endpoint, this.#context, { seen: this.#seen });
         packets.start();
         this.#packets = packets;
         return;

@@ -1,6 +1,7 @@
 // Read first: SIP022 (replay protection); SIP004, which has none; "How China Detects and Blocks Shadowsocks" (IMC 2020) on replayed connections.
 import { type Clock, STREAM_METHODS } from '@nekit/core';
 import type { Method } from '../method.js';
+import { REPLAYABLE } from '../packet/main-header.js';
 import { SaltSet } from './salt-set.js';
 
 /** Whether a salt may open a connection. `full`: that cannot be told, so it may not. */
@@ -23,12 +24,6 @@ export interface ReplayFilter {
  * a SIP004 salt, 32 MiB with the 32 of SIP022 (12,000 new connections in every second).
  */
 const MAX_SALTS = 786_432;
-
-/**
- * A generation of SIP022, in ms. A timestamp may be 30 s off in both directions and is in whole seconds, so a request can be repeated for 61 s after it was first
- * seen. SIP022 asks for 60 s.
- */
-const GENERATION = 64_000;
 
 /** What is kept of a salt that needs not be remembered exactly, in bytes. */
 const PREFIX = 8;
@@ -75,8 +70,8 @@ export class TimedFilter implements ReplayFilter {
   #turn(): void {
     const now = this.#clock.now();
     const age = now - this.#began;
-    if (age < GENERATION) return;
-    this.#older = age < 2 * GENERATION ? this.#newer : new SaltSet(this.#saltLength);
+    if (age < REPLAYABLE) return;
+    this.#older = age < 2 * REPLAYABLE ? this.#newer : new SaltSet(this.#saltLength);
     this.#newer = new SaltSet(this.#saltLength);
     this.#began = now;
   }

@@ -21,7 +21,7 @@ import {
 import { dialOptions, eventually, testContext, testInboundContext } from '@nekit/core/testing';
 import { inboundConfig } from '../../dist/server/config.js';
 import { type PacketParts, shadowsocksInbound } from '../../dist/server/inbound.js';
-import { ReplayFilters } from '../../dist/server/replay-filters.js';
+import { ReplayMemories } from '../../dist/server/replay-memories.js';
 
 export interface ServerOptions {
   readonly sockets: Sockets;
@@ -78,7 +78,7 @@ export function makeServer(options: ServerOptions): Server & { start(): Promise<
       }
     },
   });
-  const definition = shadowsocksInbound('shadowsocks', new ReplayFilters(), options.parts);
+  const definition = shadowsocksInbound('shadowsocks', new ReplayMemories(), options.parts);
   const config = inboundConfig.parse({ listen: '127.0.0.1', port: 0, ...options.entry });
   const inbound = definition.create(config, context);
   const kernel = new CancelSource();
