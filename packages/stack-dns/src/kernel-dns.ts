@@ -30,6 +30,9 @@ const MAX_REAL_NAMES = 8_192;
 /** Ranges of fake addresses that are remembered when they are in force no more. */
 const MAX_FORMER = 8;
 
+/** A store that does not close is waited for so long, in ms. */
+const CLOSE_MS = 5_000;
+
 /** The name server of a kernel. */
 export const KERNEL_DNS = token<KernelDns>('KernelDns');
 
@@ -52,6 +55,7 @@ export class KernelDns implements Answerer, FakeIpTable {
   readonly #realNames = new Map<string, string>();
   /** Whose names are kept. */
   #pool: FakeIpPool | null = null;
+  /** Opens and closes, one after the other. */
   #opening: Promise<void> = Promise.resolve();
 
   /** `newStore`: where fake addresses are kept instead of files. */
@@ -146,7 +150,23 @@ export class KernelDns implements Answerer, FakeIpTable {
   /** What is kept is of this pool from here on. One file, one user: the one before lets go of it first. */
   #give(pool: FakeIpPool, before: FakeIpPool | null): void {
     this.#pool = pool;
-    this.#opening = this.#opening.then(() => before?.close()).then(() => pool.open());
+    if (before !== null) this.#letGo(before);
+    this.#opening = this.#opening.then(() => pool.open());
+  }
+
+  /** Whatever is opened from here on waits for it. */
+  #letGo(pool: FakeIpPool): void {
+    this.#opening = this.#opening.then(
+      () =>
+        new Promise((resolve) => {
+          const stopTimer = this.#clock.after(CLOSE_MS, resolve);
+          const done = (): void => {
+            stopTimer();
+            resolve();
+          };
+          pool.close().then(done, done);
+        }),
+    );
   }
 
   /** Ranges that are of no config any more. */
@@ -175,11 +195,12 @@ export class KernelDns implements Answerer, FakeIpTable {
     return this.#opening;
   }
 
-  async close(): Promise<void> {
+  /** What there is to keep is kept when it settles. A config may come again, also before that. */
+  close(): Promise<void> {
     const pool = this.#pool;
     this.#pool = null;
-    await this.#opening;
-    await pool?.close();
+    if (pool !== null) this.#letGo(pool);
+    return this.#opening;
   }
 
   #storeFor({ keys }: DnsConfig, key: string, { folder, cacheFolder }: PoolPlace): FakeIpStore | null {

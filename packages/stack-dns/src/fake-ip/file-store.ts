@@ -1,8 +1,9 @@
 /** Fake IPs in a file. A name is on the disk a second after it was assigned; what a crash loses is that second, and names come back to their number mostly even so (see NamePool). */
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { type Clock, errorCode } from '@nekit/core';
+import type { Clock } from '@nekit/core';
+import { takeLock } from './file-lock.js';
 import { hasHead, headBytes, MAX_RECORD, readRecord, writeRecord } from './journal-format.js';
 import type { FakeIpStore, StoreUser } from './store.js';
 
@@ -20,7 +21,7 @@ const MIN_RECORDS = 4_096;
 const FILE_MODE = 0o600; // it says where the user has been
 const FOLDER_MODE = 0o700;
 
-/** One kernel at a time has a file; a second one goes without. */
+/** One kernel at a time has a file; a second one goes without, also of the same process. */
 export class FileStore implements FakeIpStore {
   readonly #path: string;
   readonly #clock: Pick<Clock, 'after'>;
@@ -28,6 +29,8 @@ export class FileStore implements FakeIpStore {
   #user: StoreUser | null = null;
   #warn: (message: string) => void = () => {};
   #file: FileHandle | null = null;
+  /** Gives the lock back; null: we have none. */
+  #unlock: (() => Promise<void>) | null = null;
   /** Records that are in the file. */
   #records = 0;
   #waiting = new Uint8Array(0);
@@ -49,7 +52,8 @@ export class FileStore implements FakeIpStore {
     this.#warn = warn;
     try {
       await mkdir(dirname(this.#path), { recursive: true, mode: FOLDER_MODE });
-      if (!(await this.#lock())) {
+      this.#unlock = await takeLock(this.#path);
+      if (this.#unlock === null) {
         warn(`${this.#path} is in use by another kernel: fake IPs are not kept`);
         return;
       }
@@ -90,12 +94,18 @@ export class FileStore implements FakeIpStore {
     // Anew, so that the order of use is kept as well.
     if (this.#user !== null) await this.#attempt(() => this.#rewrite());
     this.#user = null;
-    if (this.#file === null) return;
-    await this.#attempt(async () => {
-      await this.#file?.close();
-      this.#file = null;
-      await rm(`${this.#path}.lock`, { force: true });
-    });
+    await this.#attempt(() => this.#leave());
+  }
+
+  async #leave(): Promise<void> {
+    const [file, unlock] = [this.#file, this.#unlock];
+    this.#file = null;
+    this.#unlock = null;
+    try {
+      await file?.close();
+    } finally {
+      await unlock?.();
+    }
   }
 
   #flush(): Promise<void> {
@@ -187,23 +197,6 @@ export class FileStore implements FakeIpStore {
     }
   }
 
-  async #lock(): Promise<boolean> {
-    const path = `${this.#path}.lock`;
-    for (let tries = 0; tries < 2; tries++) {
-      try {
-        const lock = await open(path, 'wx', FILE_MODE);
-        await lock.writeFile(`${process.pid}\n`);
-        await lock.close();
-        return true;
-      } catch (error) {
-        if (errorCode(error) !== 'EEXIST') throw error;
-      }
-      if (isAlive(Number.parseInt(await readFile(path, 'utf8'), 10))) return false;
-      await rm(path, { force: true }); // of one that crashed
-    }
-    return false;
-  }
-
   async #attempt(run: () => Promise<void>): Promise<void> {
     try {
       await run();
@@ -215,11 +208,7 @@ export class FileStore implements FakeIpStore {
   async #giveUp(error: unknown): Promise<void> {
     this.#user = null;
     this.#warn(`fake IPs are not kept: ${error instanceof Error ? error.message : String(error)}`);
-    const file = this.#file;
-    this.#file = null;
-    if (file === null) return;
-    await file.close().catch(() => undefined); // the first error is the one to tell
-    await rm(`${this.#path}.lock`, { force: true });
+    await this.#leave().catch(() => undefined); // the first error is the one to tell
   }
 }
 
@@ -237,15 +226,4 @@ function snapshot(head: Uint8Array, user: StoreUser): Uint8Array {
     at = writeRecord(bytes, at, index, name);
   });
   return bytes.subarray(0, at);
-}
-
-/** Whether a process is there. Our own number, of a container that has started again, means nobody else. */
-function isAlive(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0 || pid === process.pid) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return errorCode(error) === 'EPERM';
-  }
 }

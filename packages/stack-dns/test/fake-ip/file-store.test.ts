@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FakeClock } from '@nekit/core/testing';
@@ -58,9 +58,10 @@ void t.test('killed: what was written a second ago is there', async (t) => {
   const end = Date.now() + 5_000;
   while (!readFileSync(join(folder, 'killed')).includes('a.example') && Date.now() < end) await new Promise((resolve) => setImmediate(resolve));
   pool.assign('late.example', 4);
-  // No close: the process is gone, its lock is not.
-  writeFileSync(join(folder, 'killed.lock'), '999999999\n');
-  const again = await open('killed');
+  // What a kill would leave now; in its place, as this process is still there.
+  copyFileSync(join(folder, 'killed'), join(folder, 'left'));
+  writeFileSync(join(folder, 'left.lock'), '999999999\n');
+  const again = await open('left');
   t.equal(again.pool.domainOf(address), 'a.example');
   t.equal(again.pool.size, 1);
   t.same(again.warnings, []);
@@ -76,6 +77,31 @@ void t.test('a file that another kernel has is left alone', async (t) => {
   await pool.close();
   t.notOk(readdirSync(folder).includes('taken'));
   t.ok(readdirSync(folder).includes('taken.lock'));
+});
+
+void t.test('a second kernel of the same process goes without', async (t) => {
+  const first = await open('twice');
+  const address = first.pool.assign('bank.example', 4);
+  const second = await open('twice');
+  t.match(second.warnings, [/in use by another kernel/]);
+  for (let i = 0; i < 500; i++) second.pool.assign(`${i}.example`, 4);
+  await second.pool.close();
+  t.ok(readdirSync(folder).includes('twice.lock'), 'the lock is not its own');
+  await first.pool.close();
+  t.notOk(readdirSync(folder).includes('twice.lock'));
+  const third = await open('twice');
+  t.equal(third.pool.domainOf(address), 'bank.example');
+  t.equal(third.pool.size, 1);
+  await third.pool.close();
+  t.same([...first.warnings, ...third.warnings], []);
+});
+
+void t.test('a file that cannot be opened leaves no lock', async (t) => {
+  mkdirSync(join(folder, 'no-file'));
+  const { pool, warnings } = await open('no-file');
+  t.match(warnings, [/are not kept/]);
+  t.notOk(readdirSync(folder).includes('no-file.lock'));
+  await pool.close();
 });
 
 void t.test('no place to write: names are assigned all the same', async (t) => {
