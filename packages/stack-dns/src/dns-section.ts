@@ -2,9 +2,11 @@
 import { randomBytes } from 'node:crypto';
 import {
   addressFamily,
+  type Cancel,
   CLOCK,
   closest,
   type Hosts,
+  never,
   type Section,
   type SectionContext,
   type SectionDefinition,
@@ -69,7 +71,7 @@ function create(config: DnsConfig, context: SectionContext): Section {
   const clientFor = (purpose: Purpose, maxEntries: number): DnsClient =>
     new DnsClient({
       clock,
-      ask: (question, signal) => upstreams.ask(question, purpose, signal),
+      ask: (question) => upstreams.ask(question, purpose, shared.life),
       maxEntries,
       maxBytes: maxEntries * BYTES_EACH,
       maxPending: MAX_PENDING,
@@ -86,10 +88,13 @@ function create(config: DnsConfig, context: SectionContext): Section {
     return way instanceof Promise ? way.then(({ leaf }) => leaf.type === 'direct') : way.leaf.type === 'direct';
   };
   let leave = (): void => {};
+  /** Fires when the kernel stops. */
+  let stopping: Cancel = never;
   return {
     resolver,
     dialResolver: upstreams.hasDirect ? resolverOver(clientFor('dial', DIAL_ENTRIES)) : resolver,
-    async load() {
+    async load(signal) {
+      stopping = signal;
       const warn = (message: string): void => context.warn('DNS_FAKE_IP_STORE', message);
       const fakes = wantsFakes ? shared.poolFor(config, { folder: context.folder, cacheFolder: context.cacheFolder, warn }) : null;
       await shared.opened();
@@ -109,7 +114,10 @@ function create(config: DnsConfig, context: SectionContext): Section {
     async close() {
       leave();
       upstreams.close();
-      if (!shared.isNeeded) await shared.close();
+      if (shared.isNeeded) return;
+      // After a reload questions go on to their time limits. When the kernel stops nobody waits for them, and they would keep sockets, and with them the process.
+      if (stopping.reason !== null) shared.life.cancel(stopping.reason);
+      await shared.close();
     },
   };
 }

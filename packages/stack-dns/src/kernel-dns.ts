@@ -4,7 +4,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { isAbsolute, join, resolve } from 'node:path';
-import { type Clock, NekitError, token } from '@nekit/core';
+import { CancelSource, type Clock, NekitError, token } from '@nekit/core';
 import type { FakeIpTable } from '@nekit/core/ip';
 import type { DnsConfig } from './config.js';
 import type { AddressRange } from './fake-ip/address-range.js';
@@ -44,6 +44,8 @@ export interface PoolPlace {
 }
 
 export class KernelDns implements Answerer, FakeIpTable {
+  /** Of the questions of all configs, also of those that are in force no more: it ends with the kernel. */
+  readonly life = new CancelSource();
   readonly #clock: Clock;
   readonly #newStore: ((key: string) => FakeIpStore) | null;
   readonly #query = new Query();

@@ -3,6 +3,7 @@ import http2 from 'node:http2';
 import { type Cancel, CancelSource, duplexFromStream, NetError, type Stream, toNetError } from '@nekit/core';
 import { HEADER, MAX_MESSAGE } from '../wire/message.js';
 import { matchOf, type Question, queryMessage } from '../wire/question.js';
+import { CLOSED, Life } from './life.js';
 import { type Upstream, type UpstreamContext, unlessCancelled } from './upstream.js';
 
 const CONTENT = 'application/dns-message';
@@ -12,16 +13,14 @@ const IDLE = 30_000;
 /** Until it is there. */
 const CONNECT = 10_000;
 
-const CLOSED = new NetError('aborted', 'the resolver is closed', { code: 'DNS_CLOSED' });
-
 export class HttpsUpstream implements Upstream {
   readonly name: string;
   readonly #url: URL;
   readonly #open: (signal: Cancel) => Promise<Stream>;
   readonly #timers: UpstreamContext['timers'];
-  readonly #life = new CancelSource();
+  readonly #life = new Life();
   #session: http2.ClientHttp2Session | null = null;
-  #connecting: Promise<http2.ClientHttp2Session> | null = null;
+  #connecting: { readonly life: Cancel; readonly session: Promise<http2.ClientHttp2Session> } | null = null;
   /** Parts of answers that came. */
   #received = 0;
 
@@ -33,41 +32,53 @@ export class HttpsUpstream implements Upstream {
     this.#timers = context.timers;
   }
 
-  async ask(question: Question, signal: Cancel): Promise<Uint8Array> {
+  ask(question: Question, signal: Cancel): Promise<Uint8Array> {
+    return this.#life.during(() => this.#ask(question, signal));
+  }
+
+  close(): void {
+    this.#life.close();
+  }
+
+  async #ask(question: Question, signal: Cancel): Promise<Uint8Array> {
     for (let tries = 0; ; tries++) {
       const session = await this.#opened(signal);
       try {
         return await this.#post(session, question, signal);
       } catch (error) {
         // A session that had ended while we took it, or that the server let go of (GOAWAY): once more with a new one.
-        if (tries > 0 || !(session.destroyed || session.closed) || signal.reason !== null || this.#life.reason !== null) throw error;
+        if (tries > 0 || !(session.destroyed || session.closed) || signal.reason !== null) throw error;
       }
     }
-  }
-
-  close(): void {
-    this.#life.cancel(CLOSED);
   }
 
   /** The session, or a new one; who asks meanwhile waits for the same. */
   #opened(signal: Cancel): Promise<http2.ClientHttp2Session> {
     const present = this.#session;
     if (present !== null && !present.destroyed && !present.closed) return Promise.resolve(present);
-    this.#connecting ??= this.#connect().finally(() => {
-      this.#connecting = null;
-    });
-    return unlessCancelled(this.#connecting, signal);
+    const life = this.#life.signal;
+    if (this.#connecting?.life !== life) {
+      const session = this.#connect(life).finally(() => {
+        if (this.#connecting?.session === session) this.#connecting = null;
+      });
+      this.#connecting = { life, session };
+    }
+    return unlessCancelled(this.#connecting.session, signal);
   }
 
-  async #connect(): Promise<http2.ClientHttp2Session> {
-    const dialling = new CancelSource(this.#life);
+  async #connect(life: Cancel): Promise<http2.ClientHttp2Session> {
+    const dialling = new CancelSource(life);
     const deadline = this.#timers.after(CONNECT, () => dialling.cancel(new NetError('timeout', `${this.name} took longer than ${CONNECT} ms to connect`)));
     try {
       const stream = await this.#open(dialling);
+      if (life.reason !== null) {
+        stream.abort(life.reason); // it came all the same
+        throw life.reason;
+      }
       const session = http2.connect(this.#url.origin, { createConnection: () => duplexFromStream(stream) });
       session.on('error', () => stream.abort(CLOSED)); // its requests are told
       session.setTimeout(IDLE, () => session.close());
-      const forget = this.#life.onCancel(() => session.destroy());
+      const forget = life.onCancel(() => session.destroy());
       session.once('close', forget);
       this.#session = session;
       return session;

@@ -17,6 +17,7 @@ export class SystemUpstream implements Upstream {
   /** Those that are in the file now. */
   #list: ServerList | null = null;
   #key = '';
+  #isClosed = false;
 
   constructor(
     { text, adapter }: Pick<ServerSpec, 'text' | 'adapter'>,
@@ -40,8 +41,8 @@ export class SystemUpstream implements Upstream {
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#list?.close();
-    this.#list = null;
   }
 
   #current(endpoints: readonly Endpoint[]): ServerList {
@@ -53,6 +54,7 @@ export class SystemUpstream implements Upstream {
       endpoints.map((endpoint) => this.#upstream(endpoint)),
       this.#options,
     );
+    if (this.#isClosed) this.#list.close(); // it answers who asked before, and keeps nothing
     return this.#list;
   }
 

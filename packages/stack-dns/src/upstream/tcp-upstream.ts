@@ -2,6 +2,7 @@
 import { type Cancel, CancelSource, type Deadline, NetError, type Stream, StreamReader, toNetError } from '@nekit/core';
 import { HEADER, read16, write16 } from '../wire/message.js';
 import { matchOf, type Question, queryMessage } from '../wire/question.js';
+import { Life } from './life.js';
 import { type Upstream, type UpstreamContext, unlessCancelled } from './upstream.js';
 
 /** A connection that nobody asks anything is closed after this long, in ms; servers do the same after some seconds (RFC 7766 section 6.2.3). */
@@ -10,16 +11,14 @@ const IDLE = 10_000;
 /** Questions on one connection at a time. */
 const MAX_PENDING = 512;
 
-const CLOSED = new NetError('aborted', 'the resolver is closed', { code: 'DNS_CLOSED' });
-
 /** `open` dials, and puts TLS on it. */
 export class TcpUpstream implements Upstream {
   readonly name: string;
   readonly #open: (signal: Cancel) => Promise<Stream>;
   readonly #context: Pick<UpstreamContext, 'timers' | 'random'>;
-  readonly #life = new CancelSource();
+  readonly #life = new Life();
   #link: Link | null = null;
-  #dialling: Promise<Link> | null = null;
+  #dialling: { readonly life: Cancel; readonly link: Promise<Link> } | null = null;
 
   constructor(name: string, open: (signal: Cancel) => Promise<Stream>, context: Pick<UpstreamContext, 'timers' | 'random'>) {
     this.name = name;
@@ -27,38 +26,50 @@ export class TcpUpstream implements Upstream {
     this.#context = context;
   }
 
-  async ask(question: Question, signal: Cancel): Promise<Uint8Array> {
+  ask(question: Question, signal: Cancel): Promise<Uint8Array> {
+    return this.#life.during(() => this.#ask(question, signal));
+  }
+
+  close(): void {
+    this.#life.close();
+  }
+
+  async #ask(question: Question, signal: Cancel): Promise<Uint8Array> {
     for (let tries = 0; ; tries++) {
       const link = await this.#linked(signal);
       try {
         return await link.ask(question, signal);
       } catch (error) {
         // The server may close a connection that was quiet just when we ask, or another question's time was up on a dead one: a new one is worth a try, once.
-        if (tries > 0 || !(link.wasUsed || link.isSilent) || link.error === null || signal.reason !== null || this.#life.reason !== null) throw error;
+        if (tries > 0 || !(link.wasUsed || link.isSilent) || link.error === null || signal.reason !== null) throw error;
       }
     }
-  }
-
-  close(): void {
-    this.#life.cancel(CLOSED);
   }
 
   /** The connection, or a new one; who asks meanwhile waits for the same. */
   #linked(signal: Cancel): Promise<Link> {
     if (this.#link?.isOpen === true) return Promise.resolve(this.#link);
-    this.#dialling ??= this.#dial().finally(() => {
-      this.#dialling = null;
-    });
-    return unlessCancelled(this.#dialling, signal);
+    const life = this.#life.signal;
+    if (this.#dialling?.life !== life) {
+      const link = this.#dial(life).finally(() => {
+        if (this.#dialling?.link === link) this.#dialling = null;
+      });
+      this.#dialling = { life, link };
+    }
+    return unlessCancelled(this.#dialling.link, signal);
   }
 
-  async #dial(): Promise<Link> {
+  async #dial(life: Cancel): Promise<Link> {
     const { timers, random } = this.#context;
-    const dialling = new CancelSource(this.#life);
+    const dialling = new CancelSource(life);
     const deadline = timers.after(IDLE, () => dialling.cancel(new NetError('timeout', `${this.name} took longer than ${IDLE} ms to connect`)));
     try {
       const stream = await this.#open(dialling);
-      this.#link = new Link(this.name, stream, timers, random, this.#life);
+      if (life.reason !== null) {
+        stream.abort(life.reason); // it came all the same
+        throw life.reason;
+      }
+      this.#link = new Link(this.name, stream, timers, random, life);
       return this.#link;
     } catch (error) {
       throw toNetError(error, this.name);

@@ -25,6 +25,7 @@ export interface Upstream {
    * its own.
    */
   ask(question: Question, signal: Cancel): Promise<Uint8Array>;
+  /** Its config is in force no more: questions that are under way are answered, and nothing stays open behind them. */
   close(): void;
 }
 

@@ -12,6 +12,8 @@ export interface FakeServer {
   readonly ports: number[];
   /** TCP connections so far. */
   connections(): number;
+  /** Those that are there now. */
+  open(): number;
   close(): Promise<void>;
 }
 
@@ -33,7 +35,14 @@ export async function udpServer(handler: Handler, port = 0): Promise<FakeServer>
     socket.once('error', reject);
     socket.bind(port, '127.0.0.1', resolve);
   });
-  return { port: socket.address().port, queries, ports, connections: () => 0, close: () => new Promise((resolve) => socket.close(() => resolve())) };
+  return {
+    port: socket.address().port,
+    queries,
+    ports,
+    connections: () => 0,
+    open: () => 0,
+    close: () => new Promise((resolve) => socket.close(() => resolve())),
+  };
 }
 
 export interface Certificate {
@@ -78,7 +87,7 @@ export async function tcpServer(
     server.once('error', reject);
     server.listen(port, '127.0.0.1', resolve);
   });
-  return { port: portOf(server), queries, ports: [], connections: () => connections, close: () => closing(server, open) };
+  return { port: portOf(server), queries, ports: [], connections: () => connections, open: () => open.size, close: () => closing(server, open) };
 }
 
 export async function httpsServer(handler: Handler, certificate: Certificate, status = 200): Promise<FakeServer> {
@@ -113,6 +122,7 @@ export async function httpsServer(handler: Handler, certificate: Certificate, st
     queries,
     ports: [],
     connections: () => connections,
+    open: () => open.size,
     close: () => {
       for (const session of open) session.destroy();
       return new Promise((resolve) => server.close(() => resolve()));
