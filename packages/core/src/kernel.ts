@@ -191,7 +191,8 @@ class RunningKernel implements Kernel {
   async #open(): Promise<void> {
     await this.#load(this.#setup, 'the kernel was stopped while it started');
     this.#opened = true;
-    await this.#listeners.apply(this.#setup.config, this.#stopSignal);
+    const leave = (): void => this.#leaveAs(this.#setup.config);
+    await this.#listeners.apply(this.#setup.config, this.#stopSignal, { forward: leave, back: leave });
   }
 
   async #load(setup: Setup, stopped: string): Promise<void> {
@@ -293,13 +294,10 @@ class RunningKernel implements Kernel {
     setup.follow(before);
     await this.#load(setup, 'the kernel stops; it takes no other config');
     setup.adapters.keepChoices(before.adapters); // what throws here must not throw when the listeners are new already
-    this.#leaveAs(setup.config); // its listeners open sockets
-    try {
-      await this.#listeners.apply(setup.config, this.#stopSignal);
-    } catch (error) {
-      this.#leaveAs(before.config);
-      throw error;
-    }
+    await this.#listeners.apply(setup.config, this.#stopSignal, {
+      forward: () => this.#leaveAs(setup.config),
+      back: () => this.#leaveAs(before.config),
+    });
   }
 
   /** How our own sockets stay out of a TUN with auto-route. */

@@ -25,6 +25,13 @@ interface Running {
   readonly inbound: Inbound;
 }
 
+/** What has to hold while sockets are opened: called right before the first listener of its config starts. */
+export interface Changeover {
+  forward(): void;
+  /** The new config was no good. */
+  back(): void;
+}
+
 /** The listeners of a kernel that runs. */
 export class ListenerSet {
   readonly #registry: Registry;
@@ -48,9 +55,9 @@ export class ListenerSet {
 
   /**
    * Brings what runs in line with the config: unchanged listeners stay, the others are stopped and started. If one cannot start,
-   * what was there before runs again, and the error is thrown.
+   * what was there before runs again, as far as it can, and the error is thrown.
    */
-  async apply(config: Pick<KernelConfig, 'listeners'>, signal: Cancel): Promise<void> {
+  async apply(config: Pick<KernelConfig, 'listeners'>, signal: Cancel, changeover: Changeover): Promise<void> {
     const wanted = config.listeners.map((listener) => ({ config: listener, key: keyOf(listener) }));
     const kept = this.#running.filter((running) => wanted.some(({ key }) => key === running.key));
     const removed = this.#running.filter((running) => !kept.includes(running));
@@ -58,14 +65,16 @@ export class ListenerSet {
     for (const { inbound } of removed) await inbound.stop();
     this.#running = [...kept];
     try {
-      await this.#start(added, signal);
+      changeover.forward();
+      for (const running of added) await this.#start(running, signal);
     } catch (error) {
       for (const running of this.#running) if (!kept.includes(running)) await running.inbound.stop();
       this.#running = [...kept];
-      await this.#start(removed, signal).catch((second: unknown) => {
-        throw new AggregateError([error, second], `${messageOf(error)}; and what was there before does not run any more: ${messageOf(second)}`);
-      });
-      throw error;
+      changeover.back();
+      const lost: unknown[] = [];
+      for (const running of removed) await this.#start(running, signal).catch((second: unknown) => lost.push(second));
+      if (lost.length === 0) throw error;
+      throw new AggregateError([error, ...lost], `${messageOf(error)}; and what was there before does not run any more: ${lost.map(messageOf).join('; ')}`);
     }
   }
 
@@ -75,11 +84,9 @@ export class ListenerSet {
     for (const { inbound } of running.reverse()) await inbound.stop();
   }
 
-  async #start(listeners: readonly Running[], signal: Cancel): Promise<void> {
-    for (const running of listeners) {
-      await running.inbound.start(signal);
-      this.#running.push(running);
-    }
+  async #start(running: Running, signal: Cancel): Promise<void> {
+    await running.inbound.start(signal);
+    this.#running.push(running);
   }
 
   #create(config: ListenerConfig): Inbound {
