@@ -63,13 +63,16 @@ class KernelProcess {
       await stopped;
       await this.#reloads;
     } finally {
-      await this.#kernel.stop();
-      process.off('SIGINT', this.#onStop).off('SIGTERM', this.#onStop).off('SIGHUP', this.#onReload).off('uncaughtException', this.#onFatal);
-      this.#log.flush();
-      clearInterval(alive);
-      memory.stop();
-      // A plugin may have left something open that keeps the process alive.
-      setTimeout(() => process.exit(), LEAVE_MS).unref();
+      try {
+        await this.#kernel.stop();
+      } finally {
+        process.off('SIGINT', this.#onStop).off('SIGTERM', this.#onStop).off('SIGHUP', this.#onReload).off('uncaughtException', this.#onFatal);
+        this.#log.flush();
+        clearInterval(alive);
+        memory.stop();
+        // A plugin may have left something open that keeps the process alive.
+        setTimeout(() => process.exit(), LEAVE_MS).unref();
+      }
     }
     return this.#exitCode;
   }

@@ -5,7 +5,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, request } from 'node:http';
 import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import tap from 'tap';
 import { BIN, Command, run, type SpawnOptions } from './command.js';
@@ -350,4 +350,27 @@ tap.test('on a terminal the log is for people', { timeout: TIMEOUT_MS }, async (
   t.ok(output.includes('\u001b['), 'in colour');
   t.match(output, /INFO.*: .*listener mixed \(mixed\) on 127\.0\.0\.1:\d+/);
   t.notMatch(output, /"level"/);
+});
+
+tap.test('listeners of a plugin that do not stop as they should do not keep the process', { timeout: TIMEOUT_MS }, async (t) => {
+  const file = await configFile(
+    t,
+    'plugins: [./stuck.mjs]\ntimeouts: { plugin: 300 }\nlisteners: [{ name: in, type: mixed, port: 0 }, { name: s, type: stuck, port: 1 }, { name: f, type: failing, port: 1 }]\n',
+  );
+  await writeFile(
+    join(dirname(file), 'stuck.mjs'),
+    `const config = { parse: (value) => value, toJSONSchema: () => ({}) };
+    const inbound = (type, stop) => ({ type, config, create: () => ({ start: () => Promise.resolve(), stop }) });
+    export default { name: 'stuck', api: 1, setup(context) {
+      context.inbound(inbound('stuck', () => new Promise(() => {})));
+      context.inbound(inbound('failing', () => Promise.reject(new Error('no way'))));
+    } };`,
+  );
+  const command = start(t, ['-c', file]);
+  await command.until(/nekit-kernel runs/);
+  t.equal((await command.stop()).code, 0);
+  t.same(
+    command.lines(({ code }) => String(code).startsWith('STOP_')).map(({ msg }) => msg),
+    ['stop of the listener "f" failed: no way', 'stop of the listener "s" took longer than 300 ms'],
+  );
 });

@@ -13,6 +13,7 @@ import { AUTO_ROUTE, setRoutesBy } from './inbound/tun/auto-route/auto-route.js'
 import { FAKE_IPS } from './ip/fake-ip.js';
 import type { Kernel, KernelOptions } from './kernel/api.js';
 import { builtinTypes } from './kernel/builtin-types.js';
+import { Farewell } from './kernel/farewell.js';
 import { type ListenerInfo, ListenerSet } from './kernel/listener-set.js';
 import { detectsInterface, ownMark } from './kernel/own-marks.js';
 import { type CheckOptions, checkInput, Setup, type Surroundings } from './kernel/setup.js';
@@ -65,6 +66,7 @@ class RunningKernel implements Kernel {
   readonly #outgoing: DefaultInterface;
   readonly #host: PluginHost;
   readonly #processes: ProcessFinder;
+  readonly #farewell: Farewell;
   readonly #sessions: SessionTable;
   readonly #limit: ConnectionLimit;
   readonly #listeners: ListenerSet;
@@ -95,6 +97,16 @@ class RunningKernel implements Kernel {
     const exemptions = new Exemptions();
     this.#outgoing = outgoingBy(addon, this.#clock);
     const timeouts = (): Timeouts => this.#timeouts;
+    const limits = {
+      timers: this.#timers,
+      timeouts: {
+        get plugin() {
+          return timeouts().plugin;
+        },
+      },
+      events: this.#events,
+    };
+    this.#farewell = new Farewell(limits);
     const resolver: Resolver = { resolve: (name, family, signal) => this.#setup.resolver.resolve(name, family, signal) };
     this.#host = new PluginHost({
       plugins: options.plugins ?? [],
@@ -119,13 +131,7 @@ class RunningKernel implements Kernel {
         provided(OWN_ENDPOINTS, () => new OwnEndpoints(this.#clock)),
         provided(INSTANCE_ID, () => randomBytes(8).toString('hex')),
       ],
-      timers: this.#timers,
-      timeouts: {
-        get plugin() {
-          return timeouts().plugin;
-        },
-      },
-      events: this.#events,
+      ...limits,
     });
     const checked = checkInput(config, this.#host.registry, this.#checks());
     this.#timeouts = checked.config.timeouts;
@@ -150,7 +156,7 @@ class RunningKernel implements Kernel {
       timers: this.#timers,
     };
     this.#limit = new ConnectionLimit(this.#setup.config.maxConnections);
-    this.#listeners = new ListenerSet(this.#host.registry, this.#limit, (name, type) => ({
+    this.#listeners = new ListenerSet(this.#host.registry, this.#limit, this.#farewell, (name, type) => ({
       name,
       type,
       handleStream: (request) => handleStream(request, this.#routing),
@@ -320,6 +326,7 @@ class RunningKernel implements Kernel {
       events: this.#events,
       sockets: this.#sockets,
       processes: this.#processes,
+      farewell: this.#farewell,
       cacheFolder,
     };
   }
@@ -328,7 +335,7 @@ class RunningKernel implements Kernel {
     this.#started = true;
     const reason = new NetError('aborted', 'the kernel stops', { code: 'STOPPED' });
     this.#loadSignal.cancel(reason);
-    await this.#reloads;
+    await this.#atMost(this.#reloads, this.#timeouts.plugin); // a listener or a section may not heed its signal
     await this.#listeners.stop();
     if (this.#sessions.size > 0) await this.#atMost(this.#sessions.empty(), this.#setup.config.timeouts.drain);
     this.#sessions.abort(reason);

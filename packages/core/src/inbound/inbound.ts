@@ -11,7 +11,7 @@ export interface Inbound {
   readonly endpoint?: Endpoint;
   /** Settles when it listens. Rejects with NekitError `LISTEN_FAILED` and leaves nothing open. */
   start(signal: Cancel): Promise<void>;
-  /** Stops listening; what is under way goes on (the kernel drains and aborts it). */
+  /** Stops listening; what is under way goes on (the kernel drains and aborts it). Waited for no longer than `timeouts.plugin`. */
   stop(): Promise<void>;
 }
 

@@ -8,6 +8,7 @@ import { NekitError, NetError } from '../net/errors.js';
 import type { Token } from '../net/token.js';
 import { OUTBOUND } from '../net/tokens.js';
 import type { Registry } from '../plugin/registry.js';
+import type { Farewell } from './farewell.js';
 
 type Get = <T>(token: Token<T>) => T;
 
@@ -64,8 +65,8 @@ export class AdapterSet {
     for (const adapter of this.#byTag.values()) adapter.start?.();
   }
 
-  close(): void {
-    for (const adapter of this.#byTag.values()) adapter.close?.();
+  close(farewell: Farewell): void {
+    for (const adapter of this.#byTag.values()) void farewell.told(`close of "${adapter.tag}"`, () => adapter.close?.());
   }
 
   #adapter(tag: string): Adapter {

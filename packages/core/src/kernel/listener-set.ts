@@ -7,6 +7,7 @@ import type { Cancel } from '../net/cancel.js';
 import type { Endpoint } from '../net/endpoint.js';
 import { NekitError } from '../net/errors.js';
 import type { Registry } from '../plugin/registry.js';
+import type { Farewell } from './farewell.js';
 
 export interface ListenerInfo {
   readonly name: string;
@@ -36,12 +37,15 @@ export interface Changeover {
 export class ListenerSet {
   readonly #registry: Registry;
   readonly #limit: ConnectionLimit;
+  readonly #farewell: Farewell;
   readonly #context: (name: string, type: string) => KernelContext;
   #running: Running[] = [];
+  #stopped = false;
 
-  constructor(registry: Registry, limit: ConnectionLimit, context: (name: string, type: string) => KernelContext) {
+  constructor(registry: Registry, limit: ConnectionLimit, farewell: Farewell, context: (name: string, type: string) => KernelContext) {
     this.#registry = registry;
     this.#limit = limit;
+    this.#farewell = farewell;
     this.#context = context;
   }
 
@@ -62,14 +66,12 @@ export class ListenerSet {
     const kept = this.#running.filter((running) => wanted.some(({ key }) => key === running.key));
     const removed = this.#running.filter((running) => !kept.includes(running));
     const added = wanted.filter(({ key }) => !kept.some((running) => running.key === key)).map((entry) => ({ ...entry, inbound: this.#create(entry.config) }));
-    for (const { inbound } of removed) await inbound.stop();
-    this.#running = [...kept];
+    for (const running of removed) await this.#stop(running);
     try {
       changeover.forward();
       for (const running of added) await this.#start(running, signal);
     } catch (error) {
-      for (const running of this.#running) if (!kept.includes(running)) await running.inbound.stop();
-      this.#running = [...kept];
+      for (const running of this.#running.filter((one) => !kept.includes(one))) await this.#stop(running);
       changeover.back();
       const lost: unknown[] = [];
       for (const running of removed) await this.#start(running, signal).catch((second: unknown) => lost.push(second));
@@ -78,15 +80,24 @@ export class ListenerSet {
     }
   }
 
+  /** Never rejects. One that is still being started is stopped as soon as it has. */
   async stop(): Promise<void> {
-    const running = this.#running;
-    this.#running = [];
-    for (const { inbound } of running.reverse()) await inbound.stop();
+    this.#stopped = true;
+    for (const running of this.#running.toReversed()) await this.#stop(running);
   }
 
   async #start(running: Running, signal: Cancel): Promise<void> {
     await running.inbound.start(signal);
     this.#running.push(running);
+    if (!this.#stopped) return;
+    await this.#stop(running);
+    throw new NekitError('STOPPED', 'the kernel stopped while its listeners were started');
+  }
+
+  /** It is none of those that run from the beginning of its stop, however that ends. */
+  #stop(running: Running): Promise<void> {
+    this.#running = this.#running.filter((other) => other !== running);
+    return this.#farewell.limited(`stop of the listener "${running.config.name}"`, () => running.inbound.stop());
   }
 
   #create(config: ListenerConfig): Inbound {

@@ -14,6 +14,7 @@ import type { Router } from '../routing/router.js';
 import type { Decision } from '../routing/rule-list.js';
 import { buildRule, type KnownRules } from '../rule/parse.js';
 import type { AdapterSet } from './adapter-set.js';
+import type { Farewell } from './farewell.js';
 
 interface Surroundings {
   readonly adapters: AdapterSet;
@@ -28,7 +29,7 @@ interface Surroundings {
 /** The sections of plugins, of one config. */
 export class SectionSet {
   readonly #registry: Registry;
-  readonly #sections: Section[] = [];
+  readonly #sections: { readonly key: string; readonly section: Section }[] = [];
 
   constructor(registry: Registry) {
     this.#registry = registry;
@@ -41,7 +42,7 @@ export class SectionSet {
       const definition = this.#registry.sections.get(key)?.definition;
       if (definition === undefined) continue;
       try {
-        this.#sections.push(definition.create(options, context));
+        this.#sections.push({ key, section: definition.create(options, context) });
       } catch (error) {
         throw failed(key, error);
       }
@@ -49,20 +50,20 @@ export class SectionSet {
   }
 
   get resolver(): Resolver | null {
-    return this.#sections.find(({ resolver }) => resolver !== undefined)?.resolver ?? null;
+    return this.#sections.find(({ section }) => section.resolver !== undefined)?.section.resolver ?? null;
   }
 
   get dialResolver(): Resolver | null {
-    return this.#sections.find(({ dialResolver }) => dialResolver !== undefined)?.dialResolver ?? this.resolver;
+    return this.#sections.find(({ section }) => section.dialResolver !== undefined)?.section.dialResolver ?? this.resolver;
   }
 
   async load(signal: Cancel): Promise<void> {
-    for (const section of this.#sections) await section.load?.(signal);
+    for (const { section } of this.#sections) await section.load?.(signal);
   }
 
   /** Never rejects. */
-  async close(): Promise<void> {
-    await Promise.allSettled(this.#sections.map(async (section) => section.close()));
+  async close(farewell: Farewell): Promise<void> {
+    await Promise.all(this.#sections.map(({ key, section }) => farewell.told(`close of the section "${key}"`, () => section.close())));
   }
 }
 

@@ -26,6 +26,7 @@ import { buildRule, type KnownRules } from '../rule/parse.js';
 import { ConfigRuleTools } from '../rule/tools.js';
 import { Sniffer } from '../sniff/sniffer.js';
 import { AdapterSet } from './adapter-set.js';
+import type { Farewell } from './farewell.js';
 import { ownMark, withOwnMarks } from './own-marks.js';
 import { buildClaims, buildRoutes } from './routes.js';
 import { SectionSet } from './section-set.js';
@@ -59,6 +60,7 @@ export interface Surroundings {
   readonly events: Events;
   readonly sockets: Sockets;
   readonly processes: ProcessFinder;
+  readonly farewell: Farewell;
   /** Where lists from the network are kept; null: nowhere; undefined: in the user's cache folder. */
   readonly cacheFolder: string | null | undefined;
 }
@@ -82,13 +84,14 @@ export class Setup implements Checked {
   readonly #sections: SectionSet;
   readonly #tools: ConfigRuleTools;
   readonly #events: Events;
+  readonly #farewell: Farewell;
   /** Warnings of the making, while nobody can listen yet. */
   #early: { readonly code: string; readonly message: string }[] | null = [];
   #loading: Promise<void> | null = null;
   /** Settles some time after `close`, when what was to be written is. */
   closed: Promise<void> = Promise.resolve();
 
-  constructor({ config, problems }: Checked, { host, clock, timers, events, sockets, processes, cacheFolder }: Surroundings) {
+  constructor({ config, problems }: Checked, { host, clock, timers, events, sockets, processes, farewell, cacheFolder }: Surroundings) {
     const { hosts, ipv6, timeouts, mode, folder, geodata } = config;
     this.config = config;
     this.problems = problems;
@@ -108,6 +111,7 @@ export class Setup implements Checked {
       else if (this.#early.length < MAX_EARLY) this.#early.push({ code, message });
     };
     this.#events = events;
+    this.#farewell = farewell;
     this.#tools = new ConfigRuleTools({ checking: false, folder, geodata, ruleSets: this.providers.ruleSets, warn });
     const known: KnownRules = knownRules(host.registry, this.#tools);
     this.adapters = adapters;
@@ -152,9 +156,10 @@ export class Setup implements Checked {
     this.providers.start();
   }
 
+  /** Never throws. */
   close(): void {
-    this.closed = this.#sections.close();
-    this.adapters.close();
+    this.closed = this.#sections.close(this.#farewell);
+    this.adapters.close(this.#farewell);
     this.providers.close();
     this.#tools.close();
   }

@@ -20,7 +20,7 @@ export interface Timeouts {
   readonly httpPool: number;
   /** A client's HTTP connection between two requests. */
   readonly httpKeepAlive: number;
-  /** A plugin's `start` or `stop`. */
+  /** A plugin's `start` or `stop`, and the stop of one listener. */
   readonly plugin: number;
   /** `stop`: how long sessions may finish before they are aborted. */
   readonly drain: number;

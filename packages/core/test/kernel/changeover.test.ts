@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import t from 'tap';
 import { z } from 'zod';
 import type { ListenerInput } from '../../dist/config/define-config.js';
-import { createKernel } from '../../dist/kernel.js';
 import type { Kernel } from '../../dist/kernel/api.js';
+import { createKernel } from '../../dist/kernel.js';
 import type { MarkedSockets } from '../../dist/net/marked-sockets.js';
 import { SOCKETS } from '../../dist/net/tokens.js';
 import { definePlugin, type Plugin } from '../../dist/plugin/plugin.js';
@@ -46,15 +46,7 @@ void t.test('what was there before is started again as it was: without the mark 
   log.length = 0;
   const tun = { name: 't', type: 'tun', 'auto-route': true };
   await assert.rejects(kernel.reload({ listeners: [noted('b', 2), noted('c'), tun] }), /c is broken/);
-  assert.deepEqual(log, [
-    'a 1 stops',
-    'b 1 stops',
-    'b 2 starts marked',
-    'c 1 starts marked',
-    'b 2 stops',
-    'a 1 starts unmarked',
-    'b 1 starts unmarked',
-  ]);
+  assert.deepEqual(log, ['a 1 stops', 'b 1 stops', 'b 2 starts marked', 'c 1 starts marked', 'b 2 stops', 'a 1 starts unmarked', 'b 1 starts unmarked']);
   assert.deepEqual(names(kernel), ['a', 'b']);
   await within(kernel.stop());
 });

@@ -1,0 +1,135 @@
+// What does not stop or close as it should keeps the kernel from nothing.
+import assert from 'node:assert/strict';
+import t from 'tap';
+import { z } from 'zod';
+import type { KernelInput, ListenerInput } from '../../dist/config/define-config.js';
+import type { Kernel } from '../../dist/kernel/api.js';
+import { createKernel } from '../../dist/kernel.js';
+import { definePlugin } from '../../dist/plugin/plugin.js';
+import { FakeClock } from '../../dist/testing/fake-clock.js';
+import { within } from '../../dist/testing.js';
+
+const LIMIT = 2_000;
+
+type Way = 'well' | 'throws' | 'rejects' | 'hangs';
+
+/** A `stop` or `close` that ends in that way. */
+function end(way: Way): Promise<void> {
+  if (way === 'throws') throw new Error('it threw');
+  if (way === 'rejects') return Promise.reject(new Error('it rejected'));
+  return way === 'hangs' ? new Promise(() => undefined) : Promise.resolve();
+}
+
+const plugin = (log: string[], started: () => Promise<void>) =>
+  definePlugin({
+    name: 'parts',
+    api: 1,
+    setup(context) {
+      const config = z.object({ end: z.enum(['well', 'throws', 'rejects', 'hangs']).default('well'), version: z.number().default(1) });
+      context.inbound({
+        type: 'part',
+        config,
+        create: (options, { name }) => ({
+          start() {
+            log.push(`${name} ${options.version} starts`);
+            return started();
+          },
+          stop() {
+            log.push(`${name} ${options.version} stops`);
+            return end(options.end);
+          },
+        }),
+      });
+      context.adapter({
+        type: 'part',
+        config,
+        create: (options, { tag }) => ({
+          tag,
+          type: 'part',
+          start: () => void log.push(`${tag} ${options.version} starts`),
+          close: () => end(options.end) as unknown as void, // the type says void, and many an author writes async
+        }),
+      });
+      context.section<z.infer<typeof config>>({
+        key: 'part',
+        config,
+        enabled: () => true,
+        create: (options) => ({ close: () => end(options.end) }),
+      });
+    },
+  });
+
+function stage(config: KernelInput, started: () => Promise<void> = () => Promise.resolve()) {
+  const log: string[] = [];
+  const warnings: string[] = [];
+  const clock = new FakeClock();
+  const kernel = createKernel(config, { plugins: [plugin(log, started)], native: false, cacheFolder: null, clock, timeouts: { plugin: LIMIT } });
+  kernel.on('kernel.warning', ({ code, message }) => warnings.push(`${code} ${message}`));
+  kernel.on('kernel.stopped', () => log.push('the kernel has stopped'));
+  return { kernel, log, warnings, clock };
+}
+
+const part = (name: string, way: Way = 'well', version = 1): ListenerInput => ({ name, type: 'part', port: 1, end: way, version });
+const behind = (way: Way, version: number): object => ({ proxies: [{ name: 'p', type: 'part', end: way, version }], part: { end: way }, rules: ['MATCH,p'] });
+const names = (kernel: Kernel): string[] => kernel.listeners().map(({ name }) => name);
+
+void t.test('stop goes on behind listeners whose stop fails or hangs', async () => {
+  const { kernel, log, warnings, clock } = stage({ listeners: [part('a'), part('b', 'hangs'), part('c', 'throws'), part('d', 'rejects')] });
+  await kernel.start();
+  log.length = 0;
+  const stopping = kernel.stop();
+  await clock.advance(LIMIT - 1);
+  assert.deepEqual(log, ['d 1 stops', 'c 1 stops', 'b 1 stops']);
+  assert.deepEqual(names(kernel), ['a'], 'what is being stopped is none of those that run');
+  await clock.advance(200);
+  await within(stopping);
+  assert.deepEqual(log.slice(3), ['a 1 stops', 'the kernel has stopped']);
+  assert.deepEqual(warnings, [
+    'STOP_FAILED stop of the listener "d" failed: it rejected',
+    'STOP_FAILED stop of the listener "c" failed: it threw',
+    `STOP_TIMEOUT stop of the listener "b" took longer than ${LIMIT} ms`,
+  ]);
+  assert.equal(clock.pending, 0);
+});
+
+void t.test('a reload replaces listeners whatever becomes of the stop of one', async () => {
+  for (const way of ['throws', 'rejects', 'hangs'] as const) {
+    const { kernel, log, warnings, clock } = stage({ listeners: [part('a'), part('b', way), part('kept')] });
+    await kernel.start();
+    log.length = 0;
+    const reloading = kernel.reload({ listeners: [part('a', 'well', 2), part('b', 'well', 2), part('kept')] });
+    await clock.advance(LIMIT + 200);
+    await within(reloading);
+    assert.deepEqual(log, ['a 1 stops', 'b 1 stops', 'a 2 starts', 'b 2 starts'], way);
+    assert.deepEqual(names(kernel), ['kept', 'a', 'b'], way);
+    assert.equal(warnings.length, 1, way);
+    await within(kernel.stop());
+  }
+});
+
+void t.test('a reload is in force, and says so, whatever becomes of the close of what was before', async () => {
+  for (const way of ['throws', 'rejects', 'hangs'] as const) {
+    const { kernel, log, warnings } = stage(behind(way, 1));
+    await kernel.start();
+    await within(kernel.reload(behind('well', 2)));
+    assert.deepEqual(log, ['p 1 starts', 'p 2 starts'], way);
+    await within(kernel.stop());
+    const reason = way === 'throws' ? 'it threw' : 'it rejected';
+    const told = [`STOP_FAILED close of the section "part" failed: ${reason}`, `STOP_FAILED close of "p" failed: ${reason}`];
+    assert.deepEqual([...warnings].sort(), way === 'hangs' ? [] : told.sort(), way);
+  }
+});
+
+void t.test('stop waits for a listener that hangs in its start no longer than for a stop', async () => {
+  let go = (): void => undefined;
+  const { kernel, log, clock } = stage({ listeners: [part('slow')] }, () => new Promise((resolve) => (go = resolve)));
+  const starting = assert.rejects(kernel.start(), { code: 'STOPPED' });
+  await clock.advance(0);
+  const stopping = kernel.stop();
+  await clock.advance(LIMIT + 200);
+  await within(stopping);
+  go();
+  await within(starting);
+  assert.deepEqual(log, ['slow 1 starts', 'the kernel has stopped', 'slow 1 stops'], 'it is not left open');
+  assert.deepEqual(names(kernel), []);
+});
