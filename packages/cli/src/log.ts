@@ -1,24 +1,28 @@
 /** The log: JSON lines for machines, coloured lines for a terminal; one line per session, at its end. */
 import { clean, formatEndpoint, type Kernel, type KernelEvents } from '@nekit/core';
 import { type DestinationStream, destination, type Logger, pino, stdTimeFunctions } from 'pino';
+import { atMost } from './at-most.js';
 import type { LogLevel } from './options.js';
 
 export interface Log {
   readonly logger: Logger;
   setLevel(level: LogLevel): void;
-  /** Writes out what is still buffered. Call it before the process ends. */
-  flush(): void;
+  /** Writes out what is still buffered, as far as a reader takes it within a second; what is logged afterwards is lost. Before the process ends. Never rejects. */
+  close(): Promise<void>;
 }
 
 /** What a slow reader of our output may leave unwritten, in bytes; lines beyond are dropped rather than kept for ever. */
 const MAX_BUFFER = 4 * 1024 * 1024;
 
+/** How long `close` waits for a reader, in ms. */
+const CLOSE_MS = 1_000;
+
 const PINO_LEVEL = { silent: 'silent', error: 'error', warning: 'warn', info: 'info', debug: 'debug' } as const satisfies Record<LogLevel, string>;
 
 /** `pretty`: for a terminal. In this process, not in a worker thread: nothing is lost at the end. */
 export async function openLog(level: LogLevel, pretty: boolean): Promise<Log> {
-  const file = destination({ dest: 1, sync: pretty, maxLength: MAX_BUFFER });
   let broken = false;
+  const file = destination({ dest: 1, sync: pretty, maxLength: MAX_BUFFER, retryEAGAIN: () => !broken });
   file.on('error', () => {
     broken = true; // nobody reads our output any more, or the disk is full: the proxy goes on in silence
     file.destroy(); // what is left cannot be written, and at the end of the process it would be tried for ever
@@ -36,10 +40,22 @@ export async function openLog(level: LogLevel, pretty: boolean): Promise<Log> {
     setLevel(next) {
       logger.level = PINO_LEVEL[next];
     },
-    flush() {
-      if (!broken && !pretty) file.flushSync();
+    async close() {
+      if (broken || pretty) return;
+      await atMost(ended(file), CLOSE_MS);
+      broken = true;
+      file.destroy(); // or the end of the process would wait for the reader, for ever
     },
   };
+}
+
+/** Until all is written, or cannot be. */
+function ended(file: ReturnType<typeof destination>): Promise<void> {
+  return new Promise((resolve) => {
+    file.once('close', resolve);
+    file.once('error', () => resolve());
+    file.end();
+  });
 }
 
 async function prettyStream(file: DestinationStream): Promise<DestinationStream> {

@@ -1,4 +1,5 @@
 import { addonWarning, type ConfigSource, createKernel, findAddon, formatProblem, isConfigError, type Kernel, type Problem } from '@nekit/core';
+import { atMost } from './at-most.js';
 import { banner } from './banner.js';
 import { failureLines } from './failure.js';
 import { EventLog, type Log, openLog } from './log.js';
@@ -61,13 +62,13 @@ class KernelProcess {
       if (warning !== null) this.#log.logger.warn({ code: 'NATIVE_ABSENT' }, warning);
       if (!this.#stopAsked && levelOf(this.#setup.source) !== 'silent') process.stderr.write(`${banner(this.#kernel, what)}\n`);
       await stopped;
-      await this.#reloads;
+      await atMost(this.#reloads, RELOAD_MS);
     } finally {
       try {
         await this.#kernel.stop();
       } finally {
         process.off('SIGINT', this.#onStop).off('SIGTERM', this.#onStop).off('SIGHUP', this.#onReload).off('uncaughtException', this.#onFatal);
-        this.#log.flush();
+        await this.#log.close();
         clearInterval(alive);
         memory.stop();
         // A plugin may have left something open that keeps the process alive.
@@ -82,8 +83,7 @@ class KernelProcess {
       // Not simply gone: a process that ends closes its sockets with FIN, and what was cut off would look complete.
       for (const { id } of this.#kernel.sessions()) this.#kernel.closeSession(id);
       setTimeout(() => {
-        this.#log.flush();
-        process.exit(1);
+        void this.#log.close().then(() => process.exit(1));
       }, RESET_MS);
       return;
     }
@@ -127,6 +127,9 @@ class KernelProcess {
     }
   }
 }
+
+/** How long a reload may delay a stop, in ms. */
+const RELOAD_MS = 5_000;
 
 /** For resets to get out before the process ends, in ms. */
 const RESET_MS = 100;

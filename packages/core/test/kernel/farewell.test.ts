@@ -47,7 +47,7 @@ const plugin = (log: string[], started: () => Promise<void>) =>
           tag,
           type: 'part',
           start: () => void log.push(`${tag} ${options.version} starts`),
-          close: () => end(options.end) as unknown as void, // the type says void, and many an author writes async
+          close: () => end(options.end) as unknown as undefined, // the type says void, and many an author writes async
         }),
       });
       context.section<z.infer<typeof config>>({
