@@ -4,7 +4,10 @@ import type { CheckedEntry } from './check-entries.js';
 import { didYouMean, type ProblemList } from './problem-list.js';
 import { BUILT_INS } from './schema.js';
 
-/** Reports duplicates, unknown names and circles. Returns every name that a rule may lead to. */
+/** How many proxies and groups may lead to each other, one behind the other: each is another layer around every connection. */
+export const MAX_CHAIN = 64;
+
+/** Reports duplicates, unknown names, circles and chains that are too long. Returns every name that a rule may lead to. */
 export function checkGraph(entries: readonly CheckedEntry[], problems: ProblemList): ReadonlySet<string> {
   const byName = new Map<string, CheckedEntry>();
   for (const entry of entries) {
@@ -19,7 +22,7 @@ export function checkGraph(entries: readonly CheckedEntry[], problems: ProblemLi
   }
   const names = new Set<string>([...BUILT_INS, ...byName.keys()]);
   for (const entry of entries) checkReferences(entry, byName, names, problems);
-  reportCycles(byName, problems);
+  reportChains(byName, problems);
   return names;
 }
 
@@ -35,9 +38,13 @@ function isBuiltIn(name: string): boolean {
   return BUILT_INS.some((builtIn) => builtIn === name);
 }
 
-/** Depth first without recursion: a chain may be as long as the file. Each circle is reported once, at the reference that closes it. */
-function reportCycles(byName: ReadonlyMap<string, CheckedEntry>, problems: ProblemList): void {
-  const done = new Set<string>();
+/**
+ * Depth first without recursion: a chain may be as long as the file. Each circle is reported once, at the reference that closes it, and each chain at
+ * the one that makes it too long.
+ */
+function reportChains(byName: ReadonlyMap<string, CheckedEntry>, problems: ProblemList): void {
+  /** Those that are done, each with the length of the longest chain that begins with it. */
+  const done = new Map<string, number>();
   for (const start of byName.values()) {
     const trail: { entry: CheckedEntry; next: number }[] = [{ entry: start, next: 0 }];
     const onTrail = new Set([start.name]);
@@ -45,7 +52,7 @@ function reportCycles(byName: ReadonlyMap<string, CheckedEntry>, problems: Probl
     for (let top = trail.at(-1); top !== undefined; top = trail.at(-1)) {
       const reference = top.entry.references[top.next++];
       if (reference === undefined) {
-        done.add(top.entry.name);
+        done.set(top.entry.name, lengthOf(top.entry, done, problems));
         onTrail.delete(top.entry.name);
         trail.pop();
         continue;
@@ -62,4 +69,12 @@ function reportCycles(byName: ReadonlyMap<string, CheckedEntry>, problems: Probl
       }
     }
   }
+}
+
+/** Of the longest chain that begins with the entry; what it refers to is done, but for circles. */
+function lengthOf({ name, references }: CheckedEntry, done: ReadonlyMap<string, number>, problems: ProblemList): number {
+  const behind = references.map((reference) => done.get(reference.name) ?? 0);
+  const tooLong = references[behind.indexOf(MAX_CHAIN)];
+  if (tooLong !== undefined) problems.error('TOO_DEEP', `"${name}" begins a chain of more than ${MAX_CHAIN} proxies and groups`, tooLong.path);
+  return behind.reduce((longest, length) => Math.max(longest, length + 1), 1);
 }

@@ -2,6 +2,7 @@
 import t from 'tap';
 import { fallbackType, loadBalanceType, urlTestType } from '../../dist/adapter/builtin.js';
 import { checkConfig } from '../../dist/config/check.js';
+import { MAX_CHAIN } from '../../dist/config/check-graph.js';
 import { parseConfig } from '../../dist/config/load.js';
 import { findNames } from '../../dist/config/name-filter.js';
 import { formatProblem } from '../../dist/config/report.js';
@@ -135,6 +136,20 @@ const WRONG: readonly [text: string, ...problems: string[]][] = [
 
 t.test('what is wrong is told with its place', (t) => {
   for (const [text, ...problems] of WRONG) t.same(problemsOf(text), problems, text);
+  t.end();
+});
+
+t.test('a chain that is too long is told of once, at the group or the proxy that makes it so, in whatever order they stand', (t) => {
+  const groups = (length: number): string[] =>
+    Array.from({ length }, (_, i) => `  - { name: g${i + 1}, type: select, proxies: [DIRECT, ${i === 0 ? 'REJECT' : `g${i}`}] }`);
+  const file = (lines: readonly string[]): string => ['proxy-groups:', ...lines, ''].join('\n');
+  const told = `error: "g${MAX_CHAIN + 1}" begins a chain of more than ${MAX_CHAIN} proxies and groups\n    g${MAX_CHAIN}`;
+  t.same(problemsOf(file(groups(MAX_CHAIN))), []);
+  t.same(problemsOf(file(groups(MAX_CHAIN + 1))), [`c.yaml:66:50 ${told}`]);
+  t.same(problemsOf(file(groups(5_000).reverse())), [`c.yaml:4937:50 ${told}`]);
+  const hop = (i: number): string => `  - { name: p${i}, type: direct, dialer-proxy: ${i === 0 ? `g${MAX_CHAIN}` : `p${i - 1}`} }`;
+  const dialled = `proxies:\n${[2, 1, 0].map(hop).join('\n')}\n${file(groups(MAX_CHAIN))}`;
+  t.same(problemsOf(dialled), [`c.yaml:4:45 error: "p0" begins a chain of more than ${MAX_CHAIN} proxies and groups\n    dialer-proxy: g${MAX_CHAIN}`]);
   t.end();
 });
 
