@@ -9,6 +9,9 @@ import { MAX_DEPTH } from './yaml-tree.js';
 /** Values of the whole config, with every alias expanded. 16 MiB of rules are some 600,000. */
 export const MAX_VALUES = 2_000_000;
 
+/** Values that aliases may repeat. Behind each comes as much work as behind one that is written, which a few lines must not make a minute of. */
+export const MAX_REPEATED = 100_000;
+
 export interface Plain {
   readonly value: unknown;
   readonly faults: readonly (Fault & { readonly other?: number })[];
@@ -23,6 +26,13 @@ interface Sized {
   readonly height: number;
 }
 
+interface Anchor {
+  readonly node: unknown;
+  /** null while we are still inside of it. */
+  done: Sized | null;
+  isUsed: boolean;
+}
+
 const NULL: Sized = { value: null, size: 1, height: 0 };
 
 export function toPlain(root: unknown): Plain {
@@ -34,9 +44,10 @@ export function toPlain(root: unknown): Plain {
 class Converter {
   readonly faults: (Fault & { readonly other?: number })[] = [];
   readonly targets = new Map<Alias, unknown>();
-  /** By name, the anchor seen last; `done` is null while we are still inside of it. */
-  readonly #anchors = new Map<string, { readonly node: unknown; done: Sized | null }>();
+  /** By name, the anchor seen last. */
+  readonly #anchors = new Map<string, Anchor>();
   #spent = 0;
+  #repeated = 0;
   #overflow = false;
 
   convert(node: unknown): Sized {
@@ -44,7 +55,7 @@ class Converter {
     if (isAlias(node)) return this.#alias(node);
     const anchor = isScalar(node) || isMap(node) || isSeq(node) ? node.anchor : undefined;
     if (anchor === undefined) return this.#counted(node);
-    const entry: { readonly node: unknown; done: Sized | null } = { node, done: null };
+    const entry: Anchor = { node, done: null, isUsed: false };
     this.#anchors.set(anchor, entry);
     entry.done = this.#counted(node);
     return entry.done;
@@ -144,15 +155,19 @@ class Converter {
       return NULL;
     }
     this.targets.set(alias, anchor.node);
+    // Once is no repetition: a long list may stand apart from its place.
+    if (anchor.isUsed) this.#repeated += anchor.done.size;
+    anchor.isUsed = true;
     return this.#bounded(alias, anchor.done.size, anchor.done.height) ? anchor.done : NULL;
   }
 
   /** Counts what was spent so far, and gives up for good when it is too much. */
   #bounded(node: unknown, size: number, depth: number): boolean {
     this.#spent += size;
-    if (this.#spent <= MAX_VALUES && depth <= MAX_DEPTH) return true;
-    if (!this.#overflow)
-      this.faults.push({ offset: startOf(node) ?? 0, message: `aliases make this too large (at most ${MAX_VALUES} values and ${MAX_DEPTH} levels)` });
+    const isFew = this.#repeated <= MAX_REPEATED;
+    if (isFew && this.#spent <= MAX_VALUES && depth <= MAX_DEPTH) return true;
+    const most = isFew ? `at most ${MAX_VALUES} values and ${MAX_DEPTH} levels` : `they may repeat ${MAX_REPEATED} values`;
+    if (!this.#overflow) this.faults.push({ offset: startOf(node) ?? 0, message: `aliases make this too large (${most})` });
     this.#overflow = true;
     return false;
   }

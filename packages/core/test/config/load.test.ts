@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { ConfigError } from '../../dist/config/config-error.js';
 import { loadConfig, MAX_FILE_BYTES, parseConfig } from '../../dist/config/load.js';
-import { MAX_VALUES } from '../../dist/config/plain.js';
+import { MAX_REPEATED, MAX_VALUES } from '../../dist/config/plain.js';
 import { configFromObject, isConfigSource } from '../../dist/config/source.js';
 import { MAX_DEPTH } from '../../dist/config/yaml-tree.js';
 
@@ -92,7 +92,7 @@ t.test('one slip is one problem', (t) => {
 
 t.test('nothing a file says makes it large or deep', (t) => {
   const started = performance.now();
-  const tooLarge = new RegExp(`aliases make this too large \\(at most ${MAX_VALUES} values`);
+  const tooLarge = new RegExp(`aliases make this too large \\(they may repeat ${MAX_REPEATED} values`);
   let laughs = 'a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n';
   for (let i = 1; i < 30; i++) laughs += `a${i}: &a${i} [${Array.from({ length: 10 }, () => `*a${i - 1}`).join(', ')}]\n`;
   t.match(messages(laughs), [tooLarge], 'a billion laughs');
@@ -103,11 +103,21 @@ t.test('nothing a file says makes it large or deep', (t) => {
   t.match(messages(wide), [tooLarge], 'a large section merged often');
   let chain = 'a0: &a0 x\n';
   for (let i = 1; i < 100; i++) chain += `a${i}: &a${i} [*a${i - 1}]\n`;
-  t.match(messages(chain), [tooLarge], 'a deep chain of aliases');
+  t.match(messages(chain), [new RegExp(`aliases make this too large \\(at most ${MAX_VALUES} values and ${MAX_DEPTH} levels`)], 'a deep chain of aliases');
   for (const nest of ['[', '{ a: ', '- ', '? ', '[{'])
     t.match(messages(nest.repeat(20_000)), [new RegExp(`nested too deeply \\(at most ${MAX_DEPTH} levels\\)`)], nest);
   t.ok(performance.now() - started < 30_000);
   t.same(dataOf(`p: &p { a: 1 }\nl:\n${'- { <<: *p, b: 2 }\n'.repeat(2000)}`) instanceof Object, true, 'an honest file with 2000 aliases passes');
+  t.end();
+});
+
+t.test('aliases may give a long list once, and repeat so much of it', (t) => {
+  const list = (length: number): string => `x-list: &list [${'x, '.repeat(length - 1)}]\n`; // the list is a value, too
+  t.same(messages(`${list(MAX_REPEATED + 1_000)}rules: *list\n`), [], 'one that is written apart from its place');
+  const often = (count: number): string => `${list(1_000)}all:\n${'- *list\n'.repeat(count)}`;
+  const times = MAX_REPEATED / 1_000 + 1; // the first is no repetition
+  t.same(messages(often(times)), []);
+  t.same(messages(often(times + 1)), [`${times + 3}:3 aliases make this too large (they may repeat ${MAX_REPEATED} values)`]);
   t.end();
 });
 
