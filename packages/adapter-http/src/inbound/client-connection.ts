@@ -30,6 +30,7 @@ import { cameThrough, type ViaTrail, viaName } from '../message/via.js';
 import { Wire } from '../message/wire.js';
 import { AfterRead } from './after-read.js';
 import { checkExpectation, checkFraming } from './check-request.js';
+import { ClientUpstreams } from './client-upstreams.js';
 import { authenticate } from './credentials.js';
 import { closed, forward } from './forward.js';
 import { Intake } from './intake.js';
@@ -52,7 +53,7 @@ export interface Shared {
 export class ClientConnection {
   readonly #connection: InboundConnection;
   readonly #context: InboundContext;
-  readonly #pool: UpstreamPool;
+  readonly #upstreams: ClientUpstreams;
   readonly #trail: ViaTrail;
   readonly #reader: StreamReader;
   readonly #heads: RequestHeads;
@@ -70,12 +71,12 @@ export class ClientConnection {
   constructor(connection: InboundConnection, context: InboundContext, { parser, pool, trail }: Shared) {
     this.#connection = connection;
     this.#context = context;
-    this.#pool = pool;
     this.#trail = trail;
     this.#reader = new StreamReader(connection.stream);
     this.#wire = new Wire((chunks) => connection.stream.write(chunks));
     this.#timers = context.get(TIMERS);
     this.#timeouts = context.get(TIMEOUTS);
+    this.#upstreams = new ClientUpstreams(pool, this.#timers, this.#timeouts.httpKeepAlive);
     this.#heads = new RequestHeads(connection, this.#reader, this.#timers, this.#timeouts);
     this.#via = viaName(context.get(INSTANCE_ID));
     this.#wire.once('close', () => this.#heard({ kind: 'error', error: new Error('the parser gave up') }));
@@ -88,6 +89,7 @@ export class ClientConnection {
       while (await this.#next());
     } finally {
       this.#wire.destroy();
+      this.#upstreams.close();
     }
   }
 
@@ -95,7 +97,7 @@ export class ClientConnection {
   async #next(): Promise<boolean> {
     const next = await this.#heads.next(this.#pending);
     if (next.kind === 'end') {
-      await finish(this.#connection.stream, null, this.#timers);
+      await this.#end(this.#connection.stream, null);
       return false;
     }
     if (next.kind === 'none') return this.#turnAway(next.error, next.rest);
@@ -137,6 +139,7 @@ export class ClientConnection {
 
   async #serveConnect(request: IncomingMessage): Promise<boolean> {
     this.#wire.destroy();
+    this.#upstreams.close();
     const { stream } = this.#connection;
     let session: Session;
     try {
@@ -187,6 +190,7 @@ export class ClientConnection {
           taking.stop();
           this.#current = null; // the parser has no say any more
           this.#wire.destroy();
+          this.#upstreams.close();
           return new AfterRead(this.#connection.stream, this.#reader, taking.over);
         };
         await this.#route(session, (routed) => {
@@ -195,7 +199,7 @@ export class ClientConnection {
           return forward({ request, response, wire: this.#wire, cancel, takeStream }, head, {
             routed,
             key,
-            pool: this.#pool,
+            upstreams: this.#upstreams,
             timers: this.#timers,
             timeouts: this.#timeouts,
             via: this.#via,
@@ -219,7 +223,7 @@ export class ClientConnection {
     await closed(response, this.#wire);
     if (this.#wire.destroyed) return false;
     if (!this.#wire.writableEnded && request.complete) return true;
-    await finish(new AfterRead(this.#connection.stream, this.#reader, this.#pending), null, this.#timers);
+    await this.#end(new AfterRead(this.#connection.stream, this.#reader, this.#pending), null);
     return false;
   }
 
@@ -261,8 +265,14 @@ export class ClientConnection {
   async #turnAway(error: NetError, rest: Stream = this.#connection.stream): Promise<false> {
     const idle = error.code === 'HTTP_IDLE';
     if (!idle && this.#connection.signal.reason === null) this.#report(error); // who just left has done nothing wrong
-    await finish(rest, error instanceof RequestRefused && !idle ? refusalBytes(error) : null, this.#timers);
+    await this.#end(rest, error instanceof RequestRefused && !idle ? refusalBytes(error) : null);
     return false;
+  }
+
+  /** There will be no other request. */
+  #end(stream: Stream, lastWord: Uint8Array | null): Promise<void> {
+    this.#upstreams.close();
+    return finish(stream, lastWord, this.#timers);
   }
 
   #report({ code, message }: NetError): void {

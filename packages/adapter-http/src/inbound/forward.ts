@@ -12,13 +12,15 @@ import {
   throwIfCancelled,
   toNetError,
 } from '@nekit/core';
+import { authenticatesConnection, challengesConnection } from '../message/connection-auth.js';
 import { endToEnd, type Fields, formatHead, trailerPairs, without } from '../message/fields.js';
 import type { Wire } from '../message/wire.js';
+import type { ClientUpstreams } from './client-upstreams.js';
 import { type Answer, Exchange } from './exchange.js';
 import { isIdempotent, type OutgoingHead } from './outgoing-request.js';
 import { RequestRefused } from './refusal.js';
 import { badResponse, responseFraming } from './response-head.js';
-import { newUpstream, type Upstream, type UpstreamPool } from './upstream-pool.js';
+import { newUpstream, type Upstream } from './upstream-pool.js';
 
 /**
  * A request that may not be sent twice only goes on a connection that was used within this time, in ms: origins close idle ones after
@@ -42,7 +44,7 @@ export interface ForwardOptions {
   readonly routed: RoutedStream;
   /** Streams of one key are alike and of one user. */
   readonly key: string;
-  readonly pool: UpstreamPool;
+  readonly upstreams: ClientUpstreams;
   readonly timers: TimerWheel;
   readonly timeouts: Timeouts;
   /** Our pseudonym. */
@@ -95,10 +97,10 @@ class Forwarding {
 
   /** Up to the final head; once more, on a new connection, if a reused one broke before it gave a byte. */
   async #ask(): Promise<{ exchange: Exchange; answer: Exclude<Answer, { kind: 'interim' }> }> {
-    const { routed, key, pool } = this.#options;
+    const { routed, key, upstreams } = this.#options;
     this.#mustGoOn();
     const repeatable = isIdempotent(this.#head.method) && this.#head.framing.kind === 'none';
-    const idle = pool.take(key, repeatable ? Number.POSITIVE_INFINITY : FRESH_MS);
+    const idle = upstreams.take(key, repeatable ? Number.POSITIVE_INFINITY : FRESH_MS);
     if (idle !== null) {
       const exchange = this.#begin(idle);
       try {
@@ -197,7 +199,11 @@ class Forwarding {
       throw exchange.failure ?? thrown;
     }
     await receiving;
-    if (exchange.finish(message)) this.#options.pool.put(exchange.upstream);
+    if (exchange.finish(message)) {
+      const { upstream } = exchange;
+      const bound = upstream.bound || authenticatesConnection(this.#head.fields) || challengesConnection(message.rawHeaders);
+      this.#options.upstreams.put({ ...upstream, bound });
+    }
     this.#exchange = null;
     const trailers = trailerPairs(message.rawTrailers);
     if (trailers.length > 0) response.addTrailers(trailers);
@@ -235,7 +241,10 @@ class Forwarding {
   #responseFields(message: IncomingMessage): string[] {
     const kept: Fields = endToEnd(message.rawHeaders);
     const fields = message.statusCode === 204 || message.statusCode === 101 ? without(kept, 'content-length') : kept; // RFC 9110 section 8.6
-    return [...fields, 'Via', `${message.httpVersion} ${this.#options.via}`];
+    const own = ['Via', `${message.httpVersion} ${this.#options.via}`];
+    // Without it a client may not answer such a challenge through a proxy (RFC 4559 section 6).
+    if (challengesConnection(kept)) own.push('Proxy-Support', 'Session-Based-Authentication');
+    return [...fields, ...own];
   }
 }
 

@@ -1,11 +1,19 @@
 import { type Deadline, NetError, type Stream, StreamReader, type TimerWheel, toNetError } from '@nekit/core';
 
-/** Idle connections to one endpoint for one user. Browsers open six to a host. */
-const MAX_PER_KEY = 8;
-/** Idle connections in all. */
-const MAX_IDLE = 256;
+/** How many may wait. */
+export interface PoolLimits {
+  /** To one endpoint for one user. */
+  readonly perKey: number;
+  readonly inAll: number;
+}
+
+/** Browsers open six to a host. */
+const LIMITS: PoolLimits = { perKey: 8, inAll: 256 };
 /** How long a connection that is not wanted any more may take to end properly, in ms. */
 const FAREWELL_MS = 2_000;
+
+/** One for all: nobody waits for an idle connection. */
+const CLOSED = new NetError('aborted', 'nobody is left who could use the connection', { code: 'STOPPED' });
 
 /** A connection to an origin. Between two requests it is watched: an origin has nothing to say then. */
 export interface Upstream {
@@ -14,13 +22,15 @@ export interface Upstream {
   readonly key: string;
   /** Requests that it has carried before. */
   readonly reused: boolean;
+  /** It knows who its client is: it may serve nobody else. */
+  readonly bound: boolean;
   /** Settles when the read that watched it while it was idle is over; wait for it before reading. Never rejects. */
   readonly watched: Promise<void>;
 }
 
 /** A fresh connection. */
 export function newUpstream(stream: Stream, key: string): Upstream {
-  return { stream, reader: new StreamReader(stream), key, reused: false, watched: Promise.resolve() };
+  return { stream, reader: new StreamReader(stream), key, reused: false, bound: false, watched: Promise.resolve() };
 }
 
 interface Idle {
@@ -37,13 +47,15 @@ interface Idle {
 export class UpstreamPool {
   readonly #timers: TimerWheel;
   readonly #idleMs: number;
+  readonly #limits: PoolLimits;
   readonly #idle = new Map<string, Idle[]>();
   #size = 0;
   #closed = false;
 
-  constructor(timers: TimerWheel, idleMs: number) {
+  constructor(timers: TimerWheel, idleMs: number, limits = LIMITS) {
     this.#timers = timers;
     this.#idleMs = idleMs;
+    this.#limits = limits;
   }
 
   /** Connections that wait. */
@@ -60,9 +72,9 @@ export class UpstreamPool {
   }
 
   /** Keeps a connection whose last response has come to its end, not a byte more. It is the pool's from here on. */
-  put({ stream, reader, key }: Upstream): void {
+  put({ stream, reader, key, bound }: Upstream): void {
     if (this.#closed) {
-      stream.abort(new NetError('aborted', 'the HTTP inbound has stopped', { code: 'STOPPED' }));
+      stream.abort(CLOSED);
       return;
     }
     const idle: Idle = {
@@ -71,6 +83,7 @@ export class UpstreamPool {
         reader,
         key,
         reused: true,
+        bound,
         watched: reader.peek(1).then(
           () => this.#woke(idle),
           () => this.#woke(idle),
@@ -84,7 +97,7 @@ export class UpstreamPool {
     list.push(idle);
     this.#idle.set(key, list);
     this.#size++;
-    const oldest = list.length > MAX_PER_KEY ? list[0] : this.#size > MAX_IDLE ? this.#oldest() : undefined;
+    const oldest = list.length > this.#limits.perKey ? list[0] : this.#size > this.#limits.inAll ? this.#oldest() : undefined;
     if (oldest !== undefined) this.#dismiss(oldest);
   }
 
@@ -94,7 +107,7 @@ export class UpstreamPool {
     for (const list of [...this.#idle.values()]) {
       for (const idle of [...list]) {
         this.#remove(idle);
-        idle.upstream.stream.abort(new NetError('aborted', 'the HTTP inbound has stopped', { code: 'STOPPED' }));
+        idle.upstream.stream.abort(CLOSED);
       }
     }
   }
