@@ -256,6 +256,29 @@ t.test('bodies flow, and wait', async (t) => {
   });
 });
 
+t.test('a client that is slow to take the end of a response gets it', async (t) => {
+  const size = 1_000_000;
+  for (const [name, request, ms] of [
+    ['that closes', (host: string) => get(host, 'Connection: close\r\n'), 2_200],
+    ['of HTTP/1.0', (host: string) => get(host).replace('HTTP/1.1', 'HTTP/1.0'), 2_200],
+    ['that could have asked for more', (host: string) => get(host), 62_500],
+  ] as const) {
+    await t.test(name, async (t) => {
+      const clock = new FakeClock();
+      const { inbound, host } = await scene(t, always(ok('x'.repeat(size))), { clock });
+      const client = await RawClient.connect(inbound.port);
+      client.socket.pause();
+      client.send(request(host));
+      await eventually(() => inbound.ended.length === 1); // all of it is the system's
+      await clock.advance(ms);
+      client.socket.resume();
+      t.ok((await client.all()).length > size);
+      t.notOk(client.wasReset);
+      client.close();
+    });
+  }
+});
+
 t.test('when the kernel stops, nothing is left', async (t) => {
   const { inbound, origin, host } = await scene(t, (request) => (request.includes('/wait') ? null : request.includes('\r\n\r\n') ? ok('hello') : null));
   const idle = await RawClient.say(inbound.port, get(host));

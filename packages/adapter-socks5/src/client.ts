@@ -78,7 +78,7 @@ export class Client {
   /** Last words and FIN, so that they arrive. Never rejects. */
   end(lastWords?: Uint8Array): Promise<void> {
     this.#deadline.cancel();
-    return finish(this.connection.stream, lastWords ?? null, this.context.get(TIMERS));
+    return finish(this.connection.stream, lastWords ?? null, this.context.get(TIMERS), this.context.get(TIMEOUTS).halfClose);
   }
 }
 

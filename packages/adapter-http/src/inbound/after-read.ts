@@ -4,6 +4,7 @@ import type { Chunks, Stream, StreamReader } from '@nekit/core';
 export class AfterRead implements Stream {
   readonly #stream: Stream;
   readonly #reader: StreamReader;
+  readonly leave?: () => void;
   #waiting: Promise<unknown> | null;
 
   /** `waiting`: the reader's call; how it ends does not matter, the stream's next read says the same. */
@@ -11,6 +12,7 @@ export class AfterRead implements Stream {
     this.#stream = stream;
     this.#reader = reader;
     this.#waiting = waiting;
+    if (stream.leave !== undefined) this.leave = () => stream.leave?.();
   }
 
   async read(): Promise<Chunks | null> {

@@ -159,7 +159,7 @@ export class ClientConnection {
         return this.#reader.release();
       },
       reject: (error) => {
-        farewell.push(finish(stream, refusalBytes(error), this.#timers));
+        farewell.push(this.#end(stream, refusalBytes(error)));
       },
     });
     await Promise.all(farewell);
@@ -272,7 +272,7 @@ export class ClientConnection {
   /** There will be no other request. */
   #end(stream: Stream, lastWord: Uint8Array | null): Promise<void> {
     this.#upstreams.close();
-    return finish(stream, lastWord, this.#timers);
+    return finish(stream, lastWord, this.#timers, this.#timeouts.halfClose);
   }
 
   #report({ code, message }: NetError): void {

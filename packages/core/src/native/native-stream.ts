@@ -1,4 +1,5 @@
 import { type NetError, toNetError } from '../net/errors.js';
+import { left } from '../net/socket-stream.js';
 import { byteLength, type Chunks, type NativeConn, type NativeEnd, type Stream } from '../net/stream.js';
 import { EVENT } from './addon.js';
 import type { EngineLoop, Listening } from './engine-loop.js';
@@ -141,6 +142,12 @@ export class NativeStream implements Stream, NativeEnd, Listening {
     this.#fail(toNetError(reason));
   }
 
+  leave(): void {
+    if (this.#ended && this.#finSent) return; // closed already
+    this.#onAbort = NOTHING;
+    this.#fail(left(), !this.#finSent);
+  }
+
   detach(unread: Chunks): Promise<NativeConn> {
     if (this.#error !== null) return Promise.reject(this.#error);
     return this.#written().then(() => {
@@ -274,7 +281,7 @@ export class NativeStream implements Stream, NativeEnd, Listening {
   }
 
   /** Gives the error that it has failed with, the first one. */
-  #fail(error: NetError): NetError {
+  #fail(error: NetError, reset = true): NetError {
     if (this.#error !== null) return this.#error;
     this.#error = error;
     this.#unread = null;
@@ -283,7 +290,7 @@ export class NativeStream implements Stream, NativeEnd, Listening {
     this.#writer = null;
     const onAbort = this.#onAbort;
     this.#onAbort = NOTHING;
-    this.#release(true);
+    this.#release(reset);
     reader?.reject(error);
     writer?.reject(error);
     onAbort(error);

@@ -122,6 +122,11 @@ class SocketStream implements Stream {
     this.#fail(toNetError(reason));
   }
 
+  leave(): void {
+    this.#onAbort = NOTHING;
+    this.#fail(left(), this.#finSent ? 'close' : 'reset');
+  }
+
   #received(chunk: Uint8Array): void {
     const reader = this.#reader;
     if (reader !== null) {
@@ -170,7 +175,7 @@ class SocketStream implements Stream {
     onClose();
   }
 
-  #fail(error: NetError): void {
+  #fail(error: NetError, how: 'reset' | 'close' = 'reset'): void {
     if (this.#error !== null) return;
     this.#error = error;
     this.#queue = [];
@@ -178,7 +183,8 @@ class SocketStream implements Stream {
     const { reader, writer } = { reader: this.#reader, writer: this.#writer };
     this.#reader = null;
     this.#writer = null;
-    reset(this.#socket);
+    if (how === 'reset') reset(this.#socket);
+    else this.#socket.destroy();
     reader?.reject(error);
     writer?.reject(error);
     this.#finisher?.reject(error);
@@ -187,6 +193,9 @@ class SocketStream implements Stream {
     onAbort(error);
   }
 }
+
+/** What a stream says that was given up after its FIN. */
+export const left = (): NetError => new NetError('aborted', 'the connection was given up after our FIN', { code: 'LEFT' });
 
 const cutOff = (): NetError => new NetError('aborted', 'the peer reset the connection', { code: 'ECONNRESET' });
 

@@ -132,10 +132,12 @@ class PrefixedStream implements Stream {
   #unread: Chunks | null;
   readonly native?: NativeEnd;
   readonly stopReading?: () => void;
+  readonly leave?: () => void;
 
   constructor(stream: Stream, unread: Chunks) {
     this.#stream = stream;
     this.#unread = unread;
+    if (stream.leave !== undefined) this.leave = () => stream.leave?.();
     if (stream.stopReading !== undefined) this.stopReading = () => stream.stopReading?.();
     const native = stream.native;
     if (native !== undefined) {

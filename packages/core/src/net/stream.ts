@@ -22,6 +22,11 @@ export interface Stream {
   closeWrite(): Promise<void>;
   /** RST, both ways, now. Pending calls reject with it. Idempotent, never throws. */
   abort(reason: Error): void;
+  /**
+   * After `closeWrite` has settled: gives it up without a reset, so that what was written still arrives, at the peer's own pace. A pending read rejects. Before,
+   * it is an abort. Absent where nobody would go on delivering.
+   */
+  leave?(): void;
   /** Puts bytes that were read back in front of what is unread; they belong to the stream again. Absent where a wrapper has to do it. */
   unread?(chunks: Chunks): void;
   /** A read that is pending settles with no chunks, and takes nothing. Absent where a read has to be waited for. */
