@@ -22,6 +22,7 @@ import {
   TIMERS,
   type Timeouts,
   type TimerWheel,
+  timeoutError,
   toNetError,
 } from '@nekit/core';
 import type { Framing } from '../message/body-meter.js';
@@ -220,11 +221,19 @@ export class ClientConnection {
       cancel.release();
       this.#current = null;
     }
-    await closed(response, this.#wire);
+    await this.#sent(response);
     if (this.#wire.destroyed) return false;
     if (!this.#wire.writableEnded && request.complete) return true;
     await this.#end(new AfterRead(this.#connection.stream, this.#reader, this.#pending), null);
     return false;
+  }
+
+  /** Settles when a response was written, or will never be: one of our own goes no further either if the client takes nothing. */
+  async #sent(response: ServerResponse): Promise<void> {
+    const { idle } = this.#timeouts;
+    const deadline = this.#timers.after(idle, () => this.#wire.destroy(timeoutError('the end of the response', idle)));
+    await closed(response, this.#wire);
+    deadline.cancel();
   }
 
   /** Reports the session as ended, whatever comes of it. */

@@ -66,6 +66,8 @@ class Forwarding {
   #exchange: Exchange | null = null;
   #deadline: Deadline | null = null;
   #silenceMs: number;
+  /** The final head has gone to the client: from here on its silence counts, too. */
+  #responding = false;
   #over = false;
 
   constructor(client: ClientSide, head: OutgoingHead, options: ForwardOptions) {
@@ -89,6 +91,7 @@ class Forwarding {
       throw error;
     } finally {
       this.#over = true;
+      this.#client.wire.onSent = null;
       forgetClient();
       forgetSession();
       this.#deadline?.cancel();
@@ -133,7 +136,7 @@ class Forwarding {
     const count = (at: number, bytes: number): void => {
       if (this.#over) return; // the counters may be another session's by now
       counters[at] = (counters[at] ?? 0) + bytes;
-      if (this.#deadline !== null) this.#deadline.at = this.#options.timers.now() + this.#silenceMs;
+      this.#moved();
     };
     let exchange: Exchange;
     try {
@@ -144,15 +147,31 @@ class Forwarding {
     }
     this.#exchange = exchange;
     this.#deadline?.cancel();
-    this.#deadline = this.#options.timers.after(this.#silenceMs, () => exchange.abort(this.#silence()));
+    this.#deadline = this.#options.timers.after(this.#silenceMs, () => this.#expire());
     if (this.#head.framing.kind === 'none') exchange.sendNothing();
     else exchange.sendBody(this.#client.request);
     return exchange;
   }
 
+  /** A byte went on, in either direction. */
+  #moved(): void {
+    if (this.#deadline !== null) this.#deadline.at = this.#options.timers.now() + this.#silenceMs;
+  }
+
+  /** The origin may have said all that it had to say, and be at another client's service by now: then there is only the client to break off from. */
+  #expire(): void {
+    const error = this.#silence();
+    this.#exchange?.abort(error);
+    if (this.#responding) this.#client.wire.destroy(error);
+  }
+
   /** Whose silence it was. */
   #silence(): NetError {
     const seconds = this.#silenceMs / 1000;
+    const { wire } = this.#client;
+    if (this.#responding && wire.writableLength > 0) {
+      return new NetError('timeout', `the client took nothing of the response for ${seconds} s`, { code: 'HTTP_CLIENT_TIMEOUT' });
+    }
     if (!this.#client.request.complete) return new RequestRefused(408, 'HTTP_BODY_TIMEOUT', `the request's body stopped for ${seconds} s`, { fatal: true });
     return new NetError('timeout', `no answer from the origin for ${seconds} s`, { code: 'HTTP_RESPONSE_TIMEOUT' });
   }
@@ -192,6 +211,8 @@ class Forwarding {
     wire.cork(); // head and first bytes in one packet, where they come together
     response.flushHeaders();
     setImmediate(() => wire.uncork());
+    this.#responding = true;
+    wire.onSent = () => this.#moved();
     const receiving = exchange.receiveBody(message, framing);
     try {
       await copied(message, response, wire);
@@ -199,12 +220,12 @@ class Forwarding {
       throw exchange.failure ?? thrown;
     }
     await receiving;
+    this.#exchange = null; // it may be another client's at once
     if (exchange.finish(message)) {
       const { upstream } = exchange;
       const bound = upstream.bound || authenticatesConnection(this.#head.fields) || challengesConnection(message.rawHeaders);
       this.#options.upstreams.put({ ...upstream, bound });
     }
-    this.#exchange = null;
     const trailers = trailerPairs(message.rawTrailers);
     if (trailers.length > 0) response.addTrailers(trailers);
     response.end();

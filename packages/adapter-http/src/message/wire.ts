@@ -11,6 +11,8 @@ const DONE: Promise<void> = Promise.resolve();
  * touches no connection; that is its owner's to do.
  */
 export class Wire extends Duplex {
+  /** What was written has gone, or as much of it as counts: more may follow. */
+  onSent: (() => void) | null = null;
   readonly #send: (chunks: Chunks) => Promise<void>;
   #wanted: (() => void) | null = null;
   #failure: NetError | null = null;
@@ -49,16 +51,13 @@ export class Wire extends Duplex {
   }
 
   override _write(chunk: Uint8Array, _encoding: BufferEncoding, callback: (error?: Error) => void): void {
-    this.#send([chunk]).then(
-      () => callback(),
-      (error: unknown) => callback(toNetError(error)),
-    );
+    this.#put([chunk], callback);
   }
 
   override _writev(entries: { chunk: Uint8Array }[], callback: (error?: Error) => void): void {
-    this.#send(entries.map((entry) => entry.chunk)).then(
-      () => callback(),
-      (error: unknown) => callback(toNetError(error)),
+    this.#put(
+      entries.map((entry) => entry.chunk),
+      callback,
     );
   }
 
@@ -69,5 +68,15 @@ export class Wire extends Duplex {
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
     this._read();
     callback(error);
+  }
+
+  #put(chunks: Chunks, callback: (error?: Error) => void): void {
+    this.#send(chunks).then(
+      () => {
+        this.onSent?.();
+        callback();
+      },
+      (error: unknown) => callback(toNetError(error)),
+    );
   }
 }

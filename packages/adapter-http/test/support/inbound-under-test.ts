@@ -6,6 +6,7 @@ import {
   NetError,
   relay,
   type Session,
+  type Stream,
   streamFromSocket,
   TIMEOUTS,
   type Timeouts,
@@ -22,6 +23,8 @@ export interface Options {
   readonly clock?: Clock;
   /** What the rules say. */
   readonly refuse?: (session: Session) => NetError | null;
+  /** Comes between the protocol and its clients. */
+  readonly wrap?: (stream: Stream) => Stream;
 }
 
 export interface InboundUnderTest extends Target {
@@ -103,7 +106,16 @@ export async function startInbound(options: Options = {}): Promise<InboundUnderT
     signal.onCancel((reason) => stream.abort(reason));
     socket.once('close', () => signal.release());
     const source = { host: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 };
-    const connection: InboundConnection = { stream, source, local: { host: '127.0.0.1', port: target.port }, port: target.port, signal, retired, users };
+    const wrapped = options.wrap?.(stream) ?? stream;
+    const connection: InboundConnection = {
+      stream: wrapped,
+      source,
+      local: { host: '127.0.0.1', port: target.port },
+      port: target.port,
+      signal,
+      retired,
+      users,
+    };
     protocol.serve(connection, inbound).then(
       () => stream.abort(new NetError('aborted', 'the connection is done', { code: 'DONE' })),
       (error: unknown) => {
