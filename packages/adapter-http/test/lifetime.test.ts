@@ -135,6 +135,16 @@ t.test('time limits', async (t) => {
     t.equal(status(await client.all()), 408);
     await eventually(() => origin.connections() === 0);
   });
+  await t.test('a response that stops, where that is told sooner than a first byte', async (t) => {
+    const clock = new FakeClock();
+    const { inbound, origin, host } = await scene(t, always('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart'), { clock, timeouts: { idle: 1_000 } });
+    const client = await RawClient.say(inbound.port, get(host));
+    await client.until('part');
+    await clock.advance(1_100);
+    await eventually(() => inbound.ended.length === 1 && origin.connections() === 0);
+    t.match(inbound.ended[0]?.error, { failure: 'timeout', code: 'HTTP_RESPONSE_TIMEOUT' });
+    client.close();
+  });
   await t.test('a response that stops', async (t) => {
     const clock = new FakeClock();
     const { inbound, origin, host } = await scene(t, always('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart'), { clock, timeouts: { idle: 600_000 } });

@@ -199,7 +199,7 @@ class Forwarding {
     if (message.statusCode === 101) throw badResponse('it switches protocols without being asked');
     const framing = responseFraming(this.#head.method, message);
     this.#silenceMs = this.#options.timeouts.idle;
-    if (this.#deadline !== null) this.#deadline.at = this.#options.timers.now() + this.#silenceMs;
+    this.#deadline?.move(this.#silenceMs); // it may come sooner than what was set before
     response.sendDate = false; // the origin's affair
     const fields = this.#responseFields(message);
     if (!request.complete) fields.push('Connection', 'close'); // the rest of the request may never come
