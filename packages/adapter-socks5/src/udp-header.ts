@@ -37,16 +37,19 @@ export function parseRelayed(bytes: Uint8Array, peers: PeerTable): RelayedDatagr
 
 /** Headers for the peers that one association sends to, kept as long as the peers' Endpoint objects live. */
 export class RelayHeaders {
-  readonly #headers = new WeakMap<Endpoint, Uint8Array>();
+  readonly #headers = new WeakMap<Endpoint, Uint8Array | null>();
 
-  /** null for a peer that cannot be written down (a name that is too long). */
+  /** null for a peer that cannot be written down: a name that is too long, an address with a zone, which means nothing on another machine. */
   of(peer: Endpoint): Uint8Array | null {
     const known = this.#headers.get(peer);
     if (known !== undefined) return known;
-    // A name of more than 253 characters cannot be canonical; only a foreign PacketConn could bring one.
-    if (peer.host.length === 0 || peer.host.length > 253) return null;
-    const header = Buffer.concat([new Uint8Array(FIXED - 1), encodeSocksAddress(peer)]);
+    const header = canBeWritten(peer.host) ? Buffer.concat([new Uint8Array(FIXED - 1), encodeSocksAddress(peer)]) : null;
     this.#headers.set(peer, header);
     return header;
   }
+}
+
+/** A name of more than 253 characters cannot be canonical; only a foreign PacketConn could bring one. */
+function canBeWritten(host: string): boolean {
+  return host.length > 0 && host.length <= 253 && !host.includes('%');
 }

@@ -39,10 +39,11 @@ t.test('adapter: headers on the way out', async (t) => {
       datagram('2001:db8::1', 65535, 'six'),
       datagram('example.com', 443, ''),
       datagram('a'.repeat(254), 53, 'no such name'),
+      datagram('fe80::1%eth0', 53, 'a zone'),
       datagram('192.0.2.1', 53, long),
     ]);
-    t.equal(taken, 4, 'a name that cannot be is not taken');
-    t.equal(conn.dropped, 1);
+    t.equal(taken, 4, 'a name that cannot be is not taken, nor a zone');
+    t.equal(conn.dropped, 2);
     await eventually(() => association.received.length === 4);
     t.strictSame(
       association.received.map(({ bytes }) => bytes.toString('hex')),

@@ -83,6 +83,29 @@ for (const [host, header] of Object.entries(HOSTS)) {
   });
 }
 
+t.test('inbound: an answer from an address with a zone, which no header can say, is dropped, and the association goes on', async (t) => {
+  const header = '000000 01 c0000201 0035';
+  const taken: number[] = [];
+  const handlePackets = async (request: PacketRequest): Promise<void> => {
+    const client = request.accept();
+    for (let datagrams = await client.receive(); datagrams !== null; datagrams = await client.receive()) {
+      const [asked] = datagrams;
+      if (asked === undefined) continue;
+      const stranger = datagram('fe80::1%eth0', 53, 'from the link');
+      taken.push(client.send([stranger, { bytes: Buffer.from('yes'), peer: asked.peer }, stranger]));
+    }
+    client.close();
+  };
+  await withRelay({ handlePackets }, async ({ relay, client }) => {
+    for (const count of [1, 2]) {
+      await client.send(bytes(`${header} 'hello'`), relay);
+      await eventually(() => client.received.length === count);
+      t.equal(client.received[count - 1]?.hex, bytes(`${header} 'yes'`).toString('hex'));
+    }
+    t.same(taken, [1, 1]);
+  });
+});
+
 t.test('inbound: names go out as names, answers carry the real address', async (t) => {
   const echo = await startUdpEcho();
   await withRelay({}, async ({ server, relay, client }) => {
