@@ -118,9 +118,15 @@ export class Mapping implements PacketConn {
 
   #used(now: number): void {
     this.activeAt = now;
-    if (now - this.#renewedAt <= RENEWAL) return;
-    this.#renewedAt = now;
+    if (now - this.#renewedAt > RENEWAL) this.renew();
+  }
+
+  /** Puts it where it belongs in the order of use; false: it has not been used since it was put there. */
+  renew(): boolean {
+    if (this.activeAt <= this.#renewedAt) return false;
+    this.#renewedAt = this.activeAt;
     this.#host.used(this);
+    return true;
   }
 
   /** What an ICMP message about the last datagram to this remote quotes; null: nothing is kept of it. Without a remote: of the first datagram. */

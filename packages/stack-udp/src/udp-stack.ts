@@ -46,7 +46,7 @@ export class UdpStack implements IpStack, MappingHost {
   readonly #limits: UdpLimits;
   readonly #writer: UdpWriter;
   readonly #bounds: MappingBounds;
-  /** The one that was used least recently comes first. */
+  /** The one that was used least recently comes first; what was used just now may still stand where it was. */
   readonly #mappings = new Map<AddressKey, Mapping>();
   #sweepAt = Number.POSITIVE_INFINITY;
   #errors: Uint8Array[] = [];
@@ -129,16 +129,20 @@ export class UdpStack implements IpStack, MappingHost {
   }
 
   #begin(key: AddressKey, batch: PacketBatch, index: number, now: number): Mapping {
-    if (this.#mappings.size >= this.#limits.mappings) {
-      for (const oldest of this.#mappings.values()) {
-        oldest.close();
-        break;
-      }
-    }
+    if (this.#mappings.size >= this.#limits.mappings) this.#makeRoom();
     const mapping = new Mapping(key, batch, index, now, this.#writer, this.#bounds, this);
     this.#mappings.set(key, mapping);
     if (this.#sweepAt === Number.POSITIVE_INFINITY) this.#sweepAt = now + SWEEP;
     return mapping;
+  }
+
+  /** Ends the one that comes first and has not been used since it came to its place. Any other goes to the end first, once for as long as it is not used again: each step was paid by a datagram. */
+  #makeRoom(): void {
+    for (const oldest of this.#mappings.values()) {
+      if (oldest.renew()) continue;
+      oldest.close();
+      return;
+    }
   }
 
   /** A further remote of a port that is an address which stands for nothing: refused, as it would be if it were the first. */

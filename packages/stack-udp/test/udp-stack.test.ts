@@ -259,6 +259,32 @@ void t.test('use counts at once, either way: of a storm of new ports none takes 
   bench.driver.close();
 });
 
+void t.test('a port that was used a moment ago does not make room, as long as another is silent', async () => {
+  const bench = new Bench({ mappings: 4 });
+  const use = (port: number): void => bench.send(udp('10.0.0.1', port, '192.0.2.9', 443, 'x'));
+  const answer = (port: number): number | undefined => bench.associations[port - 1]?.conn.send([datagram('192.0.2.9', 443, 'answer')]);
+  for (const port of [1, 2, 3, 4]) use(port);
+  await bench.turn();
+  await bench.clock.advance(5);
+  use(1);
+  assert.equal(answer(2), 1);
+  use(5);
+  await bench.turn();
+  await bench.clock.advance(5);
+  assert.deepEqual([answer(1), answer(2), answer(3)], [1, 1, 0]);
+  use(6);
+  await bench.turn();
+  assert.deepEqual([answer(1), answer(2), answer(4), answer(5), answer(6)], [1, 1, 0, 1, 1]);
+  // All are in use: one goes all the same.
+  await bench.clock.advance(5);
+  for (const port of [1, 2, 5, 6]) assert.equal(answer(port), 1);
+  use(7);
+  await bench.turn();
+  assert.equal(bench.stack.size, 4);
+  assert.equal(answer(7), 1);
+  bench.driver.close();
+});
+
 void t.test('what leaves whole and may be cut on its way has an identification of its own: RFC 6864 section 4.1', async () => {
   const bench = new Bench();
   bench.send(udp('10.0.0.1', 1, '192.0.2.9', 443, 'x'));
