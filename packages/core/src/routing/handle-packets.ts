@@ -66,7 +66,8 @@ class Association {
   readonly #ownFlows = new Set<FlowConn>();
   /** Nothing else tells a dial that its client has left: the limits of client ports would bound no descriptors. */
   readonly #dialling = new Set<SessionRecord>();
-  #first = true;
+  /** The session that the request came with is somebody's. */
+  #isGiven = false;
   #isOver = false;
 
   constructor(request: PacketRequest, routing: Routing) {
@@ -113,11 +114,8 @@ class Association {
   /** Routes a new peer and joins it to its adapter's flow, which it opens if need be. */
   async #route(datagram: Datagram): Promise<void> {
     const { peer } = datagram;
-    const { request, routing } = { request: this.#request, routing: this.#routing };
-    const isFirst = this.#first;
-    this.#first = false;
-    const given: Session = isFirst ? request.session : { ...request.session, id: routing.sessions.nextId(), requested: peer, destination: peer };
-    const session = enter(given, routing);
+    const routing = this.#routing;
+    const session = enter(this.#sessionFor(peer), routing);
     if (session === null) {
       this.#refuse(peer, unknownFake(peer.host));
       return;
@@ -137,6 +135,17 @@ class Association {
     } finally {
       waiting.end();
     }
+  }
+
+  /** The request's session is its own peer's, once: the datagram that it was opened for may have been dropped, and another come first. */
+  #sessionFor(peer: Endpoint): Session {
+    const { session } = this.#request;
+    if (!this.#isGiven && session.requested.host === peer.host && session.requested.port === peer.port) {
+      this.#isGiven = true;
+      return session;
+    }
+    const { sniffed: _ofAnother, ...common } = session;
+    return { ...common, id: this.#routing.sessions.nextId(), requested: peer, destination: peer };
   }
 
   /** `session` is what was asked for, `known` what it has turned out to be. */

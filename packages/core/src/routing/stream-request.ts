@@ -19,7 +19,7 @@ export interface StreamRequest {
  * carries share one outgoing association (endpoint-independent mapping).
  */
 export interface PacketRequest {
-  /** `destination` is the first datagram's; `handlePackets` makes a session of its own per adapter. */
+  /** `requested` is the peer of the datagram that it was opened for; `handlePackets` makes a session of its own per adapter, and for whatever other peers come. */
   readonly session: Session;
   /** Silence that ends what carries the client's datagrams, in ms; default: the kernel's `timeouts.udpIdle`. */
   readonly idleMs?: number;

@@ -5,6 +5,7 @@ import { CancelSource } from '../../dist/net/cancel.js';
 import { isNetError, NetError } from '../../dist/net/errors.js';
 import type { Datagram } from '../../dist/net/packet-conn.js';
 import type { Resolver } from '../../dist/net/resolver.js';
+import type { Session } from '../../dist/net/session.js';
 import { DEFAULT_TIMEOUTS } from '../../dist/net/timeouts.js';
 import { handlePackets } from '../../dist/routing/handle-packets.js';
 import { handleStream, routeStream } from '../../dist/routing/handle-stream.js';
@@ -13,12 +14,12 @@ import { FakeConn, packetAdapter, scene } from '../support/routing-scene.js';
 
 void t.test('handlePackets', async (t) => {
   const peer = (host: string, port = 53): Datagram['peer'] => Object.freeze({ host, port });
-  const open = (rules: readonly string[], adapters: readonly Adapter[], resolver?: Resolver, destination = peer('192.0.2.1')) => {
+  const open = (rules: readonly string[], adapters: readonly Adapter[], resolver?: Resolver, destination = peer('192.0.2.1'), known: Partial<Session> = {}) => {
     const made = scene(rules, adapters, resolver);
     const client = new FakeConn();
     const rejected: NetError[] = [];
     const signal = new CancelSource();
-    const session = testSession({ id: made.sessions.nextId(), network: 'udp', destination, signal });
+    const session = testSession({ id: made.sessions.nextId(), network: 'udp', destination, signal, ...known });
     const done = handlePackets({ session, accept: () => client, reject: (error) => rejected.push(error) }, made.routing);
     const say = async (text: string, to: Datagram['peer']): Promise<void> => {
       client.incoming.put({ bytes: Buffer.from(text), peer: to });
@@ -232,6 +233,38 @@ void t.test('handlePackets', async (t) => {
     await say('b', peer('198.51.100.1'));
     await say('c', peer('192.0.2.7'));
     assert.deepEqual([proxy.conns[0]?.texts(), direct.conns[0]?.texts()], [['a', 'c'], ['b']]);
+    client.close();
+    await done;
+  });
+
+  await t.test('also where the datagram that it was opened for has been dropped: another that comes first goes its own way', async () => {
+    const [one, two, three] = [peer('192.0.2.1'), peer('192.0.2.1', 54), peer('192.0.2.2')];
+    const adapters = ['one', 'two', 'three', 'DIRECT'].map((tag) => packetAdapter(tag));
+    const rules = ['AND,((IP-CIDR,192.0.2.1/32),(DST-PORT,53)),one', 'IP-CIDR,192.0.2.1/32,two', 'IP-CIDR,192.0.2.2/32,three', 'MATCH,DIRECT'];
+    const { client, say, done, events } = open(rules, adapters, undefined, one);
+    const opened = new Set<number>();
+    events.on('session.connected', ({ session }) => opened.add(session));
+    await say('to three', three);
+    await say('to two', two);
+    await say('to one', peer('192.0.2.1'));
+    assert.deepEqual(
+      adapters.map(({ conns }) => conns.map((conn) => conn.texts())),
+      [[['to one']], [['to two']], [['to three']], []],
+    );
+    client.close();
+    await done;
+    assert.equal(opened.size, 3);
+  });
+
+  await t.test('a name that is known of the first peer is not that of the others', async () => {
+    const adapters = ['named', 'DIRECT'].map((tag) => packetAdapter(tag));
+    const { client, say, done } = open(['DOMAIN,first.example,named', 'MATCH,DIRECT'], adapters, undefined, peer('192.0.2.1'), { sniffed: 'first.example' });
+    await say('to the first', peer('192.0.2.1'));
+    await say('to another', peer('192.0.2.2'));
+    assert.deepEqual(
+      adapters.map(({ conns }) => conns.map((conn) => conn.texts())),
+      [[['to the first']], [['to another']]],
+    );
     client.close();
     await done;
   });
