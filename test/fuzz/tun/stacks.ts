@@ -63,7 +63,13 @@ export class TunStacks {
 
   constructor(random: SeededRandom, loaded: Loaded, take: (packet: Whole) => void) {
     const soon = (run: () => void): void => void this.#run.push(run);
-    const [near, far] = pipeDevice({ mtu: MTU, defer: soon, arenaBytes: loaded === 'tcp and udp' ? ARENA : 0, queueBytes: 2 << 20 });
+    const [near, far] = pipeDevice({
+      mtu: MTU,
+      defer: soon,
+      arenaBytes: loaded === 'tcp and udp' ? ARENA : 0,
+      queueBytes: 2 << 20,
+      key: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8),
+    });
     if (!(near.sink instanceof PacketSlab)) throw new Error('the pipe writes to something else');
     this.#far = far;
     this.#slab = near.sink;

@@ -71,10 +71,21 @@ export function finishPacket(bytes: Uint8Array, start: number, end: number): voi
   if (protocol === PROTOCOL.tcp || protocol === PROTOCOL.udp) writeTransportChecksum(bytes, start, protocol, transportOf(bytes, start), end);
 }
 
+/** The length of the headers of a packet of TCP or UDP. */
+function headerOf(bytes: Uint8Array, start: number): number {
+  const transport = transportOf(bytes, start);
+  return transport - start + (protocolOf(bytes, start) === PROTOCOL.udp ? UDP_HEADER : ((bytes[transport + 12] ?? 0) >>> 4) * 4);
+}
+
+/** Whether it is several packets: with datagrams it may be so below the MTU, too. */
+export function isSuper(bytes: Uint8Array, start: number, end: number, segmentSize: number): boolean {
+  return segmentSize > 0 && end - start - headerOf(bytes, start) > segmentSize;
+}
+
 /** Cuts a super-packet of TCP or UDP and hands each piece, checksums included, to `take`; the bytes are lent. `room` holds one piece. */
 export function cutPacket(bytes: Uint8Array, start: number, end: number, segmentSize: number, room: Uint8Array, take: (piece: Uint8Array) => void): void {
   const transport = transportOf(bytes, start);
-  const header = transport - start + (protocolOf(bytes, start) === PROTOCOL.udp ? UDP_HEADER : ((bytes[transport + 12] ?? 0) >>> 4) * 4);
+  const header = headerOf(bytes, start);
   const count = pieceCount(end - start - header, segmentSize);
   for (let i = 0; i < count; i++) {
     const from = start + header + i * segmentSize;

@@ -1,9 +1,10 @@
+import { randomBytes } from 'node:crypto';
 import { NetError } from '../net/errors.js';
 import { Arena } from './arena.js';
 import { BatchParser } from './batch-parser.js';
 import { copyBytes } from './bytes.js';
 import type { DeviceHandlers, PacketDevice, PacketSink } from './packet-device.js';
-import { cutPacket, finishPacket, PacketSlab } from './packet-slab.js';
+import { cutPacket, finishPacket, isSuper, PacketSlab } from './packet-slab.js';
 import { LONGEST_PACKET } from './protocol.js';
 
 export interface PipeOptions {
@@ -18,7 +19,7 @@ export interface PipeOptions {
   readonly arenaBytes?: number;
   /** Runs something soon, never now; setImmediate. */
   readonly defer?: (run: () => void) => void;
-  /** 8 bytes for the flow hash. */
+  /** 8 bytes for the flow hash; random. A run that is to be the same again needs the same ones. */
   readonly key?: Uint8Array;
 }
 
@@ -74,7 +75,7 @@ export class PipeEnd implements PacketDevice {
     this.#queueEnd = new Uint32Array(queuePackets);
     this.#queueSize = new Uint16Array(queuePackets);
     this.arena = new Arena(bytes, SLAB_BYTES + queueBytes);
-    this.parser = new BatchParser(bytes, BATCH_PACKETS, options.key ?? Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8));
+    this.parser = new BatchParser(bytes, BATCH_PACKETS, options.key ?? randomBytes(8));
   }
 
   get sink(): PacketSink {
@@ -178,7 +179,7 @@ export class PipeEnd implements PacketDevice {
       const from = start[i] ?? 0;
       const to = end[i] ?? 0;
       const size = segmentSize[i] ?? 0;
-      if (size > 0 && to - from > this.#out.mtu) cutPacket(bytes, from, to, size, this.#room, take);
+      if (isSuper(bytes, from, to, size)) cutPacket(bytes, from, to, size, this.#room, take);
       else {
         finishPacket(bytes, from, to);
         take(bytes.subarray(from, to));

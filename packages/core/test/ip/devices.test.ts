@@ -11,6 +11,7 @@ import {
   type Packet,
   type PacketDevice,
   type PipeEnd,
+  type PipeOptions,
   packetAt,
   parsePacket,
   pcapHeader,
@@ -103,6 +104,46 @@ t.test('pipeDevice with offload: a super-packet crosses whole', async (t) => {
   a.flush();
   await settle();
   t.strictSame(sizes, [60_040, 1_460]);
+});
+
+t.test('drain: several datagrams in one packet come apart, be they all together shorter than the MTU', (t) => {
+  const [a] = pipeDevice({ offload: true });
+  const drained: (string | undefined)[] = [];
+  const drain = (packet: Uint8Array, segmentSize: number): (string | undefined)[] => {
+    drained.length = 0;
+    t.ok(put(a, packet, segmentSize));
+    a.drain((piece) => {
+      const parsed = parsePacket(piece);
+      drained.push(parsed === null ? undefined : `${parsed.kind} ${parsed.payload.length}`);
+    });
+    return drained;
+  };
+  t.strictSame(drain(udp(new Uint8Array(250)), 100), ['udp 100', 'udp 100', 'udp 50']);
+  t.strictSame(drain(udp(new Uint8Array(100)), 100), ['udp 100'], 'one is whole');
+  t.strictSame(drain(udp(new Uint8Array(0)), 100), ['udp 0']);
+  t.strictSame(drain(udp(new Uint8Array(250)), 0), ['udp 250']);
+  const tcp = { kind: 'tcp', sourcePort: 1, destinationPort: 2, sequence: 0, acknowledgment: 0, flags: 16, window: 0 } as const;
+  const options = { timestamps: { value: 1, echo: 1 } };
+  const segment = buildPacket({ ...tcp, source: 'fd00::2', destination: '2001:db8::1', options, payload: new Uint8Array(1_001) });
+  t.strictSame(drain(segment, 500), ['tcp 500', 'tcp 500', 'tcp 1']);
+  t.strictSame(drain(segment, 1_001), ['tcp 1001'], 'its options are no payload');
+  t.end();
+});
+
+t.test('pipeDevice: nobody knows the key of the flow hash, unless it was given', async (t) => {
+  const flows = async (options: PipeOptions): Promise<number[]> => {
+    const [a, b] = pipeDevice({ ...options, arenaBytes: 0 });
+    const seen: number[] = [];
+    b.start({ packets: (batch) => seen.push(...batch.flow.slice(0, batch.length)), failed: () => {} });
+    for (let port = 1; port <= 8; port++) a.inject(udp(new Uint8Array(port)));
+    await settle();
+    return seen;
+  };
+  const key = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
+  t.equal((await flows({ key })).length, 8);
+  t.strictSame(await flows({ key }), await flows({ key }));
+  t.notSame(await flows({}), await flows({}));
+  t.notSame(await flows({}), await flows({ key }));
 });
 
 t.test('the fault injector: the same seed gives the same faults, about as many as asked for', async (t) => {

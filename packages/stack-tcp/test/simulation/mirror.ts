@@ -71,7 +71,8 @@ class Side {
     this.#scenario = scenario;
     this.#clock = clock;
     this.#number = number;
-    this.#wire = faultyPipe({ clock, mtu, arenaBytes, defer: (run) => void clock.after(0, run), there: path, back: path });
+    const key = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
+    this.#wire = faultyPipe({ clock, mtu, arenaBytes, key, defer: (run) => void clock.after(0, run), there: path, back: path });
     this.parts = stackOn({
       device: this.#wire[0],
       clock,

@@ -106,6 +106,7 @@ export async function simulate(scenario: Scenario): Promise<Outcome> {
     clock,
     mtu: scenario.mtu,
     arenaBytes: scenario.arenaBytes,
+    key: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8),
     defer: (run) => void clock.after(0, run),
     there: { ...faults, seed: seed * 2 + 1 },
     back: { ...faults, seed: seed * 2 + 2 },
