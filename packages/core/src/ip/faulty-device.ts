@@ -42,7 +42,13 @@ export class FaultyEnd implements PacketDevice {
   }
 
   start(handlers: DeviceHandlers): void {
-    this.#inner.start(handlers);
+    this.#inner.start({
+      packets: (batch, more) => handlers.packets(batch, more),
+      failed: (error) => {
+        this.path.stop(); // nobody is there to whom its packets could come
+        handlers.failed(error);
+      },
+    });
   }
 
   flush(): void {

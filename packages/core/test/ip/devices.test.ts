@@ -21,6 +21,7 @@ import {
   SeededRandom,
   StackDriver,
 } from '../../dist/ip.js';
+import type { Clock } from '../../dist/net/clock.js';
 import { FakeClock, settle } from '../../dist/testing.js';
 
 const ping = (rest: number, length = 10): Uint8Array =>
@@ -184,6 +185,82 @@ t.test('the fault injector: a narrow link delays, its queue is bounded, and noth
   path.stop();
   await clock.advance(1_000);
   t.equal(at.length, 6);
+});
+
+t.test('the fault injector: a narrow link keeps the order, on a clock whose timers are late by more or less', async (t) => {
+  const clock = new FakeClock(0);
+  const coarse: Clock = { now: () => clock.now(), after: (ms, run) => clock.after(Math.ceil(ms) + 1, run) }; // as Node's are
+  const order: number[] = [];
+  const path = new FaultInjector({ seed: 1, rate: 1_000, delayMs: 3 }, coarse, (bytes) => void order.push(bytes[0] ?? -1));
+  for (let i = 0; i < 200; i++) {
+    path.send(new Uint8Array(i % 2 === 0 ? 1_500 : 40).fill(i));
+    await clock.advance(0.1 + (i % 7) * 0.15);
+  }
+  await clock.advance(1_000);
+  t.strictSame(
+    order,
+    Array.from({ length: 200 }, (_, i) => i),
+  );
+});
+
+t.test('the fault injector: what is held back is overtaken by the others, which keep their order', async (t) => {
+  const clock = new FakeClock(0);
+  const order: number[] = [];
+  const at: number[] = [];
+  const path = new FaultInjector({ seed: 4, reorder: 0.2, reorderMs: 30, delayMs: 10 }, clock, (bytes) => {
+    order.push(bytes[0] ?? -1);
+    at.push(clock.now());
+  });
+  for (let i = 0; i < 100; i++) {
+    path.send(Uint8Array.of(i));
+    t.equal(clock.pending, 1, 'one timer for all');
+    await clock.advance(1);
+  }
+  await clock.advance(100);
+  t.equal(clock.pending, 0);
+  const lateness = order.map((number, i) => (at[i] ?? 0) - number);
+  t.strictSame([...new Set(lateness)].sort(), [10, 40]);
+  for (const late of [10, 40]) {
+    const group = order.filter((_, i) => lateness[i] === late);
+    t.ok(group.length > 10);
+    t.strictSame(
+      group,
+      group.toSorted((a, b) => a - b),
+    );
+  }
+});
+
+t.test('the fault injector: nothing is left after stop, not even where it comes from who takes a packet', async (t) => {
+  const clock = new FakeClock(0);
+  let taken = 0;
+  const path: FaultInjector = new FaultInjector({ seed: 1, delayMs: 5_000 }, clock, () => {
+    taken++;
+    if (taken === 2) path.stop();
+    path.send(ping(1));
+  });
+  for (let i = 0; i < 10; i++) path.send(ping(i));
+  await clock.advance(6_000);
+  t.equal(taken, 2);
+  t.equal(clock.pending, 0);
+  path.send(ping(1));
+  t.equal(clock.pending, 0);
+});
+
+t.test('faultyPipe: neither end keeps a timer once one of them was closed', async (t) => {
+  const clock = new FakeClock(0);
+  const [a, b] = faultyPipe({ clock, there: { seed: 1, delayMs: 5_000 }, back: { seed: 2, delayMs: 5_000 }, arenaBytes: 0 });
+  const failed: string[] = [];
+  for (const [name, end] of [
+    ['a', a],
+    ['b', b],
+  ] as const) {
+    end.start({ packets: () => {}, failed: () => void failed.push(name) });
+    end.inject(ping(1));
+  }
+  t.equal(clock.pending, 2);
+  a.close();
+  t.strictSame(failed, ['b']);
+  t.equal(clock.pending, 0);
 });
 
 t.test('faultyPipe: super-packets are cut in front of the path', async (t) => {
