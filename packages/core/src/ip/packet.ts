@@ -132,7 +132,8 @@ export function buildPacket(packet: Packet): Uint8Array {
   const options = packet.kind === 'tcp' ? buildTcpOptions(packet.options ?? {}) : NO_KEY.subarray(8);
   const header = packet.kind === 'tcp' ? TCP_HEADER + options.length : packet.kind === 'other' ? 0 : UDP_HEADER;
   const length = transport + header + packet.payload.length;
-  if (length > LONGEST_PACKET) throw new RangeError(`a packet of ${length} bytes; ${LONGEST_PACKET} are the most`);
+  const longest = isIPv4 ? LONGEST_PACKET : IPV6_HEADER + LONGEST_PACKET; // IPv6 does not count its header
+  if (length > longest) throw new RangeError(`a packet of ${length} bytes; ${longest} are the most`);
   const bytes = new Uint8Array(length);
   const protocol = protocolOf(packet, isIPv4);
   bytes.set(packet.payload, transport + header);

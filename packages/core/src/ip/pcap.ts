@@ -20,6 +20,8 @@ export interface CapturedPacket {
   /** Milliseconds, of whatever clock wrote it. */
   readonly at: number;
   readonly bytes: Uint8Array;
+  /** How long it was on the wire, in bytes: more than there is of it where the capture has cut it. */
+  readonly originalLength: number;
 }
 
 /** What a capture file begins with. */
@@ -34,14 +36,15 @@ export function pcapHeader(): Uint8Array {
   return bytes;
 }
 
-/** One packet of a capture file. */
-export function pcapRecord(packet: Uint8Array, at: number): Uint8Array {
+/** One packet of a capture file. `originalLength`: as in CapturedPacket; by default all of it is there. */
+export function pcapRecord(packet: Uint8Array, at: number, originalLength = packet.length): Uint8Array {
   const bytes = new Uint8Array(RECORD_HEADER + packet.length);
   const view = new DataView(bytes.buffer);
-  view.setUint32(0, Math.floor(at / 1_000), true);
-  view.setUint32(4, Math.floor((at % 1_000) * 1_000), true);
+  const micros = Math.round(at * 1_000); // once: what was read is written with the same time
+  view.setUint32(0, Math.floor(micros / 1_000_000), true);
+  view.setUint32(4, micros % 1_000_000, true);
   view.setUint32(8, packet.length, true);
-  view.setUint32(12, packet.length, true);
+  view.setUint32(12, originalLength, true);
   bytes.set(packet, RECORD_HEADER);
   return bytes;
 }
@@ -62,6 +65,7 @@ export function readPcap(bytes: Uint8Array): CapturedPacket[] | null {
     packets.push({
       at: view.getUint32(at, isLittle) * 1_000 + view.getUint32(at + 4, isLittle) / fraction,
       bytes: copyOf(bytes, at + RECORD_HEADER, at + RECORD_HEADER + length),
+      originalLength: Math.max(length, view.getUint32(at + 12, isLittle)), // some writers leave it at 0
     });
     at += RECORD_HEADER + length;
   }

@@ -333,6 +333,35 @@ t.test('pcap: written and read again; other files are not', (t) => {
   t.end();
 });
 
+t.test('pcap: what was read is written with the same time', (t) => {
+  const random = new SeededRandom(3);
+  const wrong: number[] = [];
+  for (let i = 0; i < 1_000; i++) {
+    const file = Buffer.concat([pcapHeader(), pcapRecord(ping(1), 0)]);
+    file.writeUInt32LE(1_764_300_000 + i, 24);
+    file.writeUInt32LE(i < 2 ? 999_999 * i : random.below(1_000_000), 28);
+    const again = pcapRecord(ping(1), readPcap(file)?.[0]?.at ?? Number.NaN);
+    if (!file.subarray(24).equals(again)) wrong.push(i);
+  }
+  t.strictSame(wrong, []);
+  const whole = Buffer.from(pcapRecord(ping(1), 1_999.9999));
+  t.strictSame([whole.readUInt32LE(0), whole.readUInt32LE(4)], [2, 0], 'rounded up to a whole second');
+  t.end();
+});
+
+t.test('pcap: how long a packet was, where the capture has cut it', (t) => {
+  const file = Buffer.concat([pcapHeader(), pcapRecord(ping(1), 0), pcapRecord(ping(2).subarray(0, 30), 0, 1_500), pcapRecord(ping(3), 0, 0)]);
+  t.strictSame(
+    readPcap(file)?.map(({ bytes, originalLength }) => [bytes.length, originalLength]),
+    [
+      [38, 38],
+      [30, 1_500],
+      [38, 38],
+    ],
+  );
+  t.end();
+});
+
 t.test('StackDriver: the first stack that takes a packet has it; one flush per batch and per wake; one timer', async (t) => {
   const clock = new FakeClock(0);
   const [ours, theirs] = pipeDevice();

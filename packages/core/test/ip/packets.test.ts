@@ -64,6 +64,26 @@ t.test('what is built is parsed again', (t) => {
   t.end();
 });
 
+t.test('the longest packets: IPv6 does not count its header', (t) => {
+  const other = { kind: 'other', protocol: 253 } as const;
+  const udp = { kind: 'udp', sourcePort: 1, destinationPort: 2 } as const;
+  for (const [ip, most] of [
+    [V4, 65_515],
+    [V6, 65_535],
+  ] as const)
+    for (const [kind, header] of [
+      [other, 0],
+      [udp, 8],
+    ] as const) {
+      const payload = new Uint8Array(most - header).fill(1);
+      const parsed = parsePacket(buildPacket({ ...kind, ...ip, payload }));
+      t.match(parsed, { ...kind, ...ip });
+      t.equal(Buffer.compare(parsed?.payload ?? new Uint8Array(0), payload), 0);
+      t.throws(() => buildPacket({ ...kind, ...ip, payload: new Uint8Array(most - header + 1) }), RangeError);
+    }
+  t.end();
+});
+
 t.test('the payload of what is no kind of its own stays as it is', (t) => {
   for (const [source, destination] of [
     ['192.0.2.1', '192.0.2.2'],
