@@ -16,6 +16,7 @@ import type { ShadowsocksConfig } from './config.js';
 import { type Secret, secretOf } from './method.js';
 import { dialPackets } from './packet/client-packets.js';
 import { linkOf } from './plugin/link.js';
+import { Programs } from './plugin/process/programs.js';
 import type { ServerLink } from './server-link.js';
 import { ServerDialer } from './stream-dialer.js';
 import { dialUdpOverTcp } from './udp-over-tcp/client.js';
@@ -31,12 +32,12 @@ export class ShadowsocksAdapter implements Adapter {
   readonly #ignored: boolean;
 
   /** Throws NekitError: `SS_CIPHER`, `SS_INSECURE`, `SS_PASSWORD`, `SS_KEY`, and what `linkOf` throws. */
-  constructor(type: string, config: ShadowsocksConfig, context: AdapterContext) {
+  constructor(type: string, config: ShadowsocksConfig, context: AdapterContext, programs = new Programs()) {
     this.tag = context.tag;
     this.type = type;
     const { cipher, password } = config;
     const secret = secretOf(context.get(CIPHERS), { cipher, password, allowInsecure: config['allow-insecure-ciphers'] });
-    this.#link = linkOf(config, context);
+    this.#link = linkOf(config, context, programs);
     this.#context = context;
     this.#ignored = config['udp-over-tcp'] && !config.udp;
     if (context.base.stream === undefined) return; // what cannot dial cannot reach the server

@@ -9,6 +9,6 @@ export interface ServerLink {
   dial(options: DialOptions): Promise<Stream>;
   /** Called once, when the kernel runs with the adapter: processes are started ahead of the first dial. */
   start?(): void;
-  /** Ends processes and pools. Idempotent. */
+  /** Ends pools, and processes as soon as no connection goes through them. Idempotent. */
   close?(): void;
 }

@@ -21,6 +21,7 @@ import { HttpObfsStream, httpObfs } from './obfs/http-obfs.js';
 import { TlsObfsStream } from './obfs/tls-obfs.js';
 import { choosePlugin, type LinkConfig, type PluginChoice } from './plugin-config.js';
 import { ProgramLink } from './process/program-link.js';
+import { Programs } from './process/programs.js';
 import { secretsIn } from './process/secrets.js';
 import { LateFin } from './websocket/late-fin.js';
 import { MuxStream } from './websocket/mux-stream.js';
@@ -31,13 +32,13 @@ import { openWebSocket } from './websocket/open-websocket.js';
  * Throws NekitError: `SS_PLUGIN` for a plugin that cannot be (its schema has said so before, unless a program has gone since), `SS_PLUGIN_CHAIN` for a
  * program behind `dialer-proxy`, `BAD_CA`.
  */
-export function linkOf(config: LinkConfig, context: AdapterContext): ServerLink {
+export function linkOf(config: LinkConfig, context: AdapterContext, programs = new Programs()): ServerLink {
   const chosen = choosePlugin(config);
   if ('problem' in chosen) throw new NekitError('SS_PLUGIN', `"${chosen.problem.path.join('.')}": ${chosen.problem.message}`);
   const server = { host: normaliseHost(config.server) ?? config.server, port: config.port };
   const { plugin } = chosen;
   if (plugin.kind === 'unsupported') return unavailable(plugin.why, context);
-  if (plugin.kind === 'program') return programLink(plugin, server, context);
+  if (plugin.kind === 'program') return programLink(plugin, server, context, programs);
   const { stream: base } = context.base;
   if (base === undefined) return unavailable(`"${context.base.tag}" carries no connections`, context);
   const dialServer = ({ session, signal }: DialOptions): Promise<Stream> => base.dialStream(server, { session, signal }); // `addresses` are the destination's
@@ -89,6 +90,7 @@ function programLink(
   { name, program, options }: Choice<'program'>,
   server: { readonly host: string; readonly port: number },
   context: AdapterContext,
+  programs: Programs,
 ): ServerLink {
   const direct = context.adapter('DIRECT');
   if (context.base !== direct) {
@@ -102,7 +104,7 @@ function programLink(
   const { tag } = context;
   const around = { clock: context.get(CLOCK), events: context.get(EVENTS), exemptions: context.get(EXEMPTIONS), resolver: context.get(RESOLVER) };
   const surroundings = { ...around, direct: stream, tag, random: Math.random };
-  return new ProgramLink({ name, program, options, secrets: secretsIn(options), server }, surroundings);
+  return new ProgramLink(programs, { name, program, options, secrets: secretsIn(options), server }, surroundings);
 }
 
 function websocketLink(

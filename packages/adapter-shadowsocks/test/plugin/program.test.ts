@@ -24,6 +24,7 @@ import { findProgram } from '../../dist/plugin/process/find-program.js';
 import { OutputTail } from '../../dist/plugin/process/output-tail.js';
 import { ProgramLink } from '../../dist/plugin/process/program-link.js';
 import { ProgramRun } from '../../dist/plugin/process/program-run.js';
+import { Programs } from '../../dist/plugin/process/programs.js';
 import { secretsIn } from '../../dist/plugin/process/secrets.js';
 import type { ServerLink } from '../../dist/server-link.js';
 import { startProgram, unlessInstalled } from './support/programs.js';
@@ -87,6 +88,7 @@ function linkWith(t: Test, options: string, clock: FakeClock): { link: ProgramLi
   const warnings: Warning[] = [];
   events.on('kernel.warning', (warning) => warnings.push(warning));
   const link = new ProgramLink(
+    new Programs(),
     { name: 'plugin', program: program.path, options, secrets: secretsIn(options), server: { host: SERVER.server, port: SERVER.port } },
     { direct, clock, events, tag: 'home', random: () => 0.5, resolver: context.get(RESOLVER), exemptions: context.get(EXEMPTIONS) },
   );
@@ -136,6 +138,7 @@ void t.test('what a program is given: environment, no arguments, no stdin, no sh
   plain?.abort(new Error('done'));
   link.close?.();
   link.close?.();
+  for (const stream of streams) stream.abort(new Error('done'));
   await eventually(() => !isAlive(first?.pid ?? 0));
   t.equal((await failure(link.dial(dialOptions()))).code, 'SS_PLUGIN_STOPPED');
 });
@@ -159,10 +162,12 @@ void t.test('with auto-route its server is exempted, and given by address', posi
   const { context } = testContext({ resolver, values: new Map([[EXEMPTIONS, exemptions]]) });
   const link = linkOf({ server: 'Server.Example', port: 8388, plugin: program.path, 'plugin-opts': 'do=tell' }, context);
   t.teardown(() => link.close?.());
-  t.equal((await told(await dialFor(t, link))).SS_REMOTE_HOST, '192.0.2.9');
+  const stream = await dialFor(t, link);
+  t.equal((await told(stream)).SS_REMOTE_HOST, '192.0.2.9');
   t.same([asked, changes], [['server.example'], ['added tcp 192.0.2.9 8388']]);
   link.close?.();
-  t.equal(changes.at(-1), 'removed tcp 192.0.2.9 8388');
+  stream.abort(new Error('done'));
+  await eventually(() => changes.at(-1) === 'removed tcp 192.0.2.9 8388');
   const { context: without } = testContext({ resolver });
   const other = linkOf({ server: 'server.example', port: 8388, plugin: program.path, 'plugin-opts': 'do=tell' }, without);
   t.teardown(() => other.close?.());
@@ -216,7 +221,7 @@ void t.test('a program that dies is started again, later each time, and its deat
   t.equal(error.failure, 'refused');
   t.match(error.message, /exited with code 3/);
   link.close();
-  t.equal(clock.pending, 0);
+  await eventually(() => clock.pending === 0);
 });
 
 void t.test('a program that died once serves the dial that waited', posix, async (t) => {
@@ -256,8 +261,11 @@ void t.test('a dial leaves with its client', posix, async (t) => {
 void t.test('a program that ignores SIGTERM is killed', posix, async (t) => {
   const clock = new FakeClock();
   const { link } = linkWith(t, 'do=stay', clock);
-  const { pid } = await told(await whileTicking(clock, dialFor(t, link)));
+  const stream = await whileTicking(clock, dialFor(t, link));
+  const { pid } = await told(stream);
   link.close();
+  stream.abort(new Error('done'));
+  await eventually(() => clock.pending === 1);
   await clock.advance(1_900);
   await new Promise((resolve) => setTimeout(resolve, 50));
   t.ok(isAlive(pid), 'it has its time');

@@ -30,6 +30,8 @@ export interface ConnectOptions {
   readonly signal: Cancel;
   /** For all addresses together, in ms. */
   readonly timeoutMs: number;
+  /** A socket that was opened is closed. */
+  readonly closed?: (() => void) | undefined;
 }
 
 /** Connects to the first of `addresses` (canonical, in the order to try) that answers. Rejects with a NetError. */
@@ -82,7 +84,7 @@ function connect(address: string, port: number, options: ConnectOptions, signal:
       done();
       reject(error);
     };
-    const giveUp = sockets.connect(address, port, optionsFor(address, options), opened, failed);
+    const giveUp = sockets.connect(address, port, optionsFor(address, options), opened, failed, options.closed);
     const stop = (reason: Error): void => {
       giveUp();
       failed(toNetError(reason));

@@ -54,7 +54,7 @@ export class DirectAdapter implements Adapter {
     return this.#connect(host, port, await this.#context.get(RESOLVER).resolve(host, family, options.signal), options);
   }
 
-  #connect(host: string, port: number, found: readonly string[], { signal }: DialOptions): Promise<Stream> {
+  #connect(host: string, port: number, found: readonly string[], { signal, closed }: DialOptions): Promise<Stream> {
     const { get } = this.#context;
     if (found.length === 0) return Promise.reject(new NetError('name', `${host} does not resolve`));
     const addresses = sortAddresses(found, this.#version);
@@ -69,6 +69,7 @@ export class DirectAdapter implements Adapter {
       deviceFor: this.#deviceFor,
       signal,
       timeoutMs: get(TIMEOUTS).connect,
+      closed,
     });
   }
 

@@ -31,6 +31,7 @@ export class EngineConn implements NativeConn, HeldBytes, Listening {
   #error: NetError | null = null;
   #unread: Uint8Array;
   #socket: Socket | null = null;
+  #relay: EngineRelay | null = null;
   #sealed = false;
   #closed = false;
   #edge = false;
@@ -92,7 +93,11 @@ export class EngineConn implements NativeConn, HeldBytes, Listening {
     if (other.#unread.length > 0) engine.prepend(id, false, other.#unread, 0, other.#unread.length);
     this.#leave();
     other.#leave();
-    return new Promise((resolve) => new EngineRelay(this.#loop, id, options, resolve, this.#onClosed, other.#onClosed));
+    return new Promise((resolve) => {
+      const relay = new EngineRelay(this.#loop, id, options, resolve, this.#onClosed, other.#onClosed);
+      this.#relay = relay;
+      other.#relay = relay;
+    });
   }
 
   send(bytes: Uint8Array, start: number, end: number): number {
@@ -172,6 +177,7 @@ export class EngineConn implements NativeConn, HeldBytes, Listening {
 
   abort(reason: Error): void {
     if (this.#socket !== null) this.#socket.destroy(toNetError(reason));
+    else if (this.#relay !== null) this.#relay.cancelled(reason);
     else this.#close(true);
   }
 
@@ -261,6 +267,7 @@ class EngineRelay implements Listening, CancelListener {
   readonly #closedA: () => void;
   readonly #closedB: () => void;
   #reason: NetError | null = null;
+  #ended = false;
 
   constructor(loop: EngineLoop, id: number, options: RelayOptions, resolve: (totals: Totals) => void, closedA: () => void, closedB: () => void) {
     this.id = id;
@@ -273,13 +280,16 @@ class EngineRelay implements Listening, CancelListener {
     options.signal.add(this);
   }
 
+  /** By its signal, or by who has kept one of its ends. */
   cancelled(reason: Error): void {
-    this.#reason = toNetError(reason);
+    if (this.#ended) return;
+    this.#reason ??= toNetError(reason);
     this.#loop.engine.abortRelay(this.id);
   }
 
   heard(_kind: number, reason: number): void {
     const { counters, slot, signal } = this.#options;
+    this.#ended = true;
     this.#loop.relays.delete(this.id);
     signal.remove(this);
     this.#resolve({ up: counters[slot] ?? 0, down: counters[slot + 1] ?? 0, error: this.#errorOf(reason) });

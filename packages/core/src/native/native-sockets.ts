@@ -40,12 +40,19 @@ export class NativeSockets implements Sockets {
     };
   }
 
-  connect(address: string, port: number, options: SocketOptions, opened: (stream: Stream) => void, failed: (error: NetError) => void): () => void {
+  connect(
+    address: string,
+    port: number,
+    options: SocketOptions,
+    opened: (stream: Stream) => void,
+    failed: (error: NetError) => void,
+    closed?: () => void,
+  ): () => void {
     const loop = this.#open();
     // Mostly there are none, and reading nine keys of nothing costs.
     const id = loop.engine.connect(address, isSocketPath(address) ? null : port, Object.keys(options).length === 0 ? undefined : options);
     if (id > 0) {
-      const attempt = new Attempt(loop, id, opened, failed);
+      const attempt = new Attempt(loop, id, opened, failed, closed);
       return () => attempt.giveUp();
     }
     let given = false;
@@ -158,13 +165,15 @@ class Attempt implements Listening {
   readonly #loop: EngineLoop;
   readonly #opened: (stream: Stream) => void;
   readonly #failed: (error: NetError) => void;
+  readonly #closed: (() => void) | undefined;
   #done = false;
 
-  constructor(loop: EngineLoop, id: number, opened: (stream: Stream) => void, failed: (error: NetError) => void) {
+  constructor(loop: EngineLoop, id: number, opened: (stream: Stream) => void, failed: (error: NetError) => void, closed?: () => void) {
     this.id = id;
     this.#loop = loop;
     this.#opened = opened;
     this.#failed = failed;
+    this.#closed = closed;
     loop.conns.add(this);
   }
 
@@ -172,7 +181,7 @@ class Attempt implements Listening {
     if (this.#done) return;
     this.#done = true;
     this.#loop.conns.delete(this.id);
-    if (errno === 0) this.#opened(new NativeStream(this.#loop, this.id));
+    if (errno === 0) this.#opened(new NativeStream(this.#loop, this.id, undefined, this.#closed));
     else this.#failed(netErrorOf(errno, 'connect'));
   }
 

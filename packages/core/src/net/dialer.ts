@@ -18,6 +18,8 @@ export interface DialOptions {
    * and must not pass them on to its base, which dials the proxy.
    */
   readonly addresses?: readonly string[];
+  /** Of `direct` alone, and not to be passed on: runs once when the socket of what it has dialled is closed, however it came to that and whoever has it by then. */
+  readonly closed?: () => void;
   /** A group tells which member carries the stream, so that logs name the leaf. */
   readonly chosen?: (group: string, member: string) => void;
 }

@@ -28,8 +28,9 @@ export class MarkedSockets implements Sockets {
     options: SocketOptions,
     opened: Parameters<Sockets['connect']>[3],
     failed: Parameters<Sockets['connect']>[4],
+    closed?: () => void,
   ): () => void {
-    return this.#sockets.connect(address, port, this.#marked(options), opened, failed);
+    return this.#sockets.connect(address, port, this.#marked(options), opened, failed, closed);
   }
 
   bindUdp(options: UdpOptions, handlers: UdpHandlers): UdpSocket {

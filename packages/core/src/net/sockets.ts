@@ -65,9 +65,16 @@ export interface Sockets {
   listen(options: ListenOptions, handlers: ListenHandlers): Promise<BoundListener>;
   /**
    * Connects to an address or the absolute path of a Unix socket, never to a name. One of `opened` and `failed` is called, once and later, unless the returned function was called
-   * before, which gives the attempt up.
+   * before, which gives the attempt up. `closed`: once, when what was opened is closed, however it came to that and whoever has it by then.
    */
-  connect(address: string, port: number, options: SocketOptions, opened: (stream: Stream) => void, failed: (error: NetError) => void): () => void;
+  connect(
+    address: string,
+    port: number,
+    options: SocketOptions,
+    opened: (stream: Stream) => void,
+    failed: (error: NetError) => void,
+    closed?: () => void,
+  ): () => void;
   /** A UDP socket, bound when this returns. Throws an error whose `code` is the system's. It lives until it is closed, or fails. */
   bindUdp(options: UdpOptions, handlers: UdpHandlers): UdpSocket;
   /** Closes the listeners and lets go of the event loop. Call it when no stream is left: those that are may be reset. Idempotent. */

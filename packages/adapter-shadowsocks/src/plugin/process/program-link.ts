@@ -1,224 +1,40 @@
-/**
- * A SIP003 plugin: a program that takes our connections on loopback and carries them to its other half at the server. Read first: SIP003.
- *
- *   SS_REMOTE_HOST, SS_REMOTE_PORT   the server          SS_LOCAL_HOST, SS_LOCAL_PORT   where it listens
- *   SS_PLUGIN_OPTIONS                `plugin-opts`
- *
- *   start -> run --(accepts our first connection)--> listening
- *             '--- ends, or does not listen in time --> wait (longer each time) --> run on another port
- *
- * Nobody connects just to see whether it listens, which it would pass on to the server: the first dials try until it does.
- */
-import {
-  addressFamily,
-  type Cancel,
-  type Clock,
-  type DialOptions,
-  type Events,
-  type Exemptions,
-  isNetError,
-  NetError,
-  never,
-  type Resolver,
-  type Stream,
-  type StreamDialer,
-  toNetError,
-} from '@nekit/core';
+import type { DialOptions, Stream } from '@nekit/core';
 import type { ServerLink } from '../../server-link.js';
-import { deathWish } from './die-with-us.js';
-import { freePort } from './free-port.js';
-import { ProgramRun } from './program-run.js';
+import { type Program, type ProgramOptions, type ProgramSurroundings, stopped } from './program.js';
+import type { Programs } from './programs.js';
 
-const LOOPBACK = '127.0.0.1';
-
-/** Between two tries to reach a program that has just been started, in ms. */
-const TRY_EVERY = 20;
-
-/** Within this it has to listen, in ms: programs of interpreted languages take a second or two on a busy machine. */
-const START_LIMIT = 10_000;
-
-/** First and longest wait before it is started again, in ms; twice as long each time. */
-const FIRST_WAIT = 500;
-const LONGEST_WAIT = 60_000;
-
-/** One that has run for so long was well: the next wait is the first again. In ms. */
-const WAS_WELL = 60_000;
-
-/** A dial waits for a start that is due within this, in ms; else it says at once why there is none. */
-const SOON = 2 * FIRST_WAIT;
-
-export interface ProgramOptions {
-  /** As the user calls it. */
-  readonly name: string;
-  /** The file. */
-  readonly program: string;
-  readonly options: string;
-  readonly secrets: readonly string[];
-  readonly server: { readonly host: string; readonly port: number };
-}
-
-export interface ProgramSurroundings {
-  readonly direct: StreamDialer;
-  readonly resolver: Resolver;
-  /** Its sockets carry no mark: with auto-route this lets it reach its server. */
-  readonly exemptions: Exemptions;
-  readonly clock: Clock;
-  readonly events: Events;
-  readonly tag: string;
-  /** Of [0, 1): for the jitter. */
-  readonly random: () => number;
-}
-
+/** One entry's part in a program: with the next config another link takes its place, and the program may stay. */
 export class ProgramLink implements ServerLink {
+  readonly #programs: Programs;
   readonly #options: ProgramOptions;
   readonly #around: ProgramSurroundings;
-  #run: ProgramRun | null = null;
-  /** A start under way, up to the moment that there is a process. */
-  #starting: Promise<void> | null = null;
-  /** When it will be started again, and how to take that back. */
-  #again: { readonly at: number; readonly cancel: () => void } | null = null;
-  /** Takes back that the server is reached beside a TUN. */
-  #unexempt = (): void => {};
-  #failures = 0;
-  /** What went wrong last; told again only when it changes. */
-  #trouble: string | null = null;
+  /** Held from the start or the first dial on, so that one that never comes to that keeps nothing. */
+  #program: Program | null = null;
   #closed = false;
 
-  constructor(options: ProgramOptions, around: ProgramSurroundings) {
+  constructor(programs: Programs, options: ProgramOptions, around: ProgramSurroundings) {
+    this.#programs = programs;
     this.#options = options;
     this.#around = around;
   }
 
   start(): void {
-    if (this.#run === null && this.#again === null) void this.#begin();
+    if (!this.#closed) this.#held().start();
+  }
+
+  dial(options: DialOptions): Promise<Stream> {
+    if (this.#closed) return Promise.reject(stopped(this.#options.name));
+    return this.#held().dial(this.#around.direct, options);
   }
 
   close(): void {
     this.#closed = true;
-    this.#again?.cancel();
-    this.#again = null;
-    this.#run?.stop();
-    this.#unexempt();
+    this.#program?.release(this.#around);
+    this.#program = null;
   }
 
-  async dial({ session, signal }: DialOptions): Promise<Stream> {
-    const { clock, direct } = this.#around;
-    const deadline = clock.now() + START_LIMIT;
-    for (;;) {
-      if (signal.reason !== null) throw toNetError(signal.reason);
-      const run = await this.#running();
-      if (run !== null) {
-        try {
-          const stream = await direct.dialStream({ host: LOOPBACK, port: run.port }, { session, signal });
-          this.#listens(run);
-          return stream;
-        } catch (error) {
-          if (!isNetError(error) || error.failure !== 'refused' || run.listening) throw error;
-        }
-        if (run.end === null && clock.now() - run.startedAt > START_LIMIT) {
-          this.#failed(run, `does not listen on the port it was told, for ${START_LIMIT / 1_000} s`);
-          run.stop();
-        }
-      }
-      if (clock.now() > deadline) throw this.#unavailable();
-      await pause(clock, TRY_EVERY, signal);
-    }
+  #held(): Program {
+    this.#program ??= this.#programs.hold(this.#options, this.#around);
+    return this.#program;
   }
-
-  /** The process, or null while one is soon to come. Throws when none is. */
-  async #running(): Promise<ProgramRun | null> {
-    if (this.#closed) throw new NetError('aborted', `the plugin "${this.#options.name}" was stopped`, { code: 'SS_PLUGIN_STOPPED' });
-    if (this.#again !== null) {
-      if (this.#again.at - this.#around.clock.now() > SOON) throw this.#unavailable();
-      return null;
-    }
-    if (this.#run === null) await this.#begin();
-    return this.#run;
-  }
-
-  #begin(): Promise<void> {
-    this.#starting ??= this.#spawn().finally(() => {
-      this.#starting = null;
-    });
-    return this.#starting;
-  }
-
-  async #spawn(): Promise<void> {
-    const { program, options, server, secrets } = this.#options;
-    try {
-      // A port of its own each time: who took the last one away may have it still.
-      const [port, wish, host] = await Promise.all([freePort(LOOPBACK), deathWish(), this.#serverHost()]);
-      if (this.#closed) return;
-      this.#unexempt();
-      if (addressFamily(host) !== 0) this.#unexempt = this.#around.exemptions.add({ host, port: server.port }, 'tcp');
-      const [command, ...args] = wish.length > 0 ? [...wish, program] : [program];
-      const run: ProgramRun = new ProgramRun(port, {
-        command,
-        args,
-        env: {
-          SS_REMOTE_HOST: host,
-          SS_REMOTE_PORT: String(server.port),
-          SS_LOCAL_HOST: LOOPBACK,
-          SS_LOCAL_PORT: String(port),
-          SS_PLUGIN_OPTIONS: options,
-        },
-        secrets,
-        diesWithUs: wish.length > 0,
-        clock: this.#around.clock,
-        ended: (what) => this.#failed(run, what),
-      });
-      this.#run = run;
-    } catch (error) {
-      this.#failed(null, `cannot be started: ${error instanceof Error ? error.message : String(error)}`);
-    }
-  }
-
-  /** What the program is to connect to. With auto-route it cannot look up names: its questions would come to us, and be answered for clients. */
-  async #serverHost(): Promise<string> {
-    const { host } = this.#options.server;
-    if (addressFamily(host) !== 0 || !this.#around.exemptions.needed) return host;
-    const [address = host] = await this.#around.resolver.resolve(host, 0, never);
-    return address;
-  }
-
-  #listens(run: ProgramRun): void {
-    if (run.listening) return;
-    run.listening = true;
-    this.#trouble = null;
-  }
-
-  /** Once for each run: what it was, and when there will be another. */
-  #failed(run: ProgramRun | null, what: string): void {
-    if (this.#closed || run !== this.#run) return;
-    const { clock, events, tag, random } = this.#around;
-    this.#run = null;
-    this.#failures = run?.listening === true && clock.now() - run.startedAt >= WAS_WELL ? 1 : this.#failures + 1;
-    const wait = Math.min(FIRST_WAIT * 2 ** (this.#failures - 1), LONGEST_WAIT) * (0.75 + random() / 2);
-    const cancel = clock.after(wait, () => {
-      this.#again = null;
-      void this.#begin();
-    });
-    this.#again = { at: clock.now() + wait, cancel };
-    if (what === this.#trouble) return;
-    this.#trouble = what;
-    events.emit('kernel.warning', { code: 'SS_PLUGIN_EXIT', message: `${tag}: the plugin "${this.#options.name}" ${what}. It is started again` });
-  }
-
-  #unavailable(): NetError {
-    const what = this.#trouble ?? 'does not listen yet';
-    return new NetError('refused', `the plugin "${this.#options.name}" ${what}`, { code: 'SS_PLUGIN_EXIT' });
-  }
-}
-
-/** Settles after `ms`, or sooner when the signal fires. */
-function pause(clock: Clock, ms: number, signal: Cancel): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      cancel();
-      forget();
-      resolve();
-    };
-    const cancel = clock.after(ms, done);
-    const forget = signal.onCancel(done);
-  });
 }

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import type { Clock } from '@nekit/core';
+import type { Clock, Stream } from '@nekit/core';
 import { OutputTail } from './output-tail.js';
 
 /** From SIGTERM to SIGKILL, in ms: what a program may need to take leave. */
@@ -15,6 +15,8 @@ export interface RunOptions {
   /** False: we have to see to it that it ends with this process. */
   readonly diesWithUs: boolean;
   readonly clock: Clock;
+  /** As soon as the process is gone; what it said last may be still to come. */
+  exited?(how: string): void;
   /** Once, with what happened: it ended, or could not be started. */
   ended(what: string): void;
 }
@@ -26,6 +28,8 @@ export class ProgramRun {
   readonly startedAt: number;
   /** Whether a connection to it has succeeded. */
   listening = false;
+  /** Open connections to it. */
+  readonly streams = new Set<Stream>();
   /** How it ended, or null while it runs. */
   end: string | null = null;
   readonly #child: ChildProcess;
@@ -66,6 +70,7 @@ export class ProgramRun {
   #exited(code: number | null, signal: NodeJS.Signals | null): void {
     this.#cancelKill?.();
     const how = code === null ? `was ended by ${signal ?? 'a signal'}` : `exited with code ${code}`;
+    this.#options.exited?.(how);
     const last = (): void => {
       forget();
       this.#child.removeListener('close', last);

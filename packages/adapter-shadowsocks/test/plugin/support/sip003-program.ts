@@ -4,7 +4,8 @@ import { join } from 'node:path';
 
 /**
  * A SIP003 program for tests; what it does is said by the option `do`: `tell` sends what it was given and whatever it is sent back, `die` says something and
- * exits with 3, `die-once` dies only when `marker` names no file yet, `mute` never listens, `stay` listens and ignores SIGTERM.
+ * exits with 3, `die-once` dies only when `marker` names no file yet, `mute` never listens, `stay` listens and ignores SIGTERM,
+ * `forward` carries bytes to the server and back.
  */
 const TEXT = `
 const fs = require('node:fs');
@@ -18,6 +19,12 @@ const die = () => {
 };
 const listen = () => {
   const server = net.createServer({ allowHalfOpen: true }, (socket) => {
+    if (options.do === 'forward') {
+      const remote = net.connect({ host: SS_REMOTE_HOST, port: Number(SS_REMOTE_PORT), allowHalfOpen: true });
+      socket.on('error', () => remote.destroy()).pipe(remote);
+      remote.on('error', () => socket.destroy()).pipe(socket);
+      return;
+    }
     let stdin = '';
     const given = { SS_REMOTE_HOST, SS_REMOTE_PORT, SS_LOCAL_HOST, SS_LOCAL_PORT, SS_PLUGIN_OPTIONS, pid: process.pid, args: process.argv.slice(2), stdin: '' };
     try {

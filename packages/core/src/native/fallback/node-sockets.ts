@@ -50,7 +50,14 @@ export class NodeSockets implements Sockets {
     };
   }
 
-  connect(address: string, port: number, options: SocketOptions, opened: (stream: Stream) => void, failed: (error: NetError) => void): () => void {
+  connect(
+    address: string,
+    port: number,
+    options: SocketOptions,
+    opened: (stream: Stream) => void,
+    failed: (error: NetError) => void,
+    closed?: () => void,
+  ): () => void {
     const unsupported = UNSUPPORTED.find((key) => options[key] !== undefined && options[key] !== false);
     if (unsupported !== undefined) {
       let given = false;
@@ -81,7 +88,7 @@ export class NodeSockets implements Sockets {
     socket.once('connect', () => {
       if (done) return;
       done = true;
-      const stream = streamFromSocket(socket);
+      const stream = streamFromSocket(socket, undefined, closed);
       socket.off('error', fail);
       opened(stream);
     });
