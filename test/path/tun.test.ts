@@ -1,30 +1,32 @@
 // app -> IP packets -> TUN -> each adapter -> target, where either side is the one that speaks first, and either ends first. The app is the model peer.
-import { type AdapterContext, definePlugin, type KernelInput } from '@nekit/core';
+import { definePlugin, type KernelInput, type Plugin } from '@nekit/core';
 import { packetAt, pipeDevice } from '@nekit/core/ip';
 import { eventually, pattern, type Target } from '@nekit/core/testing';
 import t, { type Test } from 'tap';
-import { z } from 'zod';
 import { ModelPeer, ON_A_PIPE } from '../../packages/stack-tcp/dist-test/support/model-peer.js';
 import { startKernel, type TestKernel } from '../helpers/kernel.js';
 import { startAnswerAfterEnd, startBanner, startEndsFirst } from '../helpers/targets.js';
 
 const WAIT_MS = 10_000;
 
-/** Reaches the target on loopback, which no packet of a TUN may be for, whatever address it is asked for. */
-const toLoopback = definePlugin({
-  name: 'to-loopback',
-  api: 1,
-  setup: (context) =>
-    context.adapter({
-      type: 'loopback',
-      config: z.object({ target: z.int() }),
-      create: ({ target }: { readonly target: number }, { tag, base }: AdapterContext) => ({
-        tag,
+/** Brings an adapter that reaches this port of loopback, which no packet of a TUN may be for, whatever address it is asked for. */
+const toLoopback = (port: number): Plugin =>
+  definePlugin({
+    name: 'to-loopback',
+    api: 1,
+    setup: (context) =>
+      context.adapter({
         type: 'loopback',
-        stream: { dialStream: (_to, options) => base.stream?.dialStream({ host: '127.0.0.1', port: target }, options) ?? Promise.reject(new Error('no base')) },
+        config: { parse: () => null, toJSONSchema: () => ({ type: 'object' }) },
+        create: (_config, { tag, base }) => ({
+          tag,
+          type: 'loopback',
+          stream: {
+            dialStream: (_to, options) => base.stream?.dialStream({ host: '127.0.0.1', port }, options) ?? Promise.reject(new Error('no base')),
+          },
+        }),
       }),
-    }),
-});
+  });
 
 const KEY = Buffer.alloc(32, 7).toString('base64');
 
@@ -58,16 +60,16 @@ class App {
   /** With its packets go through a TUN, and then `way`, to `target`. */
   static async start(target: Target, way: keyof typeof WAYS, native: boolean): Promise<App> {
     const chosen = WAYS[way] ?? null;
-    const last: KernelInput = { proxies: [{ name: 'out', type: 'loopback', target: target.port }], rules: ['MATCH,out'] };
+    const last: KernelInput = { proxies: [{ name: 'out', type: 'loopback' }], rules: ['MATCH,out'] };
     const kernels: TestKernel[] = [];
     if (chosen !== null) {
-      kernels.push(await startKernel({ ...last, listeners: [{ name: 'in', port: 0, ...chosen.listener }] }, { plugins: [toLoopback], native }));
+      kernels.push(await startKernel({ ...last, listeners: [{ name: 'in', port: 0, ...chosen.listener }] }, { plugins: [toLoopback(target.port)], native }));
     }
     const [near, far] = pipeDevice({ mtu: 9_000 });
     const first: KernelInput =
       chosen === null ? last : { proxies: [{ name: 'up', server: '127.0.0.1', port: kernels[0]?.port ?? 0, ...chosen.proxy }], rules: ['MATCH,up'] };
     const listeners = [{ name: 'other', type: 'mixed', port: 0 }];
-    kernels.push(await startKernel({ ...first, listeners, tun: { enable: true } }, { plugins: [toLoopback], openTun: () => near, native }));
+    kernels.push(await startKernel({ ...first, listeners, tun: { enable: true } }, { plugins: [toLoopback(target.port)], openTun: () => near, native }));
     const peer = new ModelPeer({ ...ON_A_PIPE, send: (packet) => far.inject(packet), isn: 1, readDelayMs: 0 });
     far.start({
       packets: (batch) => {

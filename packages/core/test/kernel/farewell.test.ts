@@ -43,12 +43,10 @@ const plugin = (log: string[], started: () => Promise<void>) =>
       context.adapter({
         type: 'part',
         config,
-        create: (options, { tag }) => ({
-          tag,
-          type: 'part',
-          start: () => void log.push(`${tag} ${options.version} starts`),
-          close: () => end(options.end) as unknown as undefined, // the type says void, and many an author writes async
-        }),
+        create(options, { tag }) {
+          const adapter = { tag, type: 'part', start: () => void log.push(`${tag} ${options.version} starts`) };
+          return Object.assign(adapter, { close: () => end(options.end) }); // the type says void, and many an author writes async
+        },
       });
       context.section<z.infer<typeof config>>({
         key: 'part',
