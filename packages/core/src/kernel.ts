@@ -114,7 +114,7 @@ class RunningKernel implements Kernel {
       builtin: (context) => {
         builtinTypes(context);
         for (const rule of builtinRules) context.rule(rule);
-        context.inbound(tunType(() => kernel.#host.registry));
+        context.inbound(tunType(() => kernel.#host.registry, options.openTun === undefined));
       },
       values: [
         provided(CLOCK, () => this.#clock),

@@ -260,11 +260,13 @@ export class Splice implements Owner, CancelListener, NativeConnListener, Timed 
   #moved(slot: number, bytes: number, now: number): void {
     this.#counters[slot] = (this.#counters[slot] ?? 0) + bytes;
     this.#movedAt = now;
+    this.#unsent = -1;
   }
 
   #halfClosed(now: number): void {
     this.#silenceMs = this.#halfCloseMs;
     this.#movedAt = now;
+    this.#unsent = -1;
     this.#stack.timers.delete(this);
     this.#stack.timers.set(this, (now + this.#silenceMs) | 0);
   }

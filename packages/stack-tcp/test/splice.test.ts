@@ -318,6 +318,18 @@ t.test('a client that resets, a socket that fails, the signal, silence: both end
     wire.advance(20_100); // it had all, and is given the whole time for an answer
     t.match(await done, { error: { code: 'IDLE_TIMEOUT' } });
 
+    const twice = await spliced({}, new Wire(), 40_002);
+    twice.conn.unsent = 10;
+    twice.wire.advance(60_000);
+    twice.conn.unsent = 100; // more has come meanwhile
+    twice.client.text('x', { flags: FLAG.fin | FLAG.ack });
+    for (let i = 0; i < 5; i++) {
+      twice.wire.advance(10_000);
+      t.equal(twice.wire.stack.info.connections, 1);
+      twice.conn.unsent -= 5;
+    }
+    twice.signal.cancel(new NetError('aborted', 'the test is over'));
+
     const stuck = await spliced({}, new Wire(), 40_001);
     stuck.conn.unsent = 100;
     stuck.client.text('x', { flags: FLAG.fin | FLAG.ack });

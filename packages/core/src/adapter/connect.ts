@@ -30,7 +30,7 @@ export interface ConnectOptions {
   readonly signal: Cancel;
   /** For all addresses together, in ms. */
   readonly timeoutMs: number;
-  /** A socket that was opened is closed. */
+  /** A socket that was opened is closed: for each, also of those that lost. */
   readonly closed?: (() => void) | undefined;
 }
 

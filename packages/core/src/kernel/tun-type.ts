@@ -13,12 +13,13 @@ import type { Registry } from '../plugin/registry.js';
 import { tunConflict } from './tun-conflict.js';
 import { type TunConfig, TunSchema } from './tun-schema.js';
 
-export function tunType(registry: () => Registry): InboundDefinition<TunConfig> {
+/** `isSystem`: devices, rules and routes are the system's, which has each name and number once. */
+export function tunType(registry: () => Registry, isSystem: boolean): InboundDefinition<TunConfig> {
   return {
     type: 'tun',
     config: new TunSchema(registry),
     enabled: ({ keys }) => keys.enable,
-    conflict: tunConflict,
+    ...(isSystem ? { conflict: tunConflict } : {}),
     claims: ({ addresses, stacks }, listener, get) =>
       stacks.flatMap(({ definition, options }) =>
         (definition.claims?.(options, networksOf(addresses), get) ?? []).map((claim) => ({

@@ -18,7 +18,10 @@ export interface DialOptions {
    * and must not pass them on to its base, which dials the proxy.
    */
   readonly addresses?: readonly string[];
-  /** Of `direct` alone, and not to be passed on: runs once when the socket of what it has dialled is closed, however it came to that and whoever has it by then. */
+  /**
+   * Of `direct` alone, and not to be passed on: runs when the socket of what it has dialled is closed, however it came to that and whoever has it by then.
+   * Once, where there is one address; of several that were tried also for others that were opened and lost.
+   */
   readonly closed?: () => void;
   /** A group tells which member carries the stream, so that logs name the leaf. */
   readonly chosen?: (group: string, member: string) => void;

@@ -22,11 +22,15 @@ function never(): IpStack {
 
 /** With the TUN, and the stacks of the given names. */
 function registryWith(...stacks: readonly string[]): Registry {
+  return registryOf(stacks, true);
+}
+
+function registryOf(stacks: readonly string[], isSystem: boolean): Registry {
   const registry = knownTypes();
   registry.inbounds.add(
     'tun',
     'core',
-    tunType(() => registry),
+    tunType(() => registry, isSystem),
   );
   const config = z.object({ timeout: z.int().min(1).max(86_400).default(300), 'accept-first': z.boolean().default(false) });
   for (const type of stacks) registry.stacks.add(type, `stack-${type}`, { type, config, create: never });
@@ -252,8 +256,8 @@ t.test('the plan, for --dry-run', async (t) => {
 });
 
 t.test('two TUNs that cannot run together', async (t) => {
-  const both = (first: string, second: string): string[] =>
-    check(`tun: { enable: true${first} }\nlisteners:\n  - { name: b, type: tun${second} }\n`).problems.map((problem) => problem.split('\n', 1)[0] ?? '');
+  const both = (first: string, second: string, types = registry): string[] =>
+    check(`tun: { enable: true${first} }\nlisteners:\n  - { name: b, type: tun${second} }\n`, types).problems.map((problem) => problem.split('\n', 1)[0] ?? '');
   const beside = 'c.yaml:3:5 error: this cannot run beside the listener tun (c.yaml:1:6): ';
   const other = ', auto-route: true, iproute2-rule-index: 9010, iproute2-table-index: 2024';
   for (const second of [other, '', ', device: tun9', `, device: tun9${other}`]) t.strictSame(both(', device: tun8, strict-route: true', second), [], second);
@@ -264,6 +268,11 @@ t.test('two TUNs that cannot run together', async (t) => {
   t.strictSame(both('', ', auto-route: true, iproute2-rule-index: 8991, iproute2-table-index: 1'), [
     `${beside}auto-route takes the priorities 9000 to 9009 there: choose others with "iproute2-rule-index", and a table with "iproute2-table-index"`,
   ]);
+  t.strictSame(
+    both(', device: tun8, auto-route: true', ', device: tun8, auto-route: true', registryOf(['tcp', 'udp'], false)),
+    [],
+    'devices of who embeds it have nothing in common',
+  );
   const table = (number: number): string => `${beside}auto-route takes the routing table ${number} there: choose another with "iproute2-table-index"`;
   t.strictSame(both('', ', auto-route: true, iproute2-rule-index: 1'), [table(2022)]);
   t.strictSame(both(', strict-route: true', other.replace('2024', '2023')), [table(2023)]);
