@@ -10,12 +10,12 @@ import {
   errorCode,
   isNetError,
   type Kernel,
-  RESOLVER,
+  type Resolver,
   type Session,
   type Stream,
   systemClock,
 } from '@nekit/core';
-import { dialOptions, eventually, FakeClock, startEcho, testContext, within } from '@nekit/core/testing';
+import { dialOptions, eventually, FakeClock, settle, startEcho, testContext, within } from '@nekit/core/testing';
 import t, { type Test } from 'tap';
 import { clientCodec } from '../../dist/method.js';
 import { ProgramLink } from '../../dist/plugin/process/program-link.js';
@@ -162,15 +162,16 @@ for (const native of [true, false]) {
 }
 
 /** Two configs' links for one entry. */
-function links(options: string, clock = new FakeClock()) {
+function links(options: string, host = '192.0.2.7', resolver: Resolver = { resolve: () => Promise.reject(new Error('asked')) }) {
+  const clock = new FakeClock();
   const { context, events } = testContext();
   const direct = context.base.stream ?? assert.fail('direct has streams');
   const programs = new Programs();
   const link = (tag = 'home'): ProgramLink => {
-    const around = { direct, clock, events, tag, random: () => 0.5, resolver: context.get(RESOLVER), exemptions: context.get(EXEMPTIONS) };
-    return new ProgramLink(programs, { name: 'plugin', program: program.path, options, secrets: [], server: { host: '192.0.2.7', port: 8388 } }, around);
+    const around = { direct, clock, events, tag, random: () => 0.5, resolver, exemptions: context.get(EXEMPTIONS) };
+    return new ProgramLink(programs, { name: 'plugin', program: program.path, options, secrets: [], server: { host, port: 8388 } }, around);
   };
-  return { programs, link, clock };
+  return { programs, link, clock, exemptions: context.get(EXEMPTIONS) };
 }
 
 async function dial(link: ProgramLink, clock: FakeClock, session: Partial<Session> = {}): Promise<Stream> {
@@ -226,6 +227,47 @@ void t.test('the next link of an entry has its program, another entry has its ow
   await eventually(() => pids().filter(isAlive).length === 1, 10_000);
   other.close();
   await eventually(() => !pids().some(isAlive), 10_000);
+});
+
+void t.test('what has to be given another address of its server is started anew, and goes on with what it has', posix, async (t) => {
+  const { path, pids } = pidFile();
+  const addresses = ['192.0.2.9'];
+  const resolver = { resolve: () => Promise.resolve(addresses) };
+  const { programs, link, clock, exemptions } = links(`do=tell;pids=${path}`, 'server.example', resolver);
+  t.teardown(() => programs.stop());
+  const hostOf = async (stream: Stream): Promise<string | undefined> =>
+    /"SS_REMOTE_HOST":"([^"]*)"/.exec(Buffer.concat((await within(stream.read())) ?? []).toString())?.[1];
+  const letOut = new Set<string>();
+  const one = link();
+  const first = await dial(one, clock);
+  t.equal(await hostOf(first), 'server.example');
+  exemptions.follow({ added: ({ endpoint }) => letOut.add(endpoint.host), removed: ({ endpoint }) => letOut.delete(endpoint.host) }); // auto-route is on now
+  const reload = (before: ProgramLink): ProgramLink => {
+    const after = link();
+    before.close();
+    after.start();
+    return after;
+  };
+  const two = reload(one);
+  await eventually(() => pids().length === 2, 10_000);
+  const second = await dial(two, clock);
+  t.equal(await hostOf(second), '192.0.2.9');
+  t.same([...letOut], ['192.0.2.9']);
+  await echoes(first, 'it goes on');
+  first.abort(new Error('enough'));
+  await eventually(() => pids().filter(isAlive).length === 1, 10_000);
+  const three = reload(two);
+  for (let i = 0; i < 5; i++) await settle();
+  t.equal(pids().length, 2, 'nothing is new');
+  addresses[0] = '192.0.2.10';
+  const four = reload(three);
+  await eventually(() => pids().length === 3, 10_000);
+  t.equal(await hostOf(await dial(four, clock)), '192.0.2.10');
+  t.same([...letOut], ['192.0.2.9', '192.0.2.10'], 'the old one still has a connection');
+  programs.stop();
+  await eventually(() => !pids().some(isAlive), 10_000);
+  t.same([...letOut], []);
+  await assert.rejects(link().dial(dialOptions()), { code: 'SS_PLUGIN_STOPPED' }, 'none comes after the end of the kernel');
 });
 
 void t.test('the end of the kernel waits for no connection', posix, async (t) => {

@@ -178,7 +178,7 @@ export class EngineConn implements NativeConn, HeldBytes, Listening {
   abort(reason: Error): void {
     if (this.#socket !== null) this.#socket.destroy(toNetError(reason));
     else if (this.#relay !== null) this.#relay.cancelled(reason);
-    else this.#close(true);
+    else this.#cut(toNetError(reason));
   }
 
   toSocket(): Socket | null {
@@ -226,7 +226,12 @@ export class EngineConn implements NativeConn, HeldBytes, Listening {
   #fail(errno: number): void {
     if (this.#closed) return;
     const why = this.#sealed ? this.#loop.engine.whyConnFailed(this.id, errno) : '';
-    const error = why === '' ? streamError(errno) : parseSealedError(why);
+    this.#cut(why === '' ? streamError(errno) : parseSealedError(why));
+  }
+
+  /** Whoever moves its bytes is told, also where somebody else has aborted it. */
+  #cut(error: NetError): void {
+    if (this.#closed) return;
     this.#error = error;
     this.#close(true);
     this.#listener?.closed(error);

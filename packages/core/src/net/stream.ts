@@ -64,6 +64,7 @@ export interface NativeConn {
   readonly held?: HeldBytes | null;
   /** FIN, behind what was taken, and behind the header of a codec that has sent nothing yet. `writable` is not told any more. */
   closeWrite(): void;
+  /** RST. A `listener` is told. */
   abort(reason: Error): void;
   /**
    * Puts a codec of the same addon inside: from here on `send`, `receive` and a relay speak plain bytes. Once, before anything is sent or received. `opened`: what

@@ -73,6 +73,24 @@ for (const binding of ['ts', 'native'] as const) {
       door.close();
     });
 
+    await t.test('abort of a stream whose bytes somebody else moves tells him', async (t) => {
+      const door = await Door.open(sockets);
+      const { near, far } = await dialled(door);
+      if (near.native !== undefined) {
+        const conn = await near.native.detach([]);
+        const told: (NetError | null)[] = [];
+        conn.listener = { readable: () => {}, writable: () => {}, closed: (error) => void told.push(error) };
+        near.abort(enough());
+        t.match(told, [{ code: 'ENOUGH' }]);
+        conn.abort(enough());
+        t.equal(told.length, 1, 'once');
+        await assert.rejects(within(far.stream.read()), { code: 'ECONNRESET' });
+      }
+      near.abort(enough());
+      far.stream.abort(enough());
+      door.close();
+    });
+
     for (const [size, bytes] of [
       ['on the loop', 1],
       ['in bulk', 4 * 1024 * 1024],

@@ -28,6 +28,10 @@ export class ProgramRun {
   readonly startedAt: number;
   /** Whether a connection to it has succeeded. */
   listening = false;
+  /** The server's host, as it was told. */
+  host = '';
+  /** Takes back that the server is reached beside a TUN. */
+  unexempt = (): void => {};
   /** Open connections to it. */
   readonly streams = new Set<Stream>();
   /** How it ended, or null while it runs. */

@@ -84,8 +84,8 @@ export class Program {
   #starting: Promise<void> | null = null;
   /** When it will be started again, and how to take that back. */
   #again: { readonly at: number; readonly cancel: () => void } | null = null;
-  /** Takes back that the server is reached beside a TUN. */
-  #unexempt = (): void => {};
+  /** Of before, for the connections that they have. */
+  readonly #old = new Set<ProgramRun>();
   #failures = 0;
   /** What went wrong last; told again only when it changes. */
   #trouble: string | null = null;
@@ -112,7 +112,11 @@ export class Program {
 
   /** Also where it waits to be started again: a reload may come because somebody has mended what was wrong. */
   start(): void {
-    if (this.#stopped || this.#run !== null) return;
+    if (this.#stopped) return;
+    if (this.#run !== null) {
+      void this.#look(this.#run);
+      return;
+    }
     this.#again?.cancel();
     this.#again = null;
     this.#trouble = null;
@@ -125,9 +129,27 @@ export class Program {
     this.#stopped = true;
     this.#again?.cancel();
     this.#again = null;
-    this.#run?.stop();
-    this.#unexempt();
+    for (const run of [this.#run, ...this.#old]) this.#end(run);
     this.#forget();
+  }
+
+  #end(run: ProgramRun | null): void {
+    run?.stop();
+    run?.unexempt();
+  }
+
+  /** After a reload its server may have to be given by another address, or by an address at all: then another process takes the dials from here on. */
+  async #look(run: ProgramRun): Promise<void> {
+    const host = await this.#serverHost().catch(() => run.host);
+    if (host === run.host || this.#stopped || this.#run !== run) return;
+    this.#run = null;
+    this.#old.add(run);
+    this.#endIfUnused(run);
+    void this.#begin();
+  }
+
+  #endIfUnused(run: ProgramRun): void {
+    if (this.#dials === 0 && run.streams.size === 0 && this.#old.delete(run)) this.#end(run);
   }
 
   async dial(direct: StreamDialer, { session, signal }: DialOptions): Promise<Stream> {
@@ -136,6 +158,7 @@ export class Program {
       return await this.#dial(direct, { session, signal });
     } finally {
       this.#dials--;
+      for (const run of this.#old) this.#endIfUnused(run);
       this.#stopIfIdle();
     }
   }
@@ -170,6 +193,7 @@ export class Program {
     const closed = (): void => {
       state.open = false;
       if (stream !== null) run.streams.delete(stream);
+      this.#endIfUnused(run);
       this.#stopIfIdle();
     };
     let stream: Stream | null = null;
@@ -179,13 +203,16 @@ export class Program {
   }
 
   #stopIfIdle(): void {
-    if (this.#holders.size === 0 && this.#dials === 0 && (this.#run?.streams.size ?? 0) === 0) this.stop();
+    if (this.#holders.size === 0 && this.#dials === 0 && (this.#run?.streams.size ?? 0) === 0 && this.#old.size === 0) this.stop();
   }
 
-  /** Its end comes as a FIN, which would make what it has cut off look whole. */
-  #cutOff(run: ProgramRun, how: string): void {
+  /** Its end comes as a FIN, which makes what it has cut off look whole to who has passed that on already. */
+  #exited(run: ProgramRun, how: string): void {
+    run.unexempt();
+    this.#old.delete(run);
     const reason = new NetError('aborted', `the plugin "${this.#options.name}" ${how} while the connection went through it`, { code: 'SS_PLUGIN_EXIT' });
     for (const stream of [...run.streams]) stream.abort(reason);
+    this.#stopIfIdle();
   }
 
   /** The process, or null while one is soon to come. Throws when none is. */
@@ -212,8 +239,6 @@ export class Program {
       // A port of its own each time: who took the last one away may have it still.
       const [port, wish, host] = await Promise.all([freePort(LOOPBACK), deathWish(), this.#serverHost()]);
       if (this.#stopped) return;
-      this.#unexempt();
-      if (addressFamily(host) !== 0) this.#unexempt = this.#around.exemptions.add({ host, port: server.port }, 'tcp');
       const [command, ...args] = wish.length > 0 ? [...wish, program] : [program];
       const run: ProgramRun = new ProgramRun(port, {
         command,
@@ -228,9 +253,11 @@ export class Program {
         secrets,
         diesWithUs: wish.length > 0,
         clock: this.#around.clock,
-        exited: (how) => this.#cutOff(run, how),
+        exited: (how) => this.#exited(run, how),
         ended: (what) => this.#failed(run, what),
       });
+      run.host = host;
+      if (addressFamily(host) !== 0) run.unexempt = this.#around.exemptions.add({ host, port: server.port }, 'tcp');
       this.#run = run;
     } catch (error) {
       this.#failed(null, `cannot be started: ${error instanceof Error ? error.message : String(error)}`);

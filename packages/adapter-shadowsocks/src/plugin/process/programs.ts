@@ -5,6 +5,7 @@ export class Programs {
   readonly #programs = new Map<string, Program>();
   /** A plugin's own `stop` is not told which kernel stops: the kernel says it. */
   #hears = false;
+  #stopped = false;
 
   /** Whoever holds it has to release it, with the same surroundings. */
   hold(options: ProgramOptions, around: ProgramSurroundings): Program {
@@ -18,13 +19,15 @@ export class Programs {
       program = made;
     }
     program.hold(around);
+    if (this.#stopped) program.stop();
     if (!this.#hears) around.events.on('kernel.stopped', () => this.stop());
     this.#hears = true;
     return program;
   }
 
-  /** Ends all, whatever goes through them: the kernel has stopped. */
+  /** Ends all, whatever goes through them, and for good: the kernel has stopped. */
   stop(): void {
+    this.#stopped = true;
     for (const program of [...this.#programs.values()]) program.stop();
   }
 }
