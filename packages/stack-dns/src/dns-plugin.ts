@@ -1,4 +1,4 @@
-import { type AdapterDefinition, CLOCK, type InboundDefinition, OWN_ENDPOINTS, type Plugin, parseEndpoint, TIMERS } from '@nekit/core';
+import { type AdapterDefinition, CLOCK, EVENTS, type InboundDefinition, NetError, OWN_ENDPOINTS, type Plugin, parseEndpoint, TIMERS } from '@nekit/core';
 import { FAKE_IPS } from '@nekit/core/ip';
 import { z } from 'zod';
 import { dnsSection } from './dns-section.js';
@@ -40,6 +40,8 @@ export interface DnsPluginOptions {
   readonly newStore?: (key: string) => FakeIpStore;
 }
 
+const STOPPED = new NetError('aborted', 'the kernel has stopped', { code: 'STOPPED' });
+
 /** The section `dns:`, listeners and adapters of type `dns`, and the IP stack `dns`. */
 export function createDnsPlugin({ newStore }: DnsPluginOptions = {}): Plugin {
   return {
@@ -49,6 +51,8 @@ export function createDnsPlugin({ newStore }: DnsPluginOptions = {}): Plugin {
       context.provide(KERNEL_DNS, (get) => {
         const dns = new KernelDns(get(CLOCK), newStore ?? null);
         get(OWN_ENDPOINTS).addFakes((address) => dns.contains(address));
+        // Not left to the sections: the last config may have none, while questions of one before are under way.
+        get(EVENTS).on('kernel.stopped', () => dns.life.cancel(STOPPED));
         return dns;
       });
       context.provide(FAKE_IPS, (get) => get(KERNEL_DNS));

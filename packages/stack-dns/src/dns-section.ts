@@ -58,6 +58,7 @@ function create(config: DnsConfig, context: SectionContext): Section {
     clock,
     timers: context.get(TIMERS),
     timeoutMs: context.get(TIMEOUTS).resolve,
+    life: shared.life,
     hosts,
     ipv6: context.ipv6,
     system: new SystemServers(clock),
@@ -115,7 +116,8 @@ function create(config: DnsConfig, context: SectionContext): Section {
       leave();
       upstreams.close();
       if (shared.isNeeded) return;
-      // After a reload questions go on to their time limits. When the kernel stops nobody waits for them, and they would keep sockets, and with them the process.
+      // After a reload questions go on to their time limits. When the kernel stops nobody waits for them, and they would keep sockets, and with them the process. The kernel's
+      // own end would end them too, but by then the adapters are closed, and a question that lost its connection with them has dialled by them again.
       if (stopping.reason !== null) shared.life.cancel(stopping.reason);
       await shared.close();
     },

@@ -44,7 +44,7 @@ export interface PoolPlace {
 }
 
 export class KernelDns implements Answerer, FakeIpTable {
-  /** Of the questions of all configs, also of those that are in force no more: it ends with the kernel. */
+  /** Of the questions of all configs, also of those that are in force no more: it ends with the kernel at the latest. */
   readonly life = new CancelSource();
   readonly #clock: Clock;
   readonly #newStore: ((key: string) => FakeIpStore) | null;

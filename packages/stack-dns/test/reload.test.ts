@@ -2,10 +2,24 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Cancel, CancelSource, createKernel, type Kernel, type KernelInput, NetError, never, type Stream, TimerWheel } from '@nekit/core';
+import {
+  type Cancel,
+  CancelSource,
+  createKernel,
+  definePlugin,
+  type Inbound,
+  type InboundContext,
+  type Kernel,
+  type KernelInput,
+  NetError,
+  never,
+  type Stream,
+  TimerWheel,
+} from '@nekit/core';
 import { FAKE_IPS, type FakeIpTable } from '@nekit/core/ip';
-import { eventually, FakeClock, within } from '@nekit/core/testing';
+import { eventually, FakeClock, testSession, within } from '@nekit/core/testing';
 import t, { type Test } from 'tap';
+import { z } from 'zod';
 import { DnsSchema } from '../dist/config.js';
 import { createDnsPlugin } from '../dist/dns-plugin.js';
 import type { FakeIpStore } from '../dist/fake-ip/store.js';
@@ -241,6 +255,39 @@ for (const [scheme, skip, serve] of servers)
     await eventually(() => server.open() === 0);
   });
 
+void t.test('when the kernel stops the question for a name server’s own address ends too, and nobody dials for it anew', async (t) => {
+  const server = await tcpServer(holding().handler);
+  t.teardown(() => server.close());
+  const dns = { enable: true, 'use-system-hosts': false, nameserver: 'tcp://ns.example', 'default-nameserver': addressOf('tcp', server) };
+  const config = { dns, rules: ['IP-CIDR,192.0.2.0/24,DIRECT'] };
+  const kernel = createKernel(config, { plugins: [createDnsPlugin()], cacheFolder: null, native: false, timeouts: { resolve: 60_000 } });
+  t.teardown(() => kernel.stop());
+  await kernel.start();
+  const asking = lookUp(kernel);
+  await eventually(() => server.queries.length === 2); // A and AAAA
+  await within(kernel.stop(), 5_000, 'the stop');
+  await within(Promise.allSettled([asking]), 5_000, 'the question');
+  await eventually(() => server.open() === 0);
+  t.equal(server.connections(), 1);
+});
+
+for (const [scheme, skip, serve] of servers)
+  void t.test(`when the kernel stops with a config that has no section, questions of the one before end as well: ${scheme}`, { skip }, async (t) => {
+    const server = await serve(holding().handler);
+    t.teardown(() => server.close());
+    const options = { plugins: [createDnsPlugin()], cacheFolder: null, native: false, timeouts: { resolve: 60_000 } };
+    const kernel = createKernel(askedAt(addressOf(scheme, server)), options);
+    t.teardown(() => kernel.stop());
+    await kernel.start();
+    const asking = lookUp(kernel);
+    await eventually(() => server.queries.length === 1);
+    await kernel.reload({});
+    await within(kernel.stop(), 5_000, 'the stop');
+    await within(Promise.allSettled([asking]), 5_000, 'the question');
+    await eventually(() => server.open() === 0);
+    t.equal(server.connections(), 1);
+  });
+
 function asked(name: string): Question {
   const question = questionFor(name, TYPE.A);
   if (question === null) throw new Error('it is a name');
@@ -248,6 +295,35 @@ function asked(name: string): Question {
 }
 
 const gone = new NetError('aborted', 'who asked has gone', { code: 'LOST_RACE' });
+
+void t.test('a session that the stop waits for still gets its name by the config before', async (t) => {
+  const { handler, go } = holding();
+  const server = await tcpServer(handler);
+  t.teardown(() => server.close());
+  const contexts: InboundContext[] = [];
+  const keep = (_config: object, context: InboundContext): Inbound => {
+    contexts.push(context);
+    return { start: async () => {}, stop: async () => {} };
+  };
+  const client = definePlugin({ name: 'client', api: 1, setup: (context) => context.inbound({ type: 'client', config: z.object({}), create: keep }) });
+  const listeners = [{ name: 'client', type: 'client', port: 1 }];
+  const config = { ...askedAt(addressOf('tcp', server), 'IP-CIDR,192.0.2.1/32,REJECT'), listeners };
+  const kernel = createKernel(config, { plugins: [createDnsPlugin(), client], cacheFolder: null, native: false, timeouts: { drain: 60_000 } });
+  t.teardown(() => kernel.stop());
+  const ended: (string | null)[] = [];
+  kernel.on('session.closed', ({ rule }) => ended.push(rule));
+  await kernel.start();
+  const session = testSession({ destination: { host: 'www.example', port: 80 } });
+  void contexts[0]?.handleStream({ session, accept: () => Promise.reject(gone), reject: () => {} });
+  await eventually(() => server.queries.length === 1);
+  await kernel.reload({ listeners });
+  const stopping = kernel.stop();
+  await turns();
+  t.same(ended, []);
+  go();
+  await within(stopping, 5_000, 'the stop');
+  t.same(ended, ['IP-CIDR,192.0.2.1/32,REJECT']);
+});
 
 void t.test('closed while it dials: the dial goes with the last who waits, and who comes then dials again', async (t) => {
   const dials: Cancel[] = [];

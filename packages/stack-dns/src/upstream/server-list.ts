@@ -49,6 +49,7 @@ export class ServerList {
 
   /** The first good answer; the first bad one (SERVFAIL, REFUSED) if there is no other. Rejects with a NetError if nobody answers. */
   ask(question: Question, signal: Cancel): Promise<Answer> {
+    if (signal.reason !== null) return Promise.reject(toNetError(signal.reason));
     const { clock, timeoutMs } = this.#options;
     const now = clock.now();
     const order = [...this.#members].sort((one, other) => Number(one.until > now) - Number(other.until > now) || one.ms - other.ms);

@@ -39,6 +39,8 @@ export interface UpstreamsOptions {
   readonly timers: TimerWheel;
   /** For one question, in ms. */
   readonly timeoutMs: number;
+  /** Of questions for the servers' own names, which many may wait for: they end with it at the latest. */
+  readonly life: Cancel;
   readonly hosts: () => Hosts;
   readonly ipv6: boolean;
   readonly system: SystemServers;
@@ -168,10 +170,10 @@ export class Upstreams {
   }
 
   #bootstrap(list: ServerList): Resolver {
-    const { clock, hosts, ipv6 } = this.#options;
+    const { clock, hosts, ipv6, life } = this.#options;
     const client = new DnsClient({
       clock,
-      ask: (question, signal) => list.ask(question, signal),
+      ask: (question) => list.ask(question, life),
       maxEntries: BOOTSTRAP_ENTRIES,
       maxBytes: BOOTSTRAP_BYTES,
       maxPending: BOOTSTRAP_ENTRIES,

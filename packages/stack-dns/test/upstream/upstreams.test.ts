@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { type Adapter, CancelSource, NetError, never, type Stream, systemClock, TimerWheel } from '@nekit/core';
-import { closedPort, FakeClock, testContext, within } from '@nekit/core/testing';
+import { closedPort, eventually, FakeClock, testContext, within } from '@nekit/core/testing';
 import type { Answer as DnsRecord } from 'dns-packet';
 import t, { type Test } from 'tap';
 import { DnsSchema } from '../../dist/config.js';
@@ -40,6 +40,7 @@ function make(t: Test, keys: Record<string, unknown>, options: Partial<Upstreams
     clock: systemClock,
     timers,
     timeoutMs: 5_000,
+    life: never,
     hosts: () => new Map(),
     ipv6: true,
     system: new SystemServers(systemClock, '/nonexistent'),
@@ -259,6 +260,23 @@ void t.test('HTTPS: a session that says nothing any more is given up when a ques
   await t.rejects(ask('1.example'), { code: 'NET_TIMEOUT' });
   t.same(await ask('2.example'), ['192.0.2.1']);
   t.equal(server.connections(), 2);
+});
+
+void t.test('the address of a server with a name is asked for while the kernel lives; then the reason is told', async (t) => {
+  const bootstrap = await serving(
+    t,
+    udpServer(() => []),
+  );
+  const life = new CancelSource();
+  const { ask, upstreams } = make(t, { 'default-nameserver': `127.0.0.1:${bootstrap.port}`, nameserver: 'tcp://dns.example' }, { life, timeoutMs: 60_000 });
+  const over = new NetError('aborted', 'the kernel has stopped', { code: 'STOPPED' });
+  const asking = ask();
+  await eventually(() => bootstrap.queries.length >= 2); // A and AAAA
+  life.cancel(over);
+  await t.rejects(asking, over);
+  const before = bootstrap.queries.length;
+  await t.rejects(within(upstreams.ask(asked('other.example'), 'look-up', life)), over, 'also who comes later');
+  t.equal(bootstrap.queries.length, before);
 });
 
 void t.test('a server with a name: its address comes from default-nameserver, and nothing else is asked there', async (t) => {
