@@ -56,6 +56,7 @@ export class UdpUpstream implements Upstream {
     const random = this.#context.random(2 + 32);
     const id = ((random[0] ?? 0) << 8) | (random[1] ?? 0);
     const sent = queryMessage(question, { id, spelling: random.subarray(2), edns });
+    if (signal.reason !== null) return Promise.reject(toNetError(signal.reason));
     return new Promise((resolve, reject) => {
       let wrong = 0;
       let tries = 0;
