@@ -82,6 +82,8 @@ class RunningKernel implements Kernel {
   /** Its listeners are open, or being opened: a reload has to see to them. */
   #opened = false;
   #stopping: Promise<void> | null = null;
+  /** `stop` waits for reloads no more: what one brings now would never be closed. */
+  #tooLate = false;
   /** One after the other; `stop` waits for the last. */
   #reloads: Promise<void> = Promise.resolve();
 
@@ -232,6 +234,7 @@ class RunningKernel implements Kernel {
     try {
       if (this.#opened) await this.#replace(before, setup);
       setup.adapters.keepChoices(before.adapters);
+      if (this.#tooLate) throw new NekitError('STOPPED', 'the kernel has stopped meanwhile');
     } catch (error) {
       setup.close();
       throw error;
@@ -336,6 +339,7 @@ class RunningKernel implements Kernel {
     const reason = new NetError('aborted', 'the kernel stops', { code: 'STOPPED' });
     this.#loadSignal.cancel(reason);
     await this.#atMost(this.#reloads, this.#timeouts.plugin); // a listener or a section may not heed its signal
+    this.#tooLate = true;
     await this.#listeners.stop();
     if (this.#sessions.size > 0) await this.#atMost(this.#sessions.empty(), this.#setup.config.timeouts.drain);
     this.#sessions.abort(reason);

@@ -59,19 +59,20 @@ export class ListenerSet {
 
   /**
    * Brings what runs in line with the config: unchanged listeners stay, the others are stopped and started. If one cannot start,
-   * what was there before runs again, as far as it can, and the error is thrown.
+   * what was there before runs again, as far as it can, and the error is thrown. Throws STOPPED if `stop` is called meanwhile.
    */
   async apply(config: Pick<KernelConfig, 'listeners'>, signal: Cancel, changeover: Changeover): Promise<void> {
     const wanted = config.listeners.map((listener) => ({ config: listener, key: keyOf(listener) }));
     const kept = this.#running.filter((running) => wanted.some(({ key }) => key === running.key));
     const removed = this.#running.filter((running) => !kept.includes(running));
     const added = wanted.filter(({ key }) => !kept.some((running) => running.key === key)).map((entry) => ({ ...entry, inbound: this.#create(entry.config) }));
-    for (const running of removed) await this.#stop(running);
+    await this.#retire(removed);
+    this.#refuseStopped();
     try {
       changeover.forward();
       for (const running of added) await this.#start(running, signal);
     } catch (error) {
-      for (const running of this.#running.filter((one) => !kept.includes(one))) await this.#stop(running);
+      await this.#retire(this.#running.filter((one) => !kept.includes(one)));
       changeover.back();
       const lost: unknown[] = [];
       for (const running of removed) await this.#start(running, signal).catch((second: unknown) => lost.push(second));
@@ -89,9 +90,17 @@ export class ListenerSet {
   async #start(running: Running, signal: Cancel): Promise<void> {
     await running.inbound.start(signal);
     this.#running.push(running);
-    if (!this.#stopped) return;
-    await this.#stop(running);
-    throw new NekitError('STOPPED', 'the kernel stopped while its listeners were started');
+    if (this.#stopped) await this.#stop(running);
+    this.#refuseStopped();
+  }
+
+  /** What still runs when `stop` is called is for that to stop, once. */
+  async #retire(these: readonly Running[]): Promise<void> {
+    for (const running of these) if (!this.#stopped) await this.#stop(running);
+  }
+
+  #refuseStopped(): void {
+    if (this.#stopped) throw new NekitError('STOPPED', 'the kernel stopped while its listeners were replaced');
   }
 
   /** It is none of those that run from the beginning of its stop, however that ends. */

@@ -5,6 +5,8 @@ import { z } from 'zod';
 import type { KernelInput, ListenerInput } from '../../dist/config/define-config.js';
 import type { Kernel } from '../../dist/kernel/api.js';
 import { createKernel } from '../../dist/kernel.js';
+import type { TimerWheel } from '../../dist/net/timer-wheel.js';
+import { TIMERS } from '../../dist/net/tokens.js';
 import { definePlugin } from '../../dist/plugin/plugin.js';
 import { FakeClock } from '../../dist/testing/fake-clock.js';
 import { within } from '../../dist/testing.js';
@@ -20,7 +22,10 @@ function end(way: Way): Promise<void> {
   return way === 'hangs' ? new Promise(() => undefined) : Promise.resolve();
 }
 
-const plugin = (log: string[], started: () => Promise<void>) =>
+/** How the start of a listener ends. */
+type Started = (name: string, timers: TimerWheel) => Promise<void>;
+
+const plugin = (log: string[], started: Started) =>
   definePlugin({
     name: 'parts',
     api: 1,
@@ -29,10 +34,10 @@ const plugin = (log: string[], started: () => Promise<void>) =>
       context.inbound({
         type: 'part',
         config,
-        create: (options, { name }) => ({
+        create: (options, { name, get }) => ({
           start() {
             log.push(`${name} ${options.version} starts`);
-            return started();
+            return started(`${name} ${options.version}`, get(TIMERS));
           },
           stop() {
             log.push(`${name} ${options.version} stops`);
@@ -45,7 +50,11 @@ const plugin = (log: string[], started: () => Promise<void>) =>
         config,
         create(options, { tag }) {
           const adapter = { tag, type: 'part', start: () => void log.push(`${tag} ${options.version} starts`) };
-          return Object.assign(adapter, { close: () => end(options.end) }); // the type says void, and many an author writes async
+          const close = (): Promise<void> => {
+            log.push(`${tag} ${options.version} closes`);
+            return end(options.end);
+          };
+          return Object.assign(adapter, { close }); // the type says void, and many an author writes async
         },
       });
       context.section<z.infer<typeof config>>({
@@ -57,7 +66,7 @@ const plugin = (log: string[], started: () => Promise<void>) =>
     },
   });
 
-function stage(config: KernelInput, started: () => Promise<void> = () => Promise.resolve()) {
+function stage(config: KernelInput, started: Started = () => Promise.resolve()) {
   const log: string[] = [];
   const warnings: string[] = [];
   const clock = new FakeClock();
@@ -110,7 +119,7 @@ void t.test('a reload is in force, and says so, whatever becomes of the close of
     const { kernel, log, warnings } = stage(behind(way, 1));
     await kernel.start();
     await within(kernel.reload(behind('well', 2)));
-    assert.deepEqual(log, ['p 1 starts', 'p 2 starts'], way);
+    assert.deepEqual(log, ['p 1 starts', 'p 1 closes', 'p 2 starts'], way);
     await within(kernel.stop());
     const reason = way === 'throws' ? 'it threw' : 'it rejected';
     const told = [`STOP_FAILED close of the section "part" failed: ${reason}`, `STOP_FAILED close of "p" failed: ${reason}`];
@@ -130,4 +139,43 @@ void t.test('stop waits for a listener that hangs in its start no longer than fo
   await within(starting);
   assert.deepEqual(log, ['slow 1 starts', 'the kernel has stopped', 'slow 1 stops'], 'it is not left open');
   assert.deepEqual(names(kernel), []);
+});
+
+void t.test('a reload that outlasts the stop does not put its config in force', async () => {
+  const { kernel, log, clock } = stage({ ...behind('well', 1), listeners: [part('a'), part('b', 'hangs'), part('c', 'hangs')] });
+  await kernel.start();
+  log.length = 0;
+  const reloading = assert.rejects(kernel.reload({ ...behind('well', 2), listeners: [] }), { code: 'STOPPED' });
+  await clock.advance(1);
+  const stopping = kernel.stop();
+  await clock.advance(2 * LIMIT + 200);
+  await within(Promise.all([reloading, stopping]));
+  assert.deepEqual(log, ['a 1 stops', 'b 1 stops', 'c 1 stops', 'p 1 closes', 'the kernel has stopped', 'p 2 closes']);
+  assert.equal(clock.pending, 0);
+});
+
+void t.test('a reload that ends when the stop waits for it no more does not, either', async () => {
+  // Both on the same tick of the wheel: the stop goes on between the start of the listener and the end of the reload.
+  const { kernel, log, clock } = stage(behind('well', 1), (_, timers) => new Promise((resolve) => timers.after(LIMIT, resolve)));
+  await kernel.start();
+  log.length = 0;
+  const reloading = assert.rejects(kernel.reload({ ...behind('well', 2), listeners: [part('a')] }), { code: 'STOPPED' });
+  while (log.length === 0) await Promise.resolve();
+  const stopping = kernel.stop();
+  await clock.advance(LIMIT + 200);
+  await within(Promise.all([reloading, stopping]));
+  assert.deepEqual([...log].sort(), ['a 1 starts', 'a 1 stops', 'p 1 closes', 'p 2 closes', 'the kernel has stopped']);
+  assert.deepEqual(names(kernel), []);
+});
+
+void t.test('a listener that a reload was to stop, and the stop stops, is stopped once', async () => {
+  const { kernel, log, clock } = stage({ listeners: [part('a', 'hangs'), part('b', 'hangs'), part('c'), part('d', 'hangs')] });
+  await kernel.start();
+  log.length = 0;
+  const reloading = assert.rejects(kernel.reload({ listeners: [] }), { code: 'STOPPED' });
+  await clock.advance(1);
+  const stopping = kernel.stop();
+  await clock.advance(4 * LIMIT);
+  await within(Promise.all([reloading, stopping]));
+  assert.deepEqual(log.filter((line) => line.endsWith('stops')).sort(), ['a 1 stops', 'b 1 stops', 'c 1 stops', 'd 1 stops']);
 });
