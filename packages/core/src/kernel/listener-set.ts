@@ -74,8 +74,10 @@ export class ListenerSet {
     } catch (error) {
       await this.#retire(this.#running.filter((one) => !kept.includes(one)));
       changeover.back();
+      this.#refuseStopped();
       const lost: unknown[] = [];
       for (const running of removed) await this.#start(running, signal).catch((second: unknown) => lost.push(second));
+      this.#refuseStopped();
       if (lost.length === 0) throw error;
       throw new AggregateError([error, ...lost], `${messageOf(error)}; and what was there before does not run any more: ${lost.map(messageOf).join('; ')}`);
     }
@@ -88,6 +90,7 @@ export class ListenerSet {
   }
 
   async #start(running: Running, signal: Cancel): Promise<void> {
+    this.#refuseStopped();
     await running.inbound.start(signal);
     this.#running.push(running);
     if (this.#stopped) await this.#stop(running);
@@ -100,7 +103,7 @@ export class ListenerSet {
   }
 
   #refuseStopped(): void {
-    if (this.#stopped) throw new NekitError('STOPPED', 'the kernel stopped while its listeners were replaced');
+    if (this.#stopped) throw new NekitError('STOPPED', 'the kernel stopped while its listeners were started or stopped');
   }
 
   /** It is none of those that run from the beginning of its stop, however that ends. */

@@ -179,3 +179,39 @@ void t.test('a listener that a reload was to stop, and the stop stops, is stoppe
   await within(Promise.all([reloading, stopping]));
   assert.deepEqual(log.filter((line) => line.endsWith('stops')).sort(), ['a 1 stops', 'b 1 stops', 'c 1 stops', 'd 1 stops']);
 });
+
+void t.test('a reload that fails after a stop starts nothing of before again', async () => {
+  let go = (): void => undefined;
+  const started: Started = (name) => (name === 'slow 1' ? new Promise((resolve) => (go = resolve)) : Promise.resolve());
+  const { kernel, log, clock } = stage({ listeners: [part('a')] }, started);
+  await kernel.start();
+  log.length = 0;
+  const reloading = assert.rejects(kernel.reload({ listeners: [part('slow'), part('b')] }), { name: 'NekitError', code: 'STOPPED' });
+  await clock.advance(1);
+  const stopping = kernel.stop();
+  await clock.advance(LIMIT + 200);
+  await within(stopping);
+  go();
+  await within(reloading);
+  assert.deepEqual(log, ['a 1 stops', 'slow 1 starts', 'the kernel has stopped', 'slow 1 stops']);
+});
+
+void t.test('a stop while what was before is started again leaves the rest of it alone', async () => {
+  let go = (): void => undefined;
+  let starts = 0;
+  const started: Started = (name) => {
+    if (name === 'broken 1') return Promise.reject(new Error('it is broken'));
+    return ++starts <= 2 ? Promise.resolve() : new Promise((resolve) => (go = resolve));
+  };
+  const { kernel, log, clock } = stage({ listeners: [part('a'), part('b')] }, started);
+  await kernel.start();
+  log.length = 0;
+  const reloading = assert.rejects(kernel.reload({ listeners: [part('broken')] }), { name: 'NekitError', code: 'STOPPED' });
+  await clock.advance(1);
+  const stopping = kernel.stop();
+  await clock.advance(LIMIT + 200);
+  await within(stopping);
+  go();
+  await within(reloading);
+  assert.deepEqual(log, ['a 1 stops', 'b 1 stops', 'broken 1 starts', 'a 1 starts', 'the kernel has stopped', 'a 1 stops']);
+});
