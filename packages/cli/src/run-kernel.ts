@@ -35,8 +35,8 @@ class KernelProcess {
   #exitCode = 0;
   #stopAsked = false;
   #stop: () => void = () => undefined;
-  /** One reload after the other. */
-  #reloads: Promise<void> = Promise.resolve();
+  /** One reading of the config after the other. The reloads that follow are for the kernel to put in order, and for its stop to wait for. */
+  #reading: Promise<void> = Promise.resolve();
 
   constructor(kernel: Kernel, setup: Setup, log: Log) {
     this.#kernel = kernel;
@@ -62,7 +62,7 @@ class KernelProcess {
       if (warning !== null) this.#log.logger.warn({ code: 'NATIVE_ABSENT' }, warning);
       if (!this.#stopAsked && levelOf(this.#setup.source) !== 'silent') process.stderr.write(`${banner(this.#kernel, what)}\n`);
       await stopped;
-      await atMost(this.#reloads, RELOAD_MS);
+      await atMost(this.#reading, READ_MS);
     } finally {
       try {
         await this.#kernel.stop();
@@ -101,19 +101,23 @@ class KernelProcess {
   };
 
   readonly #onReload = (): void => {
-    this.#reloads = this.#reloads.then(() => this.#reload());
+    const { reread } = this.#setup;
+    if (reread === null) {
+      this.#log.logger.warn('SIGHUP: there is no config file to read again');
+      return;
+    }
+    this.#reading = this.#reading.then(async () => {
+      const source = reread();
+      void this.#reload(source);
+      await source.catch(() => undefined); // it is told by the reload
+    });
   };
 
   /** What is wrong is told, and the old config stays in force. Never rejects. */
-  async #reload(): Promise<void> {
+  async #reload(reading: Promise<ConfigSource>): Promise<void> {
     const { logger } = this.#log;
-    const { reread } = this.#setup;
-    if (reread === null) {
-      logger.warn('SIGHUP: there is no config file to read again');
-      return;
-    }
     try {
-      const source = await reread();
+      const source = await reading;
       const warnings = await this.#kernel.reload(source);
       this.#log.setLevel(levelOf(source));
       this.#events.follow();
@@ -128,8 +132,8 @@ class KernelProcess {
   }
 }
 
-/** How long a reload may delay a stop, in ms. */
-const RELOAD_MS = 5_000;
+/** How long reading the config again may delay a stop, in ms. */
+const READ_MS = 5_000;
 
 /** For resets to get out before the process ends, in ms. */
 const RESET_MS = 100;

@@ -216,6 +216,35 @@ tap.test('SIGHUP reads the config again, or keeps the old one', { timeout: TIMEO
   t.equal((await command.stop()).code, 0);
 });
 
+tap.test('a signal tells a reload that the kernel stops, at once', { timeout: TIMEOUT_MS }, async (t) => {
+  const file = await configFile(t, 'plugins: [./hold.mjs]\nlog-level: info\n');
+  // Its section is loaded until the kernel stops, and says so if that comes well after the signal.
+  const plugin = `
+    import { z } from ${JSON.stringify(import.meta.resolve('zod'))};
+    const load = (signal) => new Promise((_, reject) => {
+      process.stderr.write('the section is being loaded\\n');
+      process.once('SIGTERM', () => {
+        const late = setTimeout(() => process.stderr.write('the kernel does not stop\\n'), 2_000);
+        signal.onCancel((reason) => {
+          clearTimeout(late);
+          reject(reason);
+        });
+      });
+    });
+    const setup = (context) => context.section({ key: 'hold', config: z.object({}), create: () => ({ load, close() {} }) });
+    export default { name: 'hold', api: 1, setup };`;
+  await writeFile(join(dirname(file), 'hold.mjs'), plugin);
+  const command = start(t, ['-c', file]);
+  await command.until(/nekit-kernel/);
+  await writeFile(file, 'plugins: [./hold.mjs]\nlog-level: info\nhold: {}\n');
+  command.kill('SIGHUP');
+  await command.until(/the section is being loaded/);
+  const { code, stdout, stderr } = await command.stop();
+  t.equal(code, 0);
+  t.notMatch(stderr, /does not stop/);
+  t.match(stdout, /the old config stays in force/);
+});
+
 tap.test('a second signal does not wait for sessions', { timeout: TIMEOUT_MS }, async (t) => {
   const silent = createTcpServer((socket) => socket.on('error', () => socket.destroy()));
   await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
