@@ -22,6 +22,7 @@ const PINO_LEVEL = { silent: 'silent', error: 'error', warning: 'warn', info: 'i
 /** `pretty`: for a terminal. In this process, not in a worker thread: nothing is lost at the end. */
 export async function openLog(level: LogLevel, pretty: boolean): Promise<Log> {
   let broken = false;
+  let closing = false;
   const file = destination({ dest: 1, sync: pretty, maxLength: MAX_BUFFER, retryEAGAIN: () => !broken });
   file.on('error', () => {
     broken = true; // nobody reads our output any more, or the disk is full: the proxy goes on in silence
@@ -29,7 +30,7 @@ export async function openLog(level: LogLevel, pretty: boolean): Promise<Log> {
   });
   const sink: DestinationStream = {
     write(line) {
-      if (!broken) file.write(line);
+      if (!broken && !closing) file.write(line);
     },
   };
   const stream: DestinationStream = pretty ? await prettyStream(sink) : sink;
@@ -42,6 +43,7 @@ export async function openLog(level: LogLevel, pretty: boolean): Promise<Log> {
     },
     async close() {
       if (broken || pretty) return;
+      closing = true; // it ends when it has nothing left: lines that go on coming would keep it from that
       await atMost(ended(file), CLOSE_MS);
       broken = true;
       file.destroy(); // or the end of the process would wait for the reader, for ever

@@ -11,7 +11,15 @@ const SCRIPT = `
   const log = await openLog('info', false);
   for (let i = 0; i < ${LINES}; i++) log.logger.info('x'.repeat(1000));
   await new Promise((resolve) => setTimeout(resolve, 50));
+  let closed = false;
+  const goOn = () => {
+    if (closed) return;
+    for (let i = 0; i < 5; i++) log.logger.info('while it closes');
+    setImmediate(goOn);
+  };
+  setImmediate(goOn);
   await log.close();
+  closed = true;
   log.logger.info('too late, and no error');
   process.stderr.write('closed');`;
 
@@ -19,7 +27,7 @@ interface Scope {
   teardown(run: () => unknown): void;
 }
 
-/** A process that writes a megabyte to its log, closes that and ends. */
+/** A process that writes a megabyte to its log, closes that while more lines come, and ends. */
 async function ends(t: Scope, reads: boolean): Promise<{ code: number | null; lines: number }> {
   const child = spawn(process.execPath, ['--input-type=module', '-e', SCRIPT], { stdio: ['ignore', 'pipe', 'pipe'] });
   t.teardown(() => child.kill('SIGKILL'));
