@@ -166,7 +166,7 @@ export class Splice implements Owner, CancelListener, NativeConnListener, Timed 
     if (this.#hasEnded()) return;
     if (c.isFinReceived && receive.readable === 0 && !this.#isUpDone) {
       if (this.#remote.pending > 0) {
-        this.#isFull = true; // a FIN now would go before them
+        this.#isFull = true; // half of it is closed when they are in the kernel, not before
         return;
       }
       this.#isUpDone = true;

@@ -127,16 +127,22 @@ void t.test('a reload is in force, and says so, whatever becomes of the close of
   }
 });
 
-void t.test('stop waits for a listener that hangs in its start no longer than for a stop', async () => {
-  let go = (): void => undefined;
-  const { kernel, log, clock } = stage({ listeners: [part('slow')] }, () => new Promise((resolve) => (go = resolve)));
-  const starting = assert.rejects(kernel.start(), { code: 'STOPPED' });
-  await clock.advance(0);
+/** A stop that is over before what hangs goes on. */
+async function stopBefore({ kernel, clock }: Pick<ReturnType<typeof stage>, 'kernel' | 'clock'>, hanging: Promise<void>, go: () => void): Promise<void> {
+  await clock.advance(1);
   const stopping = kernel.stop();
   await clock.advance(LIMIT + 200);
   await within(stopping);
   go();
-  await within(starting);
+  await within(hanging);
+}
+
+void t.test('stop waits for a listener that hangs in its start no longer than for a stop', async () => {
+  let go = (): void => undefined;
+  const staged = stage({ listeners: [part('slow')] }, () => new Promise((resolve) => (go = resolve)));
+  const { kernel, log } = staged;
+  const starting = assert.rejects(kernel.start(), { code: 'STOPPED' });
+  await stopBefore(staged, starting, () => go());
   assert.deepEqual(log, ['slow 1 starts', 'the kernel has stopped', 'slow 1 stops'], 'it is not left open');
   assert.deepEqual(names(kernel), []);
 });
@@ -183,16 +189,12 @@ void t.test('a listener that a reload was to stop, and the stop stops, is stoppe
 void t.test('a reload that fails after a stop starts nothing of before again', async () => {
   let go = (): void => undefined;
   const started: Started = (name) => (name === 'slow 1' ? new Promise((resolve) => (go = resolve)) : Promise.resolve());
-  const { kernel, log, clock } = stage({ listeners: [part('a')] }, started);
+  const staged = stage({ listeners: [part('a')] }, started);
+  const { kernel, log } = staged;
   await kernel.start();
   log.length = 0;
   const reloading = assert.rejects(kernel.reload({ listeners: [part('slow'), part('b')] }), { name: 'NekitError', code: 'STOPPED' });
-  await clock.advance(1);
-  const stopping = kernel.stop();
-  await clock.advance(LIMIT + 200);
-  await within(stopping);
-  go();
-  await within(reloading);
+  await stopBefore(staged, reloading, () => go());
   assert.deepEqual(log, ['a 1 stops', 'slow 1 starts', 'the kernel has stopped', 'slow 1 stops']);
 });
 
@@ -203,15 +205,11 @@ void t.test('a stop while what was before is started again leaves the rest of it
     if (name === 'broken 1') return Promise.reject(new Error('it is broken'));
     return ++starts <= 2 ? Promise.resolve() : new Promise((resolve) => (go = resolve));
   };
-  const { kernel, log, clock } = stage({ listeners: [part('a'), part('b')] }, started);
+  const staged = stage({ listeners: [part('a'), part('b')] }, started);
+  const { kernel, log } = staged;
   await kernel.start();
   log.length = 0;
   const reloading = assert.rejects(kernel.reload({ listeners: [part('broken')] }), { name: 'NekitError', code: 'STOPPED' });
-  await clock.advance(1);
-  const stopping = kernel.stop();
-  await clock.advance(LIMIT + 200);
-  await within(stopping);
-  go();
-  await within(reloading);
+  await stopBefore(staged, reloading, () => go());
   assert.deepEqual(log, ['a 1 stops', 'b 1 stops', 'broken 1 starts', 'a 1 starts', 'the kernel has stopped', 'a 1 stops']);
 });
