@@ -1,7 +1,7 @@
 // What a segment must look like to be looked at: RFC 9293 section 3.10.7.4 (table 6 and the order of the checks), RFC 5961, RFC 7323 section 5.
 import { FLAG, type TcpPacket } from '@nekit/core/ip';
 import t from 'tap';
-import { Client, Wire } from './support/wire.js';
+import { Client, type SegmentFields, Wire } from './support/wire.js';
 
 const error = (thrown: unknown): unknown => thrown;
 const WITH_TIMESTAMPS = { mss: 1_460, windowScale: 7, sackPermitted: true, timestamps: { value: 1_000_000, echo: 0 } };
@@ -35,6 +35,29 @@ t.test('the acceptability table', async (t) => {
     if (!isAcceptable) t.match(answer, [{ flags: FLAG.ack, sequence: client.ack, acknowledgment: client.seq }], `${name}: answered with an ACK`);
   }
 });
+
+t.test(
+  'what is not acceptable is answered: text and FIN each time, what carries nothing not more often than twice a second: RFC 9293 section 3.10.7.4',
+  async (t) => {
+    const old = { options: { timestamps: { value: 1, echo: 0 } } };
+    for (const [name, offset, more] of [
+      ['behind', -70_000, {}],
+      ['beyond', 1_000_000, {}],
+      ['dropped by PAWS', 0, old],
+    ] as const) {
+      const client = await new Client(new Wire()).connect(WITH_TIMESTAMPS);
+      const say = (fields: SegmentFields): number => {
+        client.wire.time += 1;
+        return client.send({ sequence: (client.seq + offset) >>> 0, ...more, ...fields }).length;
+      };
+      t.strictSame([say({}), say({}), say({})], [1, 0, 0], `nothing, ${name}`);
+      for (const fields of [{ payload: Buffer.from('x') }, { flags: FLAG.ack | FLAG.fin }])
+        t.strictSame([say(fields), say(fields), say(fields)], [1, 1, 1], name);
+      client.wire.time += 500;
+      t.equal(say({}), 1, `half a second later, ${name}`);
+    }
+  },
+);
 
 t.test('a closed window: no text is taken, but the ACK of a probe counts, and is answered', async (t) => {
   const wire = new Wire({ settings: { initialWindow: 4_096, maxWindow: 4_096 } });
