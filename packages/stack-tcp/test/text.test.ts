@@ -27,6 +27,16 @@ t.test('ACKs: delayed by 40 ms, at once for the second full segment, one per bat
   );
 });
 
+t.test('a delayed ACK waits for 40 ms from the first text on, whatever else comes: RFC 9293, MUST-40', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect({ mss: 1_000 });
+  for (let i = 0; i < 3; i++) {
+    t.strictSame(client.text('tick'), []);
+    t.strictSame(wire.advance(13), []);
+  }
+  t.match(wire.advance(2), [{ flags: FLAG.ack, acknowledgment: client.seq }]);
+});
+
 for (const lends of [true, false])
   t.test(lends ? 'much is acknowledged in the middle of a batch' : 'one ACK per batch, where nothing can leave earlier', async (t) => {
     const wire = new Wire({ lends });
