@@ -46,6 +46,18 @@ t.test('SACK: exactly the holes are sent again, two in one round trip, without a
   t.notOk('timeouts' in wire.stack.info.counters);
 });
 
+t.test('SACK: all four blocks of the only ACK that gets through count', async (t) => {
+  const { client, wire } = await sending(10_000);
+  const base = client.iss + 1;
+  wire.time += 40;
+  const blocks = [7_000, 5_000, 3_000, 1_000].map((at): [number, number] => [(base + at) >>> 0, (base + at + 1_000) >>> 0]);
+  const again = [...client.send({ options: { sack: blocks } }), ...tcp(wire.advance(15))];
+  t.strictSame(offsets(client, again), [0, 2_000, 4_000], 'half of ten segments may be in flight, and two are');
+  client.ack = (client.ack + 10_000) >>> 0;
+  client.send();
+  t.match(wire.stack.info.counters, { fastRecoveries: 1, retransmitted: 3 });
+});
+
 t.test('a lost retransmission is found without a timeout (RACK)', async (t) => {
   const { client, sent, wire } = await sending(60_000);
   t.equal(sent.length, 10);
@@ -171,6 +183,17 @@ t.test('the timeout: doubled each time, one segment in flight, and everything ag
   t.ok(times.length >= 5);
   client.ack = (client.ack + 1_000) >>> 0;
   t.equal(client.send().length, 2, 'slow start');
+});
+
+t.test('a window that changes with each ACK does not put off the timeout of what is in flight: RFC 6298 section 5', async (t) => {
+  const { client, sent, wire } = await sending(4_000, {}, { mss: 1_000 }, 60_000);
+  t.equal(sent.length, 4);
+  for (let i = 0; i < 15; i++) {
+    wire.advance(100);
+    client.window += 100;
+    client.send();
+  }
+  t.equal(wire.stack.counters.get('timeouts'), 3, 'after 200, 600 and 1,400 ms');
 });
 
 t.test('an ACK that comes after a timeout tells of the timer, not of the path', async (t) => {
