@@ -296,6 +296,24 @@ t.test('the peer takes its window back and goes on sending: what answers it lies
   }
 });
 
+t.test('an older segment does not bring back its window: SND.WL1 and SND.WL2 of RFC 9293 section 3.10.7.4', async (t) => {
+  const wire = new Wire();
+  const client = await new Client(wire).connect({ mss: 1_000 });
+  const late = client.segment({ window: 0, payload: new Uint8Array(100) });
+  client.text(new Uint8Array(100));
+  client.text(new Uint8Array(100));
+  wire.raw(late);
+  await client.stream.write([Buffer.from('there is room')]);
+  const sent = tcp(wire.flush());
+  t.equal(total(sent), 13, 'an older sequence number');
+  const older = client.segment({ window: 0 });
+  client.take(sent);
+  client.send();
+  wire.raw(older);
+  await client.stream.write([Buffer.from('still')]);
+  t.equal(total(tcp(wire.flush())), 5, 'an older acknowledgment');
+});
+
 t.test('silly windows: a small window gets no small segments while anything is in flight, and something after a while', async (t) => {
   const { client, sent, wire } = await sending(10_000, {}, { mss: 1_000 }, 4_000);
   client.take(sent.slice(0, 3));
@@ -306,6 +324,32 @@ t.test('silly windows: a small window gets no small segments while anything is i
   t.strictSame(client.send(), []);
   const forced = tcp(wire.advance(3_000));
   t.equal(forced[0]?.payload.length, 100);
+});
+
+t.test('a small window gets at once what fits it exactly, if that is all there is: RFC 9293 section 3.8.6.2.1', async (t) => {
+  const { client, sent } = await sending(4_100, {}, { mss: 1_000 }, 4_000);
+  client.take(sent);
+  client.window = 100;
+  t.match(client.send(), [{ flags: FLAG.ack | FLAG.psh, payload: { length: 100 } }]);
+});
+
+t.test('a sink that is full: the rest goes out a little later, be it text, an ACK or a reset', async (t) => {
+  const wire = new Wire();
+  const clients: Client[] = [];
+  for (let i = 0; i < 600; i++) clients.push(await new Client(wire, 1_000, 2_000 + i).connect());
+  const rounds: [string, (client: Client) => void][] = [
+    ['text', (client): void => void client.stream.write([Buffer.from('text')])],
+    ['the ACK of a FIN', (client): void => wire.feed(client.segment({ flags: FLAG.ack | FLAG.fin }))],
+    ['a reset', (client): void => client.stream.abort(new Error('enough'))],
+  ];
+  for (const [name, act] of rounds) {
+    for (const client of clients) act(client);
+    t.equal(tcp(wire.flush()).length, 512, name);
+    t.ok(wire.stack.nextDeadline() <= wire.time + 1);
+    t.equal(tcp(wire.advance(1)).length, 88, `the rest of it, ${name}`);
+    t.strictSame(tcp(wire.advance(50)), []);
+  }
+  t.match(wire.stack.info, { connections: 0, timers: 0 });
 });
 
 t.test('a receiver whose whole buffer is smaller than a segment gets at once what it has room for (gVisor 1398)', async (t) => {
@@ -371,6 +415,11 @@ t.test('keep-alive, if asked for: probes after silence; an answer is enough; wit
   const wire = new Wire({ settings: { keepAliveMs: 60_000 } });
   const client = await new Client(wire).connect();
   t.strictSame(tcp(wire.advance(59_000)), []);
+  t.equal(wire.stack.nextDeadline(), 61_000, 'until then the timer rests');
+  const busy = await new Client(new Wire({ settings: { keepAliveMs: 60_000 } })).connect();
+  busy.wire.advance(10_000);
+  busy.text('x');
+  t.equal(busy.wire.stack.nextDeadline(), busy.wire.time + 40, 'but for a delayed ACK');
   t.match(tcp(wire.advance(2_000)), [{ sequence: client.ack - 1, payload: { length: 0 }, acknowledgment: client.seq }]);
   client.send();
   t.strictSame(tcp(wire.advance(59_000)), []);
