@@ -112,3 +112,24 @@ t.test('a window of less than a segment is opened where memory is short: RFC 929
     t.ok((answer?.window ?? 0) > 0, `MTU ${mtu}`);
   }
 });
+
+t.test('memory: the fuller it is the less a window and a send buffer may take', async (t) => {
+  for (const [full, window, written] of [
+    [0.4, 512 * 1024, 65_536],
+    [0.6, 256 * 1024, 65_536],
+    [0.8, 65_536, 65_536],
+    [0.95, 65_536, 8_192],
+  ] as const) {
+    const wire = new Wire({ arenaBytes: 4 << 20, settings: { initialWindow: 512 * 1024 } });
+    while (wire.arena.used < wire.arena.size * full) wire.arena.allocate(4_096);
+    const client = await new Client(wire).connect({ mss: 1_000, windowScale: 7, sackPermitted: true });
+    const [ack] = [...client.text('x'), ...tcp(wire.advance(50))];
+    const offered = ((ack?.window ?? 0) << (client.synAck?.options?.windowScale ?? 0)) + 1;
+    t.ok(offered <= window && offered > window - 64, `${full}: a window of ${offered}`);
+    await client.readNow();
+    wire.flush();
+    const before = wire.arena.used;
+    client.stream.write([new Uint8Array(200_000)]).catch(() => {});
+    t.equal(wire.arena.used - before, written, `${full}: written`);
+  }
+});
