@@ -129,6 +129,7 @@ t.test('addresses that no honest client has are dropped, and counted', async (t)
     ...odd4.map(([a, b]): [string, string] => [b, a]),
     ...odd6.map(([a, b]): [string, string] => [b, a]),
     ['10.0.0.2', '10.0.0.2'] as const,
+    ['fd00::2', 'fd00::2'] as const,
   ]) {
     if (destination.startsWith('::ffff') || source.startsWith('::ffff')) continue; // no text says it: see below
     const wire = new Wire({ isIPv6: source.includes(':') });
@@ -154,6 +155,9 @@ t.test('addresses that no honest client has are dropped, and counted', async (t)
   const legal = new Wire();
   new Client(legal).syn({}, { source: '172.16.9.9', destination: '10.0.0.2' });
   t.equal(legal.requests.length, 1, 'private ones are legal');
+  const near = new Wire({ isIPv6: true });
+  for (const destination of ['fd01::2', 'fd00:0:1::2', 'fd00::1:0:2', 'fd00::3']) new Client(near).syn({}, { source: 'fd00::2', destination });
+  t.equal(near.requests.length, 4, 'nor is one that is nearly the source refused');
 });
 
 /** Its TCP checksum made right again. */
@@ -208,6 +212,35 @@ t.test('the client sends its SYN again, or leaves, while its target is dialled',
   t.match(await wire.requests[0]?.accept().catch((error: unknown) => error), { code: 'ECONNRESET' });
   wire.requests[0]?.reject(new NetError('refused', 'too late'));
   t.strictSame(wire.flush(), [], 'nothing is said to it any more');
+});
+
+t.test('the client begins anew from the same port while its target is dialled: its last SYN is answered', async (t) => {
+  const wire = new Wire();
+  const client = new Client(wire, 1_000);
+  client.syn({ mss: 1_460 });
+  client.seq = 5_000;
+  client.syn({ mss: 700, sackPermitted: true });
+  t.equal(wire.requests.length, 1);
+  void wire.requests[0]?.accept();
+  t.match(wire.flush(), [{ flags: FLAG.syn | FLAG.ack, acknowledgment: 5_001, options: { sackPermitted: true } }]);
+});
+
+t.test('a session hears of it when its connection fails, while its target is dialled behind our SYN-ACK, too', async (t) => {
+  for (const acceptFirst of [false, true]) {
+    const wire = new Wire({ settings: { acceptFirst } });
+    const client = new Client(wire);
+    const answers = client.syn();
+    if (!acceptFirst) void wire.requests[0]?.accept();
+    const [synAck] = tcp([...answers, ...wire.flush()]);
+    client.seq++;
+    client.ack = ((synAck?.sequence ?? 0) + 1) >>> 0;
+    client.send();
+    await new Promise(setImmediate);
+    const signal = wire.requests[0]?.session.signal;
+    t.equal(signal?.reason, null);
+    client.send({ flags: FLAG.rst });
+    t.match(signal?.reason, { code: 'ECONNRESET' });
+  }
 });
 
 t.test('SYN-ACK: sent again, with doubled gaps, and given up after 63 s', async (t) => {
