@@ -1,5 +1,5 @@
 // The parts by themselves, against slow models: what is in flight, what has come, timers, round trips, congestion, the plugin.
-import { Arena } from '@nekit/core/ip';
+import { Arena, BatchParser, buildPacket, FLAG, writeIPv4Checksum } from '@nekit/core/ip';
 import fc from 'fast-check';
 import t from 'tap';
 import { settingsOf, tcpConfig } from '../dist/config.js';
@@ -8,7 +8,10 @@ import { Cubic } from '../dist/congestion/cubic.js';
 import { HyStart } from '../dist/congestion/hystart.js';
 import { Reno } from '../dist/congestion/reno.js';
 import { connectionsAllowed } from '../dist/descriptors.js';
+import { FLOW, Flow, type FlowAddress, FlowTable, flowOf } from '../dist/flow.js';
+import { Greylist } from '../dist/greylist.js';
 import { tcpPlugin } from '../dist/index.js';
+import { SequenceNumbers } from '../dist/isn.js';
 import { RangePool } from '../dist/range-pool.js';
 import { ReceiveQueue } from '../dist/receive-queue.js';
 import { RoundTrip } from '../dist/rtt.js';
@@ -251,6 +254,70 @@ t.test('a ring that had to grow has more memory at once the next time, if there 
   t.end();
 });
 
+t.test('flows whose hash is the same are told apart by every word of their addresses and by their ports', (t) => {
+  class Each extends Flow {
+    readonly kind = FLOW.pending;
+  }
+  for (const words of [1, 4]) {
+    const header = 16 + 8 * words;
+    const bytes = new Uint8Array(64 * 16);
+    const parser = new BatchParser(bytes, 16, new Uint8Array(8));
+    const fields = { kind: 'tcp', sourcePort: 1, destinationPort: 2, sequence: 0, acknowledgment: 0, flags: FLAG.syn, window: 0 } as const;
+    const [source, destination] = words === 1 ? ['10.0.0.2', '192.0.2.1'] : ['fd00::2', '2001:db8::1'];
+    const first = buildPacket({ ...fields, source, destination, payload: new Uint8Array(0) });
+    // The last byte of each word of both addresses, and of both ports.
+    const places = Array.from({ length: 2 * words }, (_, i) => (words === 1 ? 12 : 8) + 4 * i + 3);
+    for (const [i, place] of [0, ...places, header - (words === 1 ? 3 : 7), header - (words === 1 ? 1 : 5)].entries()) {
+      bytes.set(first, i * 64);
+      if (place > 0) bytes[i * 64 + place] = (bytes[i * 64 + place] ?? 0) ^ 0x10;
+      if (words === 1) writeIPv4Checksum(bytes, i * 64);
+      parser.add(i * 64, i * 64 + first.length, 0, true);
+    }
+    t.equal(parser.length, 2 * words + 3);
+    parser.flow.fill(7);
+    const flows = Array.from({ length: parser.length }, (_, i) => new Each(flowOf(parser, i)));
+    for (const [i, flow] of flows.entries()) {
+      const table = new FlowTable();
+      for (const other of flows) if (other !== flow) table.add(other);
+      t.strictSame([table.find(parser, i), table.findBy(flow)], [null, null], `${i} is none of the others`);
+      table.add(flow);
+      table.add(new Each({ ...flowOf(parser, i), localPort: 999 }));
+      t.equal(table.find(parser, i), flow);
+      t.equal(table.findBy(flowOf(parser, i)), flow);
+      table.delete(flow);
+      t.equal(table.find(parser, i), null);
+      t.equal(table.size, flows.length);
+    }
+  }
+  t.end();
+});
+
+t.test('initial numbers and timestamp offsets depend on every part of the tuple: RFC 6528', (t) => {
+  const numbers = new SequenceNumbers((length) => new Uint8Array(length).fill(3));
+  const base = { version: 6, remotePort: 1, localPort: 2, remote0: 1, remote1: 2, remote2: 3, remote3: 4, local0: 5, local1: 6, local2: 7, local3: 8, hash: 0 };
+  const both = (flow: FlowAddress): string => {
+    numbers.mix(flow);
+    return `${numbers.initial(1_000)} ${numbers.timestampOffset()}`;
+  };
+  const names = Object.keys(base).filter((name) => name !== 'hash') as (keyof typeof base)[];
+  const all = [both(base), ...names.map((name) => both({ ...base, [name]: base[name] + 16 }))].flatMap((each) => each.split(' '));
+  t.equal(new Set(all).size, 2 * (names.length + 1));
+  t.equal(both(base), `${all[0]} ${all[1]}`);
+  t.end();
+});
+
+t.test('a SYN that was dropped in a crowd is known by its flow and its number, a second later and not at once', (t) => {
+  const greylist = new Greylist();
+  t.notOk(greylist.hasAsked(800, 1, 0));
+  t.notOk(greylist.hasAsked(800, 1, 100), 'at once');
+  t.ok(greylist.hasAsked(800, 1, 1_000));
+  t.notOk(greylist.hasAsked(800, 1, 1_001), 'once');
+  t.notOk(greylist.hasAsked(800, 2, 2_001), 'another number');
+  t.notOk(greylist.hasAsked(801, 2, 3_001), 'another flow that has the same place');
+  t.notOk(greylist.hasAsked(801, 2, 3_001 + 60_000), 'a minute later it is a new one');
+  t.end();
+});
+
 t.test('timers: in the order of their time, across the wrap, once', (t) => {
   fc.assert(
     fc.property(fc.integer(), fc.array(fc.tuple(fc.nat(20), fc.nat(1_000), fc.boolean()), { maxLength: 80 }), (start, steps) => {
@@ -329,6 +396,44 @@ t.test('Reno and CUBIC', (t) => {
   }
   t.end();
 });
+
+t.test('Reno: a segment more per window that is acknowledged, however many ACKs that takes: RFC 5681 section 3.1', (t) => {
+  const reno = new Reno(1_000, true);
+  reno.lost(20_000);
+  reno.window = reno.threshold = 10_000;
+  const windows: number[] = [];
+  for (let i = 0; i < 33; i++) {
+    reno.acknowledged(1_000, 0, 10, 10, false);
+    windows.push(reno.window);
+  }
+  t.strictSame(windows, [...new Array<number>(9).fill(10_000), ...new Array<number>(11).fill(11_000), ...new Array<number>(12).fill(12_000), 13_000]);
+  t.end();
+});
+
+t.test(
+  'CUBIC: the window follows its curve, below the plateau and beyond; the next one is lower where a loss comes earlier: RFC 9438 sections 4.2 and 4.7',
+  (t) => {
+    const RTT = 200;
+    const follow = (cubic: Cubic, start: number, plateau: number, seconds: number): void => {
+      const k = Math.cbrt((plateau - start) / 0.4);
+      for (let ms = 0; ms <= seconds * 1_000; ms += RTT) {
+        cubic.acknowledged(cubic.window, 5_000 + ms, RTT, RTT, false);
+        const expected = 0.4 * ((ms + RTT) / 1_000 - k) ** 3 + plateau;
+        t.ok(Math.abs(cubic.window / 1_000 - expected) < 0.1, `${cubic.window} after ${ms} ms, ${expected} segments`);
+      }
+    };
+    const cubic = new Cubic(1_000, true);
+    cubic.window = 100_000;
+    cubic.lost(100_000);
+    t.equal(cubic.window, 70_000);
+    follow(cubic, 70, 100, 9);
+    cubic.window = 80_000;
+    cubic.lost(80_000);
+    t.equal(cubic.window, 56_000);
+    follow(cubic, 56, 80 * 0.85, 4);
+    t.end();
+  },
+);
 
 t.test('Reno: what limited transmit has sent does not count: RFC 5681 section 3.2, step 2', async (t) => {
   const reno = new Reno(1_000, true);
@@ -438,6 +543,15 @@ t.test('HyStart++: slow start ends by the delay (RFC 9406)', async (t) => {
 
   t.strictSame(rounds(new HyStart(), [10, 40, 90], 5), [5_000, 5_000, 5_000], 'too few to judge by');
   t.equal(rounds(new HyStart(), [1, 4, 4])[1], 10_000, 'less than 4 ms is noise');
+  for (const [rtt, rise] of [
+    [8, 4],
+    [64, 8],
+    [120, 15],
+    [400, 16],
+  ] as const) {
+    t.equal(rounds(new HyStart(), [rtt, rtt + rise - 1])[1], 10_000, `${rise - 1} ms more than ${rtt} are jitter`);
+    t.equal(rounds(new HyStart(), [rtt, rtt + rise])[1], 7 * 1_000 + 3 * 250, `${rise} ms are a queue`);
+  }
 
   for (const control of [new Cubic(MSS, true), new Reno(MSS, true)]) {
     for (let round = 0; round < 12; round++) for (let i = 0; i < 10; i++) control.acknowledged(MSS, round * 60, 50, round < 3 ? 50 : 80, i === 0);
