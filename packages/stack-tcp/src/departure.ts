@@ -168,7 +168,6 @@ export class Departure {
       c.sndNxt = (c.sndNxt + data) | 0;
       c.sndMax = later(c.sndMax, c.sndNxt);
       c.tailProbeEnd = c.sndNxt;
-      c.isTailProbeRepeat = false;
       log.append(c.sndNxt, now);
       return true;
     }
