@@ -1,7 +1,6 @@
 /** TCP connections of the kernel itself: the only place that opens one. Read first: RFC 8305 (Happy Eyeballs). */
 import { addressFamily } from '../net/address.js';
-import type { Cancel } from '../net/cancel.js';
-import { timeoutError } from '../net/cancel.js';
+import { type Cancel, CancelSource, timeoutError } from '../net/cancel.js';
 import type { Clock } from '../net/clock.js';
 import { formatEndpoint } from '../net/endpoint.js';
 import { NetError, toNetError } from '../net/errors.js';
@@ -36,16 +35,26 @@ export interface ConnectOptions {
 
 /** Connects to the first of `addresses` (canonical, in the order to try) that answers. Rejects with a NetError. */
 export function connectToAny(addresses: readonly string[], port: number, options: ConnectOptions): Promise<Stream> {
-  const first = addresses[0];
-  if (addresses.length === 1 && first !== undefined) return connect(first, port, options, options.signal);
-  const attempts = addresses.slice(0, MAX_ADDRESSES).map((address, index) => ({
-    gapMs: index === 0 ? 0 : ATTEMPT_DELAY,
-    run: (signal: Cancel) => connect(address, port, options, signal),
-  }));
-  return staggered(attempts, {
-    clock: options.clock,
-    signal: options.signal,
-    discard: (late) => late.abort(new NetError('aborted', 'another address was faster', { code: 'LOST_RACE' })),
+  const { clock, timers, timeoutMs } = options;
+  const [first] = addresses;
+  const signal = new CancelSource(options.signal);
+  const deadline = timers.after(timeoutMs, () => {
+    const others = addresses.length > 1 ? ` and ${addresses.length - 1} more` : '';
+    signal.cancel(timeoutError(`connecting to ${formatEndpoint({ host: first ?? '', port })}${others}`, timeoutMs));
+  });
+  const connecting =
+    addresses.length === 1 && first !== undefined
+      ? connect(first, port, options, signal)
+      : staggered(
+          addresses.slice(0, MAX_ADDRESSES).map((address, index) => ({
+            gapMs: index === 0 ? 0 : ATTEMPT_DELAY,
+            run: (lost: Cancel) => connect(address, port, options, lost),
+          })),
+          { clock, signal, discard: (late) => late.abort(new NetError('aborted', 'another address was faster', { code: 'LOST_RACE' })) },
+        );
+  return connecting.finally(() => {
+    deadline.cancel();
+    signal.release();
   });
 }
 
@@ -67,30 +76,24 @@ export function sortAddresses(addresses: readonly string[], version: IpVersion):
 }
 
 function connect(address: string, port: number, options: ConnectOptions, signal: Cancel): Promise<Stream> {
-  const { own, sockets, timers, timeoutMs } = options;
+  const { own, sockets } = options;
   if (signal.reason !== null) return Promise.reject(toNetError(signal.reason));
   const refusal = own.refuses('tcp', address, port);
   if (refusal !== null) return Promise.reject(refusal);
   return new Promise((resolve, reject) => {
-    const done = (): void => {
-      deadline.cancel();
-      forget();
-    };
     const opened = (stream: Stream): void => {
-      done();
+      forget();
       resolve(stream);
     };
     const failed = (error: NetError): void => {
-      done();
+      forget();
       reject(error);
     };
     const giveUp = sockets.connect(address, port, optionsFor(address, options), opened, failed, options.closed);
-    const stop = (reason: Error): void => {
+    const forget = signal.onCancel((reason) => {
       giveUp();
-      failed(toNetError(reason));
-    };
-    const deadline = timers.after(timeoutMs, () => stop(timeoutError(`connecting to ${formatEndpoint({ host: address, port })}`, timeoutMs)));
-    const forget = signal.onCancel(stop);
+      reject(toNetError(reason));
+    });
   });
 }
 

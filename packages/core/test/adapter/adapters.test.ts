@@ -13,6 +13,7 @@ import { CancelSource } from '../../dist/net/cancel.js';
 import type { DialOptions } from '../../dist/net/dialer.js';
 import { isNetError, NekitError, NetError } from '../../dist/net/errors.js';
 import type { PacketConn } from '../../dist/net/packet-conn.js';
+import type { Sockets } from '../../dist/net/sockets.js';
 import type { Stream } from '../../dist/net/stream.js';
 import { collect, dialerConformance, dialOptions, eventually, FakeClock, pipePair, send, settle, startEcho, testContext, within } from '../../dist/testing.js';
 
@@ -116,6 +117,29 @@ void t.test('direct: TCP', async (t) => {
     assert.equal(timers.size, 0);
     await eventually(() => echo.connections() === 0);
     await echo.close();
+  });
+
+  await t.test('the connect timeout is for all addresses of a name together', async () => {
+    const clock = new FakeClock();
+    let [tried, left] = [0, 0];
+    const sockets: Sockets = {
+      kind: 'node',
+      listen: () => assert.fail('nobody listens here'),
+      bindUdp: () => assert.fail('no UDP here'),
+      connect() {
+        tried++;
+        return () => left++;
+      },
+      close() {},
+    };
+    const { adapter, timers } = direct({ clock, sockets, timeouts: { connect: 1_000 } });
+    const addresses = Array.from({ length: 16 }, (_, i) => `192.0.2.${i + 1}`);
+    const dialling = adapter.stream.dialStream({ host: 'many.example', port: 80 }, { ...dialOptions(), addresses });
+    const failing = assert.rejects(within(dialling), fails('timeout'));
+    await clock.advance(1_200);
+    await failing;
+    assert.deepEqual([tried, left], [5, 5]);
+    assert.deepEqual([timers.size, clock.pending], [0, 0]);
   });
 
   await t.test('a name that does not resolve is a failure of the name', async () => {
