@@ -5,6 +5,7 @@
 import { randomInt } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { addressFamily, normaliseAddress } from './address.js';
+import { type Cancel, CancelSource } from './cancel.js';
 import type { Clock } from './clock.js';
 import { type DnsAnswer, dnsQuestion, RECORD_TYPE, type RecordType, readDnsAnswer } from './dns-message.js';
 import { NetError, toNetError } from './errors.js';
@@ -18,6 +19,12 @@ const PATIENCE = 1_500;
 const ROUNDS = 2;
 /** The C library takes as many (resolv.conf(5), MAXNS). */
 const MAX_SERVERS = 3;
+
+/**
+ * How long who has addresses of one family waits for those of the other, in ms (RFC 8305 section 3): IPv6 does not hold up what has IPv4. The answer is kept, so
+ * IPv4, which more machines have a way to, gets a second asking.
+ */
+const WAIT_FOR = { 4: 2 * PATIENCE, 6: 100 };
 
 const NXDOMAIN = 3;
 
@@ -40,21 +47,21 @@ const FILES: DnsFiles = { hosts: '/etc/hosts', resolvConf: '/etc/resolv.conf', b
 
 /** For SystemResolver, which keeps answers and bounds how many ask. */
 export function dnsLookup({ sockets, clock, files = FILES, port = PORT }: DnsLookupOptions): SystemLookup {
-  const ask = async (name: string, type: RecordType, servers: readonly string[]): Promise<DnsAnswer> => {
+  const ask = async (name: string, type: RecordType, servers: readonly string[], signal: Cancel): Promise<readonly string[]> => {
     /** Why servers could not even be asked: this machine may not have their family. */
     let failure: Error | null = null;
     let isAsked = false;
-    for (let i = 0; i < ROUNDS * servers.length; i++) {
+    for (let i = 0; i < ROUNDS * servers.length && signal.reason === null; i++) {
       const server = servers[i % servers.length] ?? '';
       let answer: DnsAnswer | null;
       try {
-        answer = await askServer({ sockets, clock, server, port, name, type });
+        answer = await askServer({ sockets, clock, server, port, name, type, signal });
       } catch (error) {
         failure = toNetError(error, server);
         continue;
       }
       isAsked = true;
-      if (answer !== null && (answer.rcode === 0 || answer.rcode === NXDOMAIN) && !(answer.truncated && answer.addresses.length === 0)) return answer;
+      if (answer !== null && (answer.rcode === 0 || answer.rcode === NXDOMAIN) && !(answer.truncated && answer.addresses.length === 0)) return answer.addresses;
     }
     if (failure !== null && !isAsked) throw failure;
     throw new NetError('name', `no server of ${files.resolvConf} knows ${name}`, { code: 'DNS_NO_ANSWER' });
@@ -63,14 +70,46 @@ export function dnsLookup({ sockets, clock, files = FILES, port = PORT }: DnsLoo
     const known = hostsIn(await textOf(files.hosts), name);
     if (known.length > 0) return known.map((address) => ({ address }));
     const servers = await serversOf(files);
-    const types = family === 4 ? [RECORD_TYPE.A] : [RECORD_TYPE.AAAA, RECORD_TYPE.A];
-    const answers = await Promise.allSettled(types.map((type) => ask(name, type, servers)));
-    const found = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value.addresses : []));
+    const late = new CancelSource();
+    const four = ask(name, RECORD_TYPE.A, servers, late);
+    const found = await (family === 4 ? four : both(four, ask(name, RECORD_TYPE.AAAA, servers, late), clock));
+    late.cancel(new NetError('aborted', 'the addresses of the other family are enough'));
     if (found.length > 0) return found.map((address) => ({ address }));
-    const failed = answers.find((answer) => answer.status === 'rejected');
-    if (failed !== undefined) throw failed.reason;
     throw new NetError('name', `${name} has no address`, { code: 'ENOTFOUND' });
   };
+}
+
+/** The addresses of both families, IPv6 first; of one where the other has none or is late. Rejects where a look-up failed and the other has none. */
+function both(four: Promise<readonly string[]>, six: Promise<readonly string[]>, clock: Clock): Promise<readonly string[]> {
+  return new Promise((resolve, reject) => {
+    const found: { 4: readonly string[]; 6: readonly string[] } = { 4: [], 6: [] };
+    let failure: NetError | null = null;
+    let left = 2;
+    let stopTimer = (): void => {};
+    const finish = (): void => {
+      stopTimer();
+      const all = [...found[6], ...found[4]];
+      if (all.length === 0 && failure !== null) reject(failure);
+      else resolve(all);
+    };
+    const wait = (family: 4 | 6, other: 4 | 6, answer: Promise<readonly string[]>): void => {
+      void answer
+        .then(
+          (addresses) => {
+            found[family] = addresses;
+          },
+          (error: unknown) => {
+            failure ??= toNetError(error);
+          },
+        )
+        .then(() => {
+          if (--left === 0) finish();
+          else if (found[family].length > 0) stopTimer = clock.after(WAIT_FOR[other], finish);
+        });
+    };
+    wait(4, 6, four);
+    wait(6, 4, six);
+  });
 }
 
 interface Asked {
@@ -80,15 +119,17 @@ interface Asked {
   readonly port: number;
   readonly name: string;
   readonly type: RecordType;
+  readonly signal: Cancel;
 }
 
-/** One question by a socket of its own, so that its port is as hard to guess as its id. null: no answer in time. Rejects with the system's error where there can be no socket. */
-function askServer({ sockets, clock, server, port, name, type }: Asked): Promise<DnsAnswer | null> {
+/** One question by a socket of its own, so that its port is as hard to guess as its id. null: no answer in time, or the signal fired. Rejects with the system's error where there can be no socket. */
+function askServer({ sockets, clock, server, port, name, type, signal }: Asked): Promise<DnsAnswer | null> {
   const question = dnsQuestion(randomInt(0x10000), name, type);
   if (question === null) return Promise.resolve(null);
   return new Promise((resolve) => {
     const finish = (answer: DnsAnswer | null): void => {
       stopTimer();
+      forget();
       socket.close();
       resolve(answer);
     };
@@ -107,6 +148,7 @@ function askServer({ sockets, clock, server, port, name, type }: Asked): Promise
       },
     );
     const stopTimer = clock.after(PATIENCE, () => finish(null));
+    const forget = signal.onCancel(() => finish(null));
     if (!socket.send(question, 0, question.length, server, port)) finish(null);
   });
 }

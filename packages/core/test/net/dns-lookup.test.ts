@@ -10,7 +10,7 @@ import { systemClock } from '../../dist/net/clock.js';
 import { dnsLookup } from '../../dist/net/dns-lookup.js';
 import { dnsQuestion, RECORD_TYPE, readDnsAnswer } from '../../dist/net/dns-message.js';
 import type { Sockets } from '../../dist/net/sockets.js';
-import { allSockets } from '../../dist/testing.js';
+import { allSockets, eventually, FakeClock, settle } from '../../dist/testing.js';
 
 /** Records behind a question: a CNAME, then the address. */
 function answerTo(question: Uint8Array, records: readonly (readonly [type: number, bytes: Uint8Array])[], flags = 0x8180): Buffer {
@@ -130,4 +130,54 @@ t.test('a server of a family that this machine has not is passed over', async (t
     { code: 'EAFNOSUPPORT' },
     'why, where none is left',
   );
+});
+
+t.test('a family that is not answered for holds up what the other has no longer than it should, and leaves nothing', async (t) => {
+  const [sockets] = allSockets();
+  if (sockets === undefined) throw new Error('there are always some');
+  t.teardown(() => sockets.close());
+  let open = 0;
+  let asked = 0;
+  const counted: Sockets = {
+    kind: sockets.kind,
+    listen: (...given) => sockets.listen(...given),
+    connect: (...given) => sockets.connect(...given),
+    bindUdp(options, handlers) {
+      const socket = sockets.bindUdp(options, handlers);
+      open++;
+      const close = socket.close.bind(socket);
+      socket.close = () => {
+        open--;
+        close();
+      };
+      return socket;
+    },
+    close: () => sockets.close(),
+  };
+  const given = files(t, { resolvConf: 'nameserver 127.0.0.1\nnameserver 127.0.0.1\n' });
+  for (const [answered, silent, waits, wanted] of [
+    ['A', 'AAAA', 100, '192.0.2.1'],
+    ['AAAA', 'A', 3_000, '2001:db8::1'],
+  ] as const) {
+    const port = await server(t, (question, type) => {
+      asked++;
+      return type !== RECORD_TYPE[answered] ? [] : [answerTo(question, [type === 1 ? [1, A] : [28, AAAA]])];
+    });
+    const clock = new FakeClock();
+    let found: unknown = null;
+    asked = 0;
+    const looking = dnsLookup({ sockets: counted, clock, files: given, port })('web.example', 0).then((answer) => (found = answer));
+    await eventually(() => asked === 2 && open === 1);
+    await settle();
+    await clock.advance(waits - 10);
+    t.equal(found, null, `${answered} waits for ${silent}`);
+    await clock.advance(10);
+    await looking;
+    t.strictSame(found, [{ address: wanted }]);
+    await settle();
+    t.strictSame([open, clock.pending], [0, 0], 'nothing stays');
+  }
+  const port = await server(t, (question, type) => [answerTo(question, type === 1 ? [[1, A]] : [], type === 1 ? 0x8180 : 0x8182)]);
+  t.strictSame(await dnsLookup({ sockets: counted, clock: new FakeClock(), files: given, port })('web.example', 0), [{ address: '192.0.2.1' }], 'one fails');
+  t.equal(open, 0);
 });
