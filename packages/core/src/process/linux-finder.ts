@@ -1,7 +1,8 @@
 /**
  * Processes on Linux, by /proc: the tables of sockets tell the user and the inode of the client's socket, the descriptors of processes tell
  * whose inode it is. The second is slow (a machine has thousands of descriptors), so one search serves all who wait, processes that were found
- * before are looked at first, and an answer is kept for a few seconds: peers of one UDP socket and requests of one connection come in crowds.
+ * before are looked at first, and an answer is kept for a few seconds: peers of one UDP socket and requests of one connection come in crowds. It is
+ * kept for the inode, not for the port, which may be another process's next: the tables are read for everybody who asks.
  *
  * As an ordinary user only that user's processes are seen; of others' sockets the user is still known.
  */
@@ -11,12 +12,12 @@ import type { Session } from '../net/session.js';
 import type { Deadline, TimerWheel } from '../net/timer-wheel.js';
 import { type Proc, systemProc } from './proc.js';
 import type { ProcessFinder, ProcessInfo } from './process-finder.js';
-import { SocketOwners } from './socket-owners.js';
+import { type Program, SocketOwners } from './socket-owners.js';
 import { addressBytes, readTables, SocketQuery } from './socket-table.js';
 
 /** How long one waits for a search to begin, and then for its result, in ms. */
 const LIMIT = 500;
-/** How long an answer holds, in ms. Short: the port may be another process's next. */
+/** How long an answer holds, in ms. Short: a socket may be handed on, and a process become another program. */
 const KEEP = 3_000;
 /** Answers that are kept. */
 const MAX_KEPT = 1_024;
@@ -24,7 +25,6 @@ const MAX_KEPT = 1_024;
 const MAX_WAITING = 1_024;
 
 interface Waiting {
-  readonly key: string;
   readonly query: SocketQuery;
   readonly answer: Promise<ProcessInfo | null>;
   readonly settle: (info: ProcessInfo | null) => void;
@@ -42,10 +42,11 @@ export class LinuxProcessFinder implements ProcessFinder {
   readonly #proc: Proc;
   readonly #owners: SocketOwners;
   readonly #local: LocalAddresses;
-  /** The oldest first. */
+  /** By inode, the oldest first. */
   readonly #kept = new Map<string, Kept>();
-  readonly #waiting = new Map<string, Waiting>();
-  #queue: Waiting[] = [];
+  readonly #waiting = new Set<Waiting>();
+  /** Those whose search has not begun, by what tells clients apart: who asks the same takes part. Later the tables that are read may be too old. */
+  readonly #queue = new Map<string, Waiting>();
   #searching = false;
   #closed = false;
 
@@ -61,21 +62,17 @@ export class LinuxProcessFinder implements ProcessFinder {
     const address = addressBytes(source);
     if (this.#closed || source.port === 0 || address === null || !this.#local.has(source.host)) return Promise.resolve(null);
     const key = keyOf(session);
-    const kept = this.#kept.get(key);
-    if (kept !== undefined && kept.until > this.#timers.now()) return Promise.resolve(kept.info);
-    const before = this.#waiting.get(key);
+    const before = this.#queue.get(key);
     if (before !== undefined) return before.answer;
     if (this.#waiting.size >= MAX_WAITING) return Promise.resolve(null);
     const waiting = this.#wait(key, new SocketQuery(session, address));
-    this.#queue.push(waiting);
     if (!this.#searching) void this.#work();
     return waiting.answer;
   }
 
   close(): void {
     this.#closed = true;
-    for (const waiting of this.#waiting.values()) waiting.settle(null);
-    this.#queue = [];
+    for (const waiting of this.#waiting) waiting.settle(null);
     this.#kept.clear();
   }
 
@@ -85,7 +82,6 @@ export class LinuxProcessFinder implements ProcessFinder {
       resolve = settle;
     });
     const waiting: Waiting = {
-      key,
       query,
       answer,
       settled: false,
@@ -94,18 +90,19 @@ export class LinuxProcessFinder implements ProcessFinder {
         if (waiting.settled) return;
         waiting.settled = true;
         waiting.deadline.cancel();
-        this.#waiting.delete(key);
-        this.#keep(key, info);
+        this.#waiting.delete(waiting);
+        if (this.#queue.get(key) === waiting) this.#queue.delete(key);
         resolve(info);
       },
     };
-    this.#waiting.set(key, waiting);
+    this.#waiting.add(waiting);
+    this.#queue.set(key, waiting);
     return waiting;
   }
 
-  #keep(key: string, info: ProcessInfo | null): void {
-    this.#kept.delete(key);
-    this.#kept.set(key, { info, until: this.#timers.now() + KEEP });
+  #keep(inode: string, info: ProcessInfo | null): void {
+    this.#kept.delete(inode);
+    this.#kept.set(inode, { info, until: this.#timers.now() + KEEP });
     for (const oldest of this.#kept.keys()) {
       if (this.#kept.size <= MAX_KEPT) return;
       this.#kept.delete(oldest);
@@ -116,12 +113,11 @@ export class LinuxProcessFinder implements ProcessFinder {
   async #work(): Promise<void> {
     this.#searching = true;
     try {
-      while (this.#queue.length > 0) {
-        const batch = this.#queue.filter((waiting) => !waiting.settled);
-        this.#queue = [];
+      while (this.#queue.size > 0) {
+        const batch = [...this.#queue.values()];
+        this.#queue.clear();
         for (const waiting of batch) waiting.deadline.move(LIMIT);
         await this.#search(batch);
-        for (const waiting of batch) waiting.settle(withoutProgram(waiting.query));
       }
     } finally {
       this.#searching = false;
@@ -138,19 +134,32 @@ export class LinuxProcessFinder implements ProcessFinder {
     const byInode = new Map<string, Waiting[]>();
     for (const waiting of batch) {
       const { inode } = waiting.query;
+      const kept = this.#kept.get(inode);
       if (inode === '') waiting.settle(null);
+      else if (kept !== undefined && kept.until > this.#timers.now()) waiting.settle(kept.info);
       else byInode.set(inode, [...(byInode.get(inode) ?? []), waiting]);
     }
+    if (byInode.size === 0) return;
     const named: Promise<void>[] = [];
     await this.#owners.find(byInode.keys(), new Set(batch.map(({ query }) => query.uid)), isWanted, (inode, pid) => {
-      named.push(this.#tell(pid, byInode.get(inode) ?? []));
+      const waiting = byInode.get(inode) ?? [];
+      byInode.delete(inode);
+      named.push(this.#tell(inode, pid, waiting));
     });
+    for (const [inode, waiting] of byInode) this.#settle(inode, waiting, { name: '', path: '' });
     await Promise.all(named);
   }
 
-  async #tell(pid: string, waiting: readonly Waiting[]): Promise<void> {
-    const program = await this.#owners.program(pid);
-    for (const one of waiting) one.settle({ ...program, uid: one.query.uid });
+  async #tell(inode: string, pid: string, waiting: readonly Waiting[]): Promise<void> {
+    this.#settle(inode, waiting, await this.#owners.program(pid));
+  }
+
+  #settle(inode: string, waiting: readonly Waiting[], program: Program): void {
+    const [first] = waiting;
+    if (first === undefined || this.#closed) return;
+    const info = { ...program, uid: first.query.uid };
+    this.#keep(inode, info);
+    for (const one of waiting) one.settle(info);
   }
 }
 

@@ -274,14 +274,45 @@ void t.test('one search serves all who wait; answers are kept for a while', asyn
   assert.equal(proc.count(/net\/tcp$/), 2, 'two searches');
   assert.equal(proc.count(/^\/proc$/), 1, 'a process that was found before is looked at first');
 
-  const asked = proc.asked.length;
+  const searched = proc.count(/fd$/);
   assert.deepEqual(await finder.find(from(5001)), CURL);
   assert.equal(await finder.find(from(5003)), null);
-  assert.equal(proc.asked.length, asked, 'kept');
+  assert.equal(proc.count(/fd$/), searched, 'kept');
   await clock.advance(3_100);
   assert.deepEqual(await finder.find(from(5001)), CURL);
-  assert.ok(proc.asked.length > asked, 'forgotten');
+  assert.ok(proc.count(/fd$/) > searched, 'forgotten');
   assert.equal(clock.pending, 0, 'no timer stays');
+  finder.close();
+});
+
+void t.test('a port is the next process’s at once, also while the one before is looked for', async () => {
+  const { proc, finder } = setUp();
+  proc.processes.set('200', { uid: 33, exe: '/opt/other', links: ['socket:[20]'] });
+  const other: ProcessInfo = { name: 'other', path: '/opt/other', uid: 33 };
+  const owned = (inode: number, uid?: number): unknown => proc.tables.set('/proc/net/tcp', HEADING + row(LOOPBACK, 5000, LOOPBACK, 7890, inode, { uid }));
+  owned(11);
+  assert.deepEqual(await finder.find(from(5000)), CURL);
+  owned(20, 33);
+  assert.deepEqual(await finder.find(from(5000)), other);
+  owned(12);
+  let open: () => void = () => undefined;
+  const hold = (): void => {
+    proc.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+  };
+  await settle();
+  hold();
+  const first = finder.find(from(5000));
+  const readTable = open;
+  hold();
+  readTable();
+  await settle();
+  owned(20, 33);
+  const second = finder.find(from(5000));
+  await settle();
+  open();
+  assert.deepEqual(await Promise.all([first, second]), [CURL, other]);
   finder.close();
 });
 
