@@ -12,7 +12,7 @@ import { keepBatch, type UdpBatch, type UdpSocket } from '../net/udp.js';
 const MAX_WAITING = 16;
 /** Names that are being resolved at once, per association. */
 const MAX_NAMES = 64;
-/** Addresses that are known as names, per association. */
+/** Addresses that are known as names, and names that have an address, per association. */
 const MAX_NAMED = 256;
 /** Interfaces that one association may leave by, one after the other, each with a socket for a family. */
 const MAX_BOUND = 16;
@@ -51,7 +51,13 @@ export class UdpConn implements PacketConn {
   readonly #waiting = new Map<string, PacketQueue>();
   /** What was sent to as a name, by where that led. */
   readonly #named = new Map<string, Endpoint>();
+  /** Which of its addresses a name has here: one, as long as it is among them. */
+  readonly #chosen = new Map<string, string>();
   #error: NetError | null = null;
+  /** Why there is no socket for what is being sent. */
+  #openError: NetError | null = null;
+  /** Datagrams that had been put and were not sent, until they are counted. */
+  #refused = 0;
   #closed = false;
   /** Datagrams that were not sent: queue full, unresolved, refused. */
   dropped = 0;
@@ -91,13 +97,9 @@ export class UdpConn implements PacketConn {
   #put({ bytes, peer, addresses, turn = 0 }: Datagram): boolean {
     if (this.#closed) return false;
     const family = addressFamily(peer.host);
-    if (family !== 0) return this.#putTo(family, peer.host, peer.port, bytes);
-    if (addresses !== undefined) {
-      // Judged: exactly these, and none at all if the name did not resolve. Asking again could give what the rules have not seen.
-      const sorted = this.#options.sort(addresses);
-      const judged = sorted[turn % sorted.length];
-      return judged !== undefined && this.#putToNamed(judged, peer, bytes);
-    }
+    if (family !== 0) return this.#socketFor(peer.host, peer.port)?.put(bytes, 0, bytes.length, peer.host, peer.port) ?? this.#endIfUseless();
+    // Judged: exactly these, and none at all if the name did not resolve. Asking again could give what the rules have not seen.
+    if (addresses !== undefined) return this.#putToNamed(this.#options.sort(addresses), turn, peer, bytes);
     const known = this.#waiting.get(peer.host);
     if (known === undefined && this.#waiting.size >= MAX_NAMES) return false;
     const queue = known ?? new PacketQueue(MAX_WAITING, this.#options.waiting);
@@ -111,24 +113,49 @@ export class UdpConn implements PacketConn {
 
   async #resolveAndSend(host: string): Promise<void> {
     const found = await this.#options.resolve(host).catch(() => []); // UDP loses what it cannot deliver; counted below
-    const address = this.#options.sort(found)[0] ?? null;
+    const sorted = this.#options.sort(found);
     const waiting = this.#waiting.get(host)?.takeNow() ?? [];
     this.#waiting.delete(host);
-    for (const { bytes, peer } of waiting) if (address === null || this.#closed || !this.#putToNamed(address, peer, bytes)) this.dropped++;
+    for (const { bytes, peer } of waiting) if (this.#closed || !this.#putToNamed(sorted, 0, peer, bytes)) this.dropped++;
     this.dropped += this.#flush();
   }
 
   /** Sends what was put; how many of it were dropped. */
   #flush(): number {
-    let dropped = (this.#sockets[4]?.flush() ?? 0) + (this.#sockets[6]?.flush() ?? 0);
+    let dropped = this.#refused + (this.#sockets[4]?.flush() ?? 0) + (this.#sockets[6]?.flush() ?? 0);
+    this.#refused = 0;
     for (const socket of this.#bound.values()) dropped += socket.flush();
     return dropped;
   }
 
-  #putToNamed(address: string, peer: Endpoint, bytes: Uint8Array): boolean {
+  /** To the address that the name has here; where it has none yet, to the first that this machine has a way to (RFC 6724 section 5, rule 1). */
+  #putToNamed(addresses: readonly string[], turn: number, peer: Endpoint, bytes: Uint8Array): boolean {
+    const { host, port } = peer;
+    const chosen = addresses.length === 1 ? addresses[0] : turn === 0 ? this.#chosen.get(host) : undefined;
+    if (chosen !== undefined && addresses.includes(chosen)) {
+      const socket = this.#socketFor(chosen, port);
+      if (socket === null) return this.#endIfUseless();
+      this.#name(chosen, peer);
+      return socket.put(bytes, 0, bytes.length, chosen, port);
+    }
+    for (let i = 0; i < addresses.length; i++) {
+      const address = addresses[(turn + i) % addresses.length] ?? '';
+      const socket = this.#socketFor(address, port);
+      if (socket === null) continue;
+      this.#refused += socket.flush(); // or `send` would tell of those, too
+      if (!socket.send(bytes, 0, bytes.length, address, port)) continue;
+      this.#name(address, peer);
+      if (turn > 0) return true;
+      if (this.#chosen.size >= MAX_NAMED) this.#chosen.clear();
+      this.#chosen.set(host, address);
+      return true;
+    }
+    return this.#endIfUseless();
+  }
+
+  #name(address: string, peer: Endpoint): void {
     if (this.#named.size >= MAX_NAMED) this.#named.clear();
     this.#named.set(keyOf(address, peer.port), peer);
-    return this.#putTo(addressFamily(address), address, peer.port, bytes);
   }
 
   #receive(batch: UdpBatch): void {
@@ -141,11 +168,20 @@ export class UdpConn implements PacketConn {
     return named === undefined ? datagram : { ...datagram, named };
   }
 
-  #putTo(family: 0 | 4 | 6, address: string, port: number, bytes: Uint8Array): boolean {
-    if (family === 0 || port === 0 || this.#options.own.refuses('udp', address, port) !== null) return false;
+  /** null: nothing is sent there. */
+  #socketFor(address: string, port: number): UdpSocket | null {
+    const family = addressFamily(address);
+    if (family === 0 || port === 0 || this.#options.own.refuses('udp', address, port) !== null) return null;
     const device = this.#options.deviceFor?.(address);
-    const socket = device === undefined ? this.#socketOf(family) : this.#socketOn(family, device);
-    return socket?.put(bytes, 0, bytes.length, address, port) ?? false;
+    return device === undefined ? this.#socketOf(family) : this.#socketOn(family, device);
+  }
+
+  /** false. An association that has no socket at all ends where none can be opened. */
+  #endIfUseless(): false {
+    const error = this.#openError;
+    this.#openError = null;
+    if (error !== null && this.#sockets[4] === null && this.#sockets[6] === null && this.#bound.size === 0) this.close(error);
+    return false;
   }
 
   #socketOf(family: 4 | 6): UdpSocket | null {
@@ -181,7 +217,7 @@ export class UdpConn implements PacketConn {
       // No descriptors, a host without this family, or an interface that has gone: the datagram is lost, and who has another socket goes on with it.
       if (this.#unopened.size > MAX_BOUND) this.#unopened.clear();
       this.#unopened.set(key, this.#options.now() + CLOSED_FOR);
-      if (this.#sockets[4] === null && this.#sockets[6] === null && this.#bound.size === 0) this.close(toNetError(error));
+      this.#openError = toNetError(error);
       return null;
     }
   }

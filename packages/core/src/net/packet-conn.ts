@@ -6,7 +6,7 @@ export interface Datagram {
   readonly bytes: Uint8Array;
   /** One frozen object per remote, reused by the conn, so `===` replaces a look-up. */
   readonly peer: Endpoint;
-  /** What a rule looked up for a peer that is a name, judged by it: `direct` sends to the first of these, a proxy ignores them. */
+  /** What a rule looked up for a peer that is a name, judged by it: `direct` sends to the first of these that this machine has a way to, a proxy ignores them. */
   readonly addresses?: readonly string[];
   /** `direct` sends to the next of the addresses for each, and round again: of what is sent anew because no answer came. */
   readonly turn?: number;

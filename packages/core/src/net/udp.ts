@@ -50,7 +50,7 @@ export interface UdpSocket {
   put(bytes: Uint8Array, start: number, end: number, address: string, port: number, head?: Uint8Array): boolean;
   /** Sends what was put. How many of it were dropped. */
   flush(): number;
-  /** `put` and `flush` for one datagram. false: dropped. */
+  /** `put` and `flush` for one datagram. false: dropped, as where this machine has no way to the address. */
   send(bytes: Uint8Array, start: number, end: number, address: string, port: number): boolean;
   /** Nothing is received any more. Idempotent. */
   close(): void;

@@ -218,6 +218,86 @@ t.test('UDP: a family that the host does not have costs its datagrams only; what
   t.match(other.error, { code: 'EAFNOSUPPORT' }, 'one that has no socket at all says why');
 });
 
+t.test('UDP: a name has one address in an association, the first that this machine has a way to', async (t) => {
+  let calls: string[] = [];
+  let has6: 'yes' | 'no way' | 'no family' = 'no way';
+  const sockets = Object.assign(new Asked(), {
+    bindUdp({ host }: UdpOptions): UdpSocket {
+      if (host === '::' && has6 === 'no family') throw Object.assign(new Error('not here'), { code: 'EAFNOSUPPORT' });
+      let refused = 0;
+      return {
+        family: host === '::' ? 6 : 4,
+        port: 1,
+        put(_bytes, _start, _end, address) {
+          calls.push(`put ${address}`);
+          if (address.startsWith('10.')) refused++;
+          return true;
+        },
+        flush() {
+          const now = refused;
+          refused = 0;
+          return now;
+        },
+        send(_bytes, _start, _end, address) {
+          calls.push(`send ${address}`);
+          return refused === 0 && (has6 === 'yes' || !address.includes(':'));
+        },
+        close() {},
+      };
+    },
+  });
+  const { own } = testContext();
+  const both = ['2001:db8::1', '192.0.2.1'];
+  const open = (): UdpConn =>
+    new UdpConn({
+      own,
+      sockets,
+      resolve: () => Promise.resolve(both),
+      sort: (addresses) => addresses,
+      waiting: { now: 0, most: 1_000 },
+      now: () => 0,
+    });
+  const told = (): string[] => calls.splice(0);
+  const bytes = new Uint8Array(1);
+  const name = { bytes, peer: { host: 'dual.example', port: 9 } };
+  const judged = { ...name, addresses: both };
+
+  let conn = open();
+  t.equal(conn.send([judged, judged]), 2);
+  t.same(told(), ['send 2001:db8::1', 'send 192.0.2.1', 'put 192.0.2.1']);
+  has6 = 'yes';
+  t.equal(conn.send([judged]), 1);
+  t.same(told(), ['put 192.0.2.1'], 'it stays where it was');
+  t.equal(conn.send([{ ...judged, addresses: ['2001:db8::1', '192.0.2.2'] }]), 1);
+  t.same(told(), ['send 2001:db8::1'], 'as long as that is an address of the name');
+  t.equal(conn.send([{ ...judged, turn: 1 }]), 1);
+  t.same(told(), ['send 192.0.2.1'], 'what is sent anew goes to the next');
+  conn.close();
+
+  has6 = 'no way';
+  conn = open();
+  conn.send([name, name]);
+  await new Promise(setImmediate);
+  t.same(told(), ['send 2001:db8::1', 'send 192.0.2.1', 'put 192.0.2.1'], 'looked up here');
+  conn.close();
+
+  conn = open();
+  const lost = { bytes, peer: { host: '10.0.0.1', port: 9 } };
+  t.equal(conn.send([lost, judged]), 1);
+  t.same(told(), ['put 10.0.0.1', 'send 2001:db8::1', 'send 192.0.2.1'], 'what was put before is counted, and not taken for it');
+  t.equal(conn.dropped, 1);
+  t.equal(conn.send([{ ...name, addresses: ['2001:db8::1', '2001:db8::2'] }]), 0, 'no way to any');
+  conn.close();
+
+  calls = [];
+  has6 = 'no family';
+  conn = open();
+  t.equal(conn.send([judged]), 1, 'a host that has not even sockets of the family');
+  t.same(told(), ['send 192.0.2.1']);
+  t.equal(conn.error, null);
+  conn.close();
+});
+
 t.test('a mark on whatever has none of its own, listeners included, as long as there is one', async (t) => {
   const asked = new Asked();
   const sockets = new MarkedSockets(asked);

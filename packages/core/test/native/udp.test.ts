@@ -142,6 +142,13 @@ function suite(kind: 'native' | 'node', open: () => Sockets): void {
     });
   }
 
+  test('`send` tells where there is no way', async (t, sockets) => {
+    const { socket } = new Box(sockets);
+    t.notOk(socket.send(payload(1, 10), 0, 10, '255.255.255.255', 9), 'without SO_BROADCAST the system says no');
+    t.ok(socket.send(payload(1, 10), 0, 10, '127.0.0.1', 9));
+    socket.close();
+  });
+
   test('1000 datagrams at a time keep their contents', async (t, sockets) => {
     const server = echo(sockets, '127.0.0.1');
     const client = new Box(sockets);

@@ -60,7 +60,6 @@ export class UdpUpstream implements Upstream {
     return new Promise((resolve, reject) => {
       let wrong = 0;
       let tries = 0;
-      let turn = 0;
       let done = false;
       let stopTimer = (): void => {};
       const finish = (run: () => void): void => {
@@ -75,10 +74,8 @@ export class UdpUpstream implements Upstream {
       const send = (): void => {
         if (done) return;
         const { endpoint: peer, addresses } = to;
-        // Its addresses in turn: this machine may have no way to those of a family.
-        const put = (): boolean => conn.send([addresses === undefined ? { bytes: sent, peer } : { bytes: sent, peer, addresses, turn: turn++ }]) > 0;
-        let isSent = put();
-        for (let others = (addresses?.length ?? 1) - 1; others > 0 && !isSent; others--) isSent = put();
+        // At its addresses in turn.
+        const isSent = conn.send([addresses === undefined ? { bytes: sent, peer } : { bytes: sent, peer, addresses, turn: tries }]) > 0;
         if (!isSent && conn.error === null) {
           fail(new NetError('unreachable', `${this.name} cannot be asked: the datagram was not sent`, { code: 'DNS_NOT_SENT' }));
           return;

@@ -52,13 +52,34 @@ export class NodeUdp implements UdpSocket {
   }
 
   send(bytes: Uint8Array, start: number, end: number, address: string, port: number): boolean {
-    return this.put(bytes, start, end, address, port);
+    return this.#hasWayTo(address, port) && this.put(bytes, start, end, address, port);
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#socket.close();
+  }
+
+  /** dgram tells a turn later that nothing could be sent. Connecting a socket sends nothing and is done, or has failed, when the call returns: as in `bindNow`. */
+  #hasWayTo(address: string, port: number): boolean {
+    if (this.#closed || addressFamily(address) !== this.family || port === 0) return false;
+    const probe = createSocket({ type: this.family === 6 ? 'udp6' : 'udp4', lookup: literalOnly });
+    try {
+      bindNow(probe, this.family === 6 ? '::' : '0.0.0.0', 0);
+    } catch {
+      return true; // no descriptor is left: nobody knows
+    }
+    probe.on('error', () => {}); // the failure once more
+    probe.connect(port, address);
+    try {
+      probe.remoteAddress();
+      return true;
+    } catch {
+      return false; // not connected
+    } finally {
+      probe.close();
+    }
   }
 
   readonly #sent = (error: Error | null): void => {
