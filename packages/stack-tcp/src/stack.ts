@@ -1,7 +1,6 @@
 import type { StackContext } from '@nekit/core';
-import { FLAG, type IpStack, type PacketBatch, PROTOCOL, read16 } from '@nekit/core/ip';
+import { FLAG, type IpStack, isHostPair, type PacketBatch, PROTOCOL, read16 } from '@nekit/core/ip';
 import { localEndpoint, OwnAddresses, remoteEndpoint } from './addresses.js';
-import { isRefused } from './admission.js';
 import { arrive } from './arrival.js';
 import { BulkTurns } from './bulk-turns.js';
 import { Connection, FAILURE, STATE } from './connection.js';
@@ -285,7 +284,7 @@ export class TcpStack implements IpStack, ConnectionHost {
     const s = this.#segment;
     const env = this.#env;
     env.received(s.length);
-    if (isRefused(batch, index)) {
+    if (!isHostPair(batch, index)) {
       env.count(COUNT.dropAddress); // a reset would come from a group, or go to one (RFC 1122 section 4.2.3.10)
       return false;
     }

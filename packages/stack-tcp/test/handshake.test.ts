@@ -155,6 +155,8 @@ t.test('addresses that no honest client has are dropped, and counted', async (t)
   const legal = new Wire();
   new Client(legal).syn({}, { source: '172.16.9.9', destination: '10.0.0.2' });
   t.equal(legal.requests.length, 1, 'private ones are legal');
+  new Client(legal).syn({}, { source: '240.0.0.7', destination: '255.255.255.254' });
+  t.equal(legal.requests.length, 2, 'and 240/4, as in Linux');
   const near = new Wire({ isIPv6: true });
   for (const destination of ['fd01::2', 'fd00:0:1::2', 'fd00::1:0:2', 'fd00::3']) new Client(near).syn({}, { source: 'fd00::2', destination });
   t.equal(near.requests.length, 4, 'nor is one that is nearly the source refused');

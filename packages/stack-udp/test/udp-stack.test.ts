@@ -107,6 +107,7 @@ const datagram = (host: string, port: number, text: string): Datagram => ({ byte
 void t.test('datagrams there and back, and from remotes that were never asked (full cone)', async () => {
   for (const [client, server, other] of [
     ['10.0.0.1', '192.0.2.9', '203.0.113.4'],
+    ['240.0.0.1', '241.0.0.9', '255.255.255.254'],
     ['fd00::1', '2001:db8::9', '2001:db8:1::4'],
   ] as const) {
     const bench = new Bench();

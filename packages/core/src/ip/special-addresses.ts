@@ -3,8 +3,8 @@ import { read32 } from './bytes.js';
 import type { PacketBatch } from './packet-batch.js';
 
 /**
- * Whether both addresses of a packet are hosts': not loopback (127/8, ::1), not "this network" (0/8, ::), not multicast, not broadcast, and not the same.
- * Private and link-local ones are hosts'. What is IPv4-mapped inside of IPv6 is nobody's on a wire.
+ * Whether both addresses of a packet are hosts': not loopback (127/8, ::1), not "this network" (0/8, ::), not multicast, not broadcast, and not the same
+ * (CVE-1999-0016). Private and link-local ones are hosts', and so is 240/4, as Linux has it. What is IPv4-mapped inside of IPv6 is nobody's on a wire.
  */
 export function isHostPair(batch: PacketBatch, index: number): boolean {
   return areHosts(batch.bytes, batch.start[index] ?? 0, batch.version[index] === 4 ? 4 : 6);
@@ -25,8 +25,8 @@ export function isHostAddress(bytes: Uint8Array, at: number, version: 4 | 6): bo
 
 function isHost4(address: number): boolean {
   const first = address >>> 24;
-  // 224/4 is multicast, 240/4 reserved but for 255.255.255.255, which is broadcast.
-  return first !== 0 && first !== 127 && first < 224;
+  // 224/4 is multicast, 255.255.255.255 broadcast.
+  return first !== 0 && first !== 127 && first >>> 4 !== 14 && address !== -1;
 }
 
 function isHost6(bytes: Uint8Array, at: number): boolean {

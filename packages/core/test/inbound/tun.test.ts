@@ -357,6 +357,23 @@ void t.test("the broadcast address of the device's network is nobody", async () 
   assert.deepEqual([wire.answers().length, broadcast.dropped], [5, 4]);
 });
 
+void t.test('240.0.0.0/4 is answered as any other network is', async () => {
+  const { wire, leftover } = left();
+  for (const [source, destination] of [
+    ['198.18.0.1', '240.0.0.1'],
+    ['198.18.0.1', '255.255.255.254'],
+    ['240.0.0.1', '203.0.113.7'],
+  ] as const) {
+    wire.send({ kind: 'icmp', source, destination, type: 8, code: 0, rest: 1, payload: text(8) });
+    await wire.turn();
+    assert.deepEqual(
+      wire.answers().map((answer) => [answer?.source, answer?.destination]),
+      [[destination, source]],
+    );
+  }
+  assert.equal(leftover.unclaimed, 0);
+});
+
 void t.test('what goes to many, or comes from nobody, is never answered', async () => {
   const { wire, leftover, told } = left();
   const pairs = [
