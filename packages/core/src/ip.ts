@@ -3,6 +3,7 @@ export * from './ip/arena.js';
 export * from './ip/batch-parser.js';
 export * from './ip/bytes.js';
 export * from './ip/checksum.js';
+export * from './ip/error-rate.js';
 export * from './ip/fake-ip.js';
 export * from './ip/fault-injector.js';
 export * from './ip/faulty-device.js';

@@ -43,6 +43,8 @@ export const COUNT = {
   dropCrowd: 40,
   /** Timeouts that were too early. */
   undone: 41,
+  /** "Unreachable" that a SYN was not told, for there were too many of them: it had a RST. */
+  icmpWithheld: 42,
 } as const;
 
 export type CounterName = keyof typeof COUNT;

@@ -11,7 +11,7 @@
  * flood with false sources does not. So nobody who was let in is thrown out for one who was not, and a client that comes in the middle of it waits for one retransmission.
  */
 import { type CancelSource, type HandleStream, type NetError, repliesTo, type Session, type Stream, type StreamRequest, toNetError } from '@nekit/core';
-import { FLAG, type PacketBatch } from '@nekit/core/ip';
+import { ErrorRate, FLAG, type PacketBatch } from '@nekit/core/ip';
 import { remoteEndpoint } from './addresses.js';
 import { Connection, FAILURE } from './connection.js';
 import { COUNT } from './counters.js';
@@ -56,6 +56,7 @@ export class Listener implements PendingHost {
   readonly #halfOpen = new Set<Connection>();
   readonly #perSource = new Map<string, number>();
   readonly #greylist = new Greylist();
+  readonly #errors = new ErrorRate();
   /** So many, pending and half open, are a crowd. */
   readonly #crowd: number;
   #open = 0;
@@ -143,12 +144,14 @@ export class Listener implements PendingHost {
 
   refuse(pending: Pending, error: NetError): void {
     if (pending.isSettled) return;
-    const { env } = this.#parts;
+    const { env, clock } = this.#parts;
     const answer = repliesTo(error).packet;
     env.count(COUNT.refused);
     if (answer === 'reset') this.#sendReset(pending, pending.syn.sequence, pending.syn.text);
+    else if (this.#errors.take(clock())) env.count(env.replies.icmp(pending, pending.syn.sequence, answer) ? COUNT.icmpSent : COUNT.dropReply);
     else {
-      env.count(env.replies.icmp(pending, pending.syn.sequence, answer) ? COUNT.icmpSent : COUNT.dropReply);
+      env.count(COUNT.icmpWithheld); // a reset is no ICMP, and the client knows at once all the same
+      this.#sendReset(pending, pending.syn.sequence, pending.syn.text);
     }
     pending.isSettled = true;
     this.#forget(pending);

@@ -1,6 +1,6 @@
 // Opening: SYN, what is refused, limits. RFC 9293 sections 3.5, 3.7.1, 3.10.7.1, 3.10.7.2; RFC 7323; RFC 6528; RFC 4987.
 import { isNetError, NetError } from '@nekit/core';
-import { FLAG, parsePacket, type TcpPacket } from '@nekit/core/ip';
+import { FLAG, type Packet, parsePacket, type TcpPacket } from '@nekit/core/ip';
 import t from 'tap';
 import { Client, flagsOf, icmp, tcp, Wire } from './support/wire.js';
 
@@ -99,6 +99,28 @@ t.test('refusals', async (t) => {
       const ip = isIPv6 ? 40 : 20;
       t.strictSame([quoted.readUInt16BE(ip), quoted.readUInt16BE(ip + 2), quoted.readUInt32BE(ip + 4)], [40_000, 443, 1_000], 'quotes the SYN');
     }
+  }
+});
+
+t.test('"unreachable" is said 50 times at once and 1,000 times a second; others are reset: RFC 4443 section 2.4 f', async (t) => {
+  for (const isIPv6 of [false, true]) {
+    const wire = new Wire({ isIPv6 });
+    const refuse = (count: number, port: number): [told: number, reset: number] => {
+      const answers: Packet[] = [];
+      for (let i = 0; i < count; i++) {
+        new Client(wire, 1_000, port + i).syn();
+        wire.requests.pop()?.reject(new NetError('unreachable', 'no'));
+        answers.push(...wire.flush());
+      }
+      t.ok(tcp(answers).every(({ flags, acknowledgment }) => flags === (FLAG.rst | FLAG.ack) && acknowledgment === 1_001));
+      return [icmp(answers).length, tcp(answers).length];
+    };
+    t.strictSame(refuse(80, 1_000), [50, 30]);
+    t.match(wire.stack.info.counters, { refused: 80, icmpSent: 50, icmpWithheld: 30, resetsSent: 30 });
+    wire.time += 20;
+    t.strictSame(refuse(80, 2_000), [20, 60]);
+    wire.time += 60_000;
+    t.strictSame(refuse(80, 3_000), [50, 30], 'no more is saved up than a burst');
   }
 });
 

@@ -7,7 +7,7 @@
  * A mapping ends when nothing has moved for long, when the least recently used has to make room, or with the kernel's own end of it.
  */
 import { CancelSource, type Endpoint, type NetError, type PacketConn, type PacketRequest, type Session, type StackContext } from '@nekit/core';
-import { type IpStack, isHostPair, type PacketBatch, PROTOCOL, unreachable, writeFragments } from '@nekit/core/ip';
+import { ErrorRate, type IpStack, isHostPair, type PacketBatch, PROTOCOL, unreachable, writeFragments } from '@nekit/core/ip';
 import { Mapping, type MappingBounds, type MappingHost } from './mapping.js';
 import { type AddressKey, endpointAt, keyAt, quotation, sourceOf } from './nat-table.js';
 import { UdpWriter } from './udp-writer.js';
@@ -50,8 +50,7 @@ export class UdpStack implements IpStack, MappingHost {
   readonly #mappings = new Map<AddressKey, Mapping>();
   #sweepAt = Number.POSITIVE_INFINITY;
   #errors: Uint8Array[] = [];
-  #errorsLeft = ERRORS_PER_SECOND;
-  #errorsSince = Number.NEGATIVE_INFINITY;
+  readonly #errorRate = new ErrorRate(ERRORS_PER_SECOND, ERRORS_PER_SECOND);
   #identification: number;
   #closed = false;
   /** Packets that came from or went to what is no host, and datagrams that nobody fetched. */
@@ -173,16 +172,10 @@ export class UdpStack implements IpStack, MappingHost {
   }
 
   #tellUnreachable(packet: Uint8Array): void {
-    if (this.#closed || this.#errors.length >= MOST_ERRORS) return;
-    const now = this.#options.context.output.now();
-    if (now - this.#errorsSince >= 1_000) {
-      this.#errorsSince = now;
-      this.#errorsLeft = ERRORS_PER_SECOND;
-    }
-    if (this.#errorsLeft === 0) return;
-    this.#errorsLeft--;
+    const { output } = this.#options.context;
+    if (this.#closed || this.#errors.length >= MOST_ERRORS || !this.#errorRate.take(output.now())) return;
     this.#errors.push(unreachable(packet, 0, packet.length, 'port'));
-    this.#options.context.output.wake();
+    output.wake();
   }
 
   #sweep(now: number): void {

@@ -139,6 +139,18 @@ void t.test(
   },
 );
 
+void t.test('nor are senders told of more than 50 at once', async () => {
+  const { wire, fragments } = left();
+  for (let i = 0; i < 60; i++) {
+    wire.sendFragments(udp('198.18.0.1', '203.0.113.7', text(3_000)), 1_500, ([first]) => [first ?? assert.fail()], i);
+    await wire.turn();
+  }
+  assert.equal(fragments.reassembly.size, 60);
+  await wire.clock.advance(60_000);
+  await wire.turn();
+  assert.deepEqual([fragments.reassembly.size, wire.answers().length], [0, 50]);
+});
+
 void t.test('a packet that came in fragments belongs to the flow of those that came whole', async () => {
   for (const { source, destination } of FAMILIES) {
     const wire = new Wire();

@@ -42,10 +42,10 @@ export class Wire {
   }
 
   /** In fragments of at most `mtu` bytes, which `order` may shuffle. */
-  sendFragments(packet: Packet, mtu: number, order: (parts: Uint8Array[]) => Uint8Array[] = (parts) => parts): void {
+  sendFragments(packet: Packet, mtu: number, order: (parts: Uint8Array[]) => Uint8Array[] = (parts) => parts, identification = 77): void {
     const bytes = buildPacket(packet);
     const slab = new PacketSlab(new Uint8Array(100_000), 0, 100_000, 200, mtu, 0);
-    assert.ok(writeFragments(slab, bytes, 0, bytes.length, 77));
+    assert.ok(writeFragments(slab, bytes, 0, bytes.length, identification));
     const parts = Array.from({ length: slab.count }, (_, i) => slab.bytes.slice(slab.start[i], slab.end[i]));
     for (const part of order(parts)) this.send(part);
   }

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { BatchParser } from '../../ip/batch-parser.js';
+import { ErrorRate } from '../../ip/error-rate.js';
 import { writeFragments } from '../../ip/fragment.js';
 import { ECHO_REQUEST, ECHO_REQUEST_6, reassemblyTimeExceeded } from '../../ip/icmp.js';
 import type { IpStack, StackOutput } from '../../ip/ip-stack.js';
@@ -14,7 +15,8 @@ export class FragmentStack implements IpStack {
   readonly #others: readonly IpStack[];
   readonly #output: StackOutput;
   #identification: number;
-  /** ICMP messages for the next flush: no more than datagrams wait at once, each for its time, so they need no rate. */
+  readonly #errors = new ErrorRate();
+  /** ICMP messages for the next flush. */
   #late: Uint8Array[] = [];
   /** A packet that was put together, for the time of its `input`. */
   #whole: BatchParser | null = null;
@@ -69,6 +71,6 @@ export class FragmentStack implements IpStack {
     if (!areHosts(first, 0, version)) return;
     const [icmp, echo] = version === 4 ? [PROTOCOL.icmp, ECHO_REQUEST] : [PROTOCOL.icmpv6, ECHO_REQUEST_6];
     if (protocol !== PROTOCOL.tcp && protocol !== PROTOCOL.udp && (protocol !== icmp || first[payload] !== echo)) return;
-    this.#late.push(reassemblyTimeExceeded(first, 0, first.length));
+    if (this.#errors.take(this.#output.now())) this.#late.push(reassemblyTimeExceeded(first, 0, first.length));
   }
 }

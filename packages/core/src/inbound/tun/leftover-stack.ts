@@ -1,3 +1,4 @@
+import { ErrorRate } from '../../ip/error-rate.js';
 import { writeFragments } from '../../ip/fragment.js';
 import { ECHO_REQUEST, ECHO_REQUEST_6, echoReply, unknownProtocol, unreachable } from '../../ip/icmp.js';
 import type { IpStack, StackOutput } from '../../ip/ip-stack.js';
@@ -8,10 +9,6 @@ import { isHostPair } from '../../ip/special-addresses.js';
 /** Answers that wait for the next flush, and their bytes; more are dropped. A batch has 256 pings at most, a turn of the loop some batches. */
 const MOST_WAITING = 512;
 const MOST_WAITING_BYTES = 512 * 1024;
-
-/** Errors in a burst, and per second (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 f). */
-const ERROR_BURST = 50;
-const ERRORS_PER_SECOND = 1_000;
 
 export interface LeftoverOptions {
   readonly output: StackOutput;
@@ -32,8 +29,7 @@ export class LeftoverStack implements IpStack {
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
   #toldOfUdp = false;
-  #errors = ERROR_BURST;
-  #refilledAt = 0;
+  readonly #errors = new ErrorRate();
 
   constructor(options: LeftoverOptions) {
     this.#options = options;
@@ -73,7 +69,7 @@ export class LeftoverStack implements IpStack {
     const isIPv4 = batch.version[index] === 4;
     if (protocol === PROTOCOL.tcp || protocol === PROTOCOL.fragment || (protocol === PROTOCOL.none && !isIPv4)) return null;
     if (protocol !== (isIPv4 ? PROTOCOL.icmp : PROTOCOL.icmpv6)) {
-      return this.#mayTell() ? unknownProtocol(batch.bytes, batch.start[index] ?? 0, batch.transport[index] ?? 0, batch.end[index] ?? 0) : null;
+      return this.#errors.take(this.#options.output.now()) ? unknownProtocol(batch.bytes, batch.start[index] ?? 0, batch.transport[index] ?? 0, batch.end[index] ?? 0) : null;
     }
     if (this.#options.output.paths.learn(batch, index)) return null;
     const isEcho = batch.bytes[batch.transport[index] ?? 0] === (isIPv4 ? ECHO_REQUEST : ECHO_REQUEST_6);
@@ -85,16 +81,6 @@ export class LeftoverStack implements IpStack {
       this.#toldOfUdp = true;
       this.#options.onUdp();
     }
-    return this.#mayTell() ? unreachable(batch.bytes, batch.start[index] ?? 0, batch.end[index] ?? 0, 'port') : null;
-  }
-
-  /** Whether one more error may be sent; if so it counts. */
-  #mayTell(): boolean {
-    const now = this.#options.output.now();
-    this.#errors = Math.min(ERROR_BURST, this.#errors + ((now - this.#refilledAt) * ERRORS_PER_SECOND) / 1_000);
-    this.#refilledAt = now;
-    if (this.#errors < 1) return false;
-    this.#errors--;
-    return true;
+    return this.#errors.take(this.#options.output.now()) ? unreachable(batch.bytes, batch.start[index] ?? 0, batch.end[index] ?? 0, 'port') : null;
   }
 }
