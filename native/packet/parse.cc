@@ -106,8 +106,8 @@ Drop parseIp6(const uint8_t* slab, uint32_t start, uint32_t end, Inner& inner) {
     if (count == kMostExtensionHeaders || stop - at < 8) return Drop::kExtension;
     if (next == protocol::kHopByHop && count > 0) return Drop::kExtension;
     const uint8_t* extension = slab + at;
-    // A route that is not at its end yet is not ours to follow, and type 0 nobody's (RFC 5095).
-    if (next == protocol::kRouting && (extension[2] == 0 || extension[3] != 0)) return Drop::kSourceRoute;
+    // A route that is not at its end yet is not ours to follow; one that is says nothing, whatever its type (RFC 8200 section 4.4, RFC 5095 section 3).
+    if (next == protocol::kRouting && extension[3] != 0) return Drop::kSourceRoute;
     size_t length = (static_cast<size_t>(extension[1]) + 1) * 8;
     if (next == protocol::kFragment) {
       length = 8;

@@ -238,7 +238,8 @@ void extensionHeaders() {
   CHECK(one.parse(extended({60, 6}, {{0, 1, 5, 0, 0, 0, 0}}), Vouch::kGood) == Drop::kExtension);
   CHECK(one.parse(extended({60, 6}, {{0, 0, 0, 0, 0, 0, 1}}), Vouch::kGood) == Drop::kExtension);
   CHECK(one.parse(extended({60, 0, 6}, {padded, padded}), Vouch::kGood) == Drop::kExtension);  // hop-by-hop comes first
-  CHECK(one.parse(extended({43, 6}, {{0, 0, 0, 0, 0, 0, 0}}), Vouch::kGood) == Drop::kSourceRoute);
+  CHECK(one.parse(extended({43, 6}, {{0, 0, 1, 0, 0, 0, 0}}), Vouch::kGood) == Drop::kSourceRoute);
+  CHECK(one.parse(extended({43, 6}, {{0, 0, 0, 0, 0, 0, 0}}), Vouch::kGood) == Drop::kNone && one.protocol == 6 && one.transport == 48);
   CHECK(one.parse(extended({43, 6}, {{0, 4, 0, 0, 0, 0, 0}}), Vouch::kGood) == Drop::kNone);
   CHECK(one.parse(extended({60, 6}, {{9, 0, 0, 0, 0, 0, 0}}), Vouch::kGood) == Drop::kExtension);
   CHECK(one.parse(extended({44, 6}, {{0, 0, 0, 0, 0, 0, 1}}), Vouch::kGood) == Drop::kNone);

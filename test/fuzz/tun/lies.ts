@@ -50,7 +50,7 @@ const LIES: readonly Lie[] = [
     const [protocol, body] = echo(pair, random.bytes(20));
     const packet = wholePacket(pair, protocol, body);
     const head = packet.length - body.length;
-    const route = pair.version === 4 ? Uint8Array.of(oneOf(random, [0x83, 0x89]), 3, 4, 0) : Uint8Array.of(protocol, 0, 0, 0, 0, 0, 0, 0);
+    const route = pair.version === 4 ? Uint8Array.of(oneOf(random, [0x83, 0x89]), 3, 4, 0) : Uint8Array.of(protocol, 0, 0, 1, 0, 0, 0, 0);
     const longer = Buffer.concat([packet.subarray(0, head), route, packet.subarray(head)]);
     if (pair.version === 4) {
       longer[0] = 0x46;

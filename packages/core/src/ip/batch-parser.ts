@@ -78,8 +78,8 @@ export class BatchParser extends BatchArrays {
     for (let count = 0; isExtension(protocol); count++) {
       if (count === MOST_EXTENSIONS || at + 8 > end) return this.#drop(PARSE_DROP.extension);
       if (protocol === HOP_BY_HOP && count > 0) return this.#drop(PARSE_DROP.extension);
-      // A route that is not at its end yet is not ours to follow, and type 0 nobody's (RFC 5095).
-      if (protocol === ROUTING && (bytes[at + 2] === 0 || bytes[at + 3] !== 0)) return this.#drop(PARSE_DROP.sourceRoute);
+      // A route that is not at its end yet is not ours to follow; one that is says nothing, whatever its type (RFC 8200 section 4.4, RFC 5095 section 3).
+      if (protocol === ROUTING && bytes[at + 3] !== 0) return this.#drop(PARSE_DROP.sourceRoute);
       if (protocol === PROTOCOL.fragment) {
         if ((read16(bytes, at + 2) & 0xfff9) !== 0) break; // an atomic one (RFC 6946) is a whole packet
         protocol = bytes[at] ?? 0;

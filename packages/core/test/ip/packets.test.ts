@@ -198,7 +198,7 @@ t.test('IPv6 extension headers are walked, and bounded', (t) => {
   t.equal(reason(withHeaders([44, [0, 0, 1, 0, 0, 0, 9]])), 'other', 'more fragments');
   t.equal(reason(withHeaders([44, [0, 1, 0, 0, 0, 0, 9]])), 'other', 'a later fragment');
   t.equal(reason(withHeaders([43, [0, 0, 1, 0, 0, 0, 0]])), 'sourceRoute', 'RH0 (RFC 5095)');
-  t.equal(reason(withHeaders([43, [0, 0, 0, 0, 0, 0, 0]])), 'sourceRoute', 'RH0 at its end, too');
+  t.equal(reason(withHeaders([43, [0, 0, 0, 0, 0, 0, 0]])), 'tcp', 'RH0 at its end is passed over as any unknown one is');
   t.equal(reason(withHeaders([43, [0, 4, 0, 0, 0, 0, 0]])), 'tcp', 'another kind at its end');
   t.equal(reason(withHeaders([43, [0, 4, 1, 0, 0, 0, 0]])), 'sourceRoute', 'and not');
   t.equal(reason(withHeaders([60, eight], [0, eight])), 'extension', 'hop-by-hop must be first');
