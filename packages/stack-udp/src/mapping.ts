@@ -187,6 +187,10 @@ export class Mapping implements PacketConn {
 
   send(datagrams: readonly Datagram[]): number {
     if (this.#closed) return 0;
+    if (this.source.port === 0) {
+      this.#writer.dropped += datagrams.length; // its client expects no reply (RFC 768)
+      return 0;
+    }
     this.#first = null;
     this.#used(this.#writer.now());
     let taken = 0;

@@ -83,7 +83,7 @@ export class UdpStack implements IpStack, MappingHost {
     if (batch.protocol[index] !== PROTOCOL.udp) return false;
     if (this.#closed) return true; // the rest of a batch in which the kernel was stopped
     // To many, or from nobody: multicast and broadcast are not carried, and nothing is answered.
-    if (!isHostPair(batch, index) || batch.destinationPort[index] === 0 || batch.sourcePort[index] === 0) {
+    if (!isHostPair(batch, index) || batch.destinationPort[index] === 0) {
       this.dropped.addresses++;
       return true;
     }

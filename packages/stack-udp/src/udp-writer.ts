@@ -27,7 +27,7 @@ export interface Receiver {
 export class UdpWriter {
   /** Payload bytes that may go as one super-packet. */
   readonly longestRun: number;
-  /** Datagrams that found no room, or were too long. */
+  /** Datagrams that found no room, were too long, or for port 0. */
   dropped = 0;
   readonly #output: StackOutput;
   #identification: number;

@@ -43,8 +43,8 @@ export class DnsStack implements IpStack {
     const start = batch.start[index] ?? 0;
     if (!hijack.takesPacket(batch.bytes, start + (isIPv4 ? 16 : 24), isIPv4 ? 4 : 16, batch.destinationPort[index] ?? 0)) return false;
     // Without a section `dns` in the config it goes where all goes.
-    if (!server.isNeeded || !isHostPair(batch, index) || batch.sourcePort[index] === 0) return false;
-    if (this.#isClosed) return true;
+    if (!server.isNeeded || !isHostPair(batch, index)) return false;
+    if (this.#isClosed || batch.sourcePort[index] === 0) return true; // port 0 expects no answer (RFC 768), and a question must not get past us
     const end = batch.end[index] ?? 0;
     const size = batch.segmentSize[index] ?? 0;
     for (let at = batch.payload[index] ?? 0; at < end; ) {

@@ -98,10 +98,10 @@ class Bench {
   }
 }
 
-const ask = (source: string, destination: string, payload: Uint8Array, destinationPort = 53): Packet => ({
+const ask = (source: string, destination: string, payload: Uint8Array, destinationPort = 53, sourcePort = 4000): Packet => ({
   kind: 'udp',
   source,
-  sourcePort: 4000,
+  sourcePort,
   destination,
   destinationPort,
   payload,
@@ -125,6 +125,17 @@ void t.test('fake names are answered at once, from the address that was asked', 
     `198.18.0.2:53 > 192.168.7.7:4000 A ${bench.fakes.assign('b.example', 4)}`,
   ]);
   t.equal(bench.driver.unclaimed, 3, 'another port, and what comes from or goes to many, is left to others');
+});
+
+void t.test('a question from port 0 is taken, and not answered', async (t) => {
+  const bench = new Bench();
+  for (const [source, server] of [
+    [HERE, '8.8.8.8'],
+    [HERE_6, '2001:db8::53'],
+  ] as const)
+    bench.send(ask(source, server, queryBytes('a.real', 'A'), 53, 0));
+  await bench.turn();
+  t.same([bench.asked.length, bench.answers(), bench.driver.unclaimed], [0, [], 0]);
 });
 
 void t.test('what needs a look-up is answered later, also out of order', async (t) => {
