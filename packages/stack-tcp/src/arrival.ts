@@ -119,8 +119,7 @@ function isTimely(c: Connection, s: Segment, now: number): boolean {
 function establish(c: Connection, s: Segment, now: number): boolean {
   if (!before(c.sndUna, s.acknowledgment) || before(c.sndNxt, s.acknowledgment)) {
     c.env.count(COUNT.dropAckOfUnsent);
-    if (c.env.replies.segment(c, s.acknowledgment, 0, FLAG.rst)) c.env.count(COUNT.resetsSent);
-    else c.env.count(COUNT.dropReply);
+    c.env.refuseAck(c, s.acknowledgment);
     return false;
   }
   c.sndUna = s.acknowledgment;

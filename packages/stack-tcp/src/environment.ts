@@ -1,7 +1,7 @@
-import type { Arena, PacketSink } from '@nekit/core/ip';
+import { type Arena, FLAG, type PacketSink } from '@nekit/core/ip';
 import type { OwnAddresses } from './addresses.js';
 import { COUNT, Counters } from './counters.js';
-import type { Flow } from './flow.js';
+import type { Flow, FlowAddress } from './flow.js';
 import { RangePool } from './range-pool.js';
 import type { ReceiveQueue } from './receive-queue.js';
 import type { Replies } from './replies.js';
@@ -112,6 +112,11 @@ export class TcpEnvironment {
 
   count(index: number): void {
     this.counters.add(index);
+  }
+
+  /** RST to who acknowledges what was never sent, with the number that it has: RFC 9293 sections 3.10.7.2 and 3.10.7.4. */
+  refuseAck(flow: FlowAddress, acknowledgment: number): void {
+    this.count(this.replies.segment(flow, acknowledgment, 0, FLAG.rst) ? COUNT.resetsSent : COUNT.dropReply);
   }
 
   /** A drop, and the segment it was. */

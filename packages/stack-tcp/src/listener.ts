@@ -127,7 +127,11 @@ export class Listener implements PendingHost {
       env.count(COUNT.resetByPeer);
       this.#drop(pending, 'the client left while its target was dialled', 'ECONNRESET');
     } else if (s.has(FLAG.syn) && !s.has(FLAG.ack)) pending.ask(s);
-    else env.count(COUNT.dropStray);
+    else {
+      env.count(COUNT.dropStray);
+      // Of nothing that we sent: late, or forged. The client is in SYN-SENT, where a RST without ACK is ignored (RFC 9293 section 3.10.7.3), so its dial goes on.
+      if (s.has(FLAG.ack)) env.refuseAck(pending, s.acknowledgment);
+    }
   }
 
   accept(pending: Pending): Promise<Stream> {

@@ -298,7 +298,7 @@ export class TcpStack implements IpStack, ConnectionHost {
     }
     if (s.has(FLAG.ack)) {
       env.count(COUNT.dropStray);
-      env.count(env.replies.segment(flowOf(batch, index), s.acknowledgment, 0, FLAG.rst) ? COUNT.resetsSent : COUNT.dropReply);
+      env.refuseAck(flowOf(batch, index), s.acknowledgment);
     } else if (!s.has(FLAG.syn)) env.count(COUNT.dropStray);
     else if (s.has(FLAG.fin)) env.count(COUNT.dropFlags);
     else return this.#listener.receiveSyn(batch, index, s, this.now, lastSndNxt);

@@ -267,6 +267,21 @@ t.test('a session hears of it when its connection fails, while its target is dia
   }
 });
 
+t.test('an ACK while the target is dialled is of nothing that we sent: RST with its number, and the dial goes on (RFC 9293 section 3.10.7.2)', async (t) => {
+  for (const isIPv6 of [false, true]) {
+    const wire = new Wire({ isIPv6 });
+    const client = new Client(wire);
+    client.syn();
+    client.ack = 7_777;
+    for (const flags of [FLAG.ack, FLAG.syn | FLAG.ack, FLAG.fin | FLAG.ack, FLAG.psh | FLAG.ack])
+      t.match(client.send({ flags }), [{ flags: FLAG.rst, sequence: 7_777, acknowledgment: 0 }]);
+    for (const flags of [0, FLAG.fin, FLAG.psh | FLAG.urg]) t.strictSame(client.send({ flags }), [], 'without an ACK: silence');
+    t.match(wire.stack.info, { pending: 1, counters: { dropStray: 7, resetsSent: 4 } });
+    t.equal(wire.requests[0]?.session.signal.reason, null);
+    t.ok((await client.connect()).stream);
+  }
+});
+
 t.test('SYN-ACK: sent again, with doubled gaps, and given up after 63 s', async (t) => {
   const wire = new Wire();
   const client = new Client(wire);
