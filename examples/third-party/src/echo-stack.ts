@@ -1,6 +1,5 @@
-import { randomBytes } from 'node:crypto';
 import type { StackContext } from '@nekit/core';
-import { ECHO_REQUEST, ECHO_REQUEST_6, echoReply, type IpStack, isHostPair, type PacketBatch, PROTOCOL, writeFragments } from '@nekit/core/ip';
+import { ECHO_REQUEST, ECHO_REQUEST_6, echoReply, Identifications, type IpStack, isHostPair, type PacketBatch, PROTOCOL, writeFragments } from '@nekit/core/ip';
 
 /** Answers that wait for the end of the batch; more are not worth having. */
 const MOST_WAITING = 64;
@@ -9,11 +8,12 @@ const MOST_WAITING = 64;
 export class EchoStack implements IpStack {
   readonly #context: StackContext;
   readonly #waiting: Uint8Array[] = [];
-  /** Of answers that leave in fragments; nobody must be able to guess it. */
-  #identification = randomBytes(4).readUInt32LE();
+  /** Of answers that leave in fragments; nobody must be able to guess them. */
+  readonly #identifications: Identifications;
 
   constructor(context: StackContext) {
     this.#context = context;
+    this.#identifications = new Identifications((length) => context.random(length));
   }
 
   input(batch: PacketBatch, index: number): boolean {
@@ -29,7 +29,7 @@ export class EchoStack implements IpStack {
 
   flush(): void {
     const { sink, paths } = this.#context.output;
-    for (const packet of this.#waiting.splice(0)) writeFragments(sink, packet, 0, packet.length, this.#identification++, paths);
+    for (const packet of this.#waiting.splice(0)) writeFragments(sink, packet, 0, packet.length, this.#identifications.next(), paths);
   }
 
   nextDeadline(): number {

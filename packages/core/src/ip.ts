@@ -10,6 +10,7 @@ export * from './ip/faulty-device.js';
 export * from './ip/flow-hash.js';
 export * from './ip/fragment.js';
 export * from './ip/icmp.js';
+export * from './ip/identifications.js';
 export * from './ip/ip-stack.js';
 export * from './ip/packet.js';
 export * from './ip/packet-batch.js';

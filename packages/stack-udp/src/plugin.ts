@@ -1,4 +1,5 @@
 import { definePlugin, type StackDefinition, TIMEOUTS } from '@nekit/core';
+import { Identifications } from '@nekit/core/ip';
 import { z } from 'zod';
 import { portsAllowed } from './descriptors.js';
 import { DEFAULT_UDP_LIMITS, UdpStack } from './udp-stack.js';
@@ -33,8 +34,8 @@ const stack: StackDefinition<z.infer<typeof config>> = {
       idle,
       dnsIdle: Math.min(idle, DEFAULT_UDP_LIMITS.dnsIdle),
     };
-    const identification = Buffer.from(context.random(4)).readUInt32LE();
-    return new UdpStack({ context, identification, limits });
+    const identifications = new Identifications((length) => context.random(length));
+    return new UdpStack({ context, identifications, limits });
   },
 };
 

@@ -7,7 +7,7 @@
  * A mapping ends when nothing has moved for long, when the least recently used has to make room, or with the kernel's own end of it.
  */
 import { CancelSource, type Endpoint, type NetError, type PacketConn, type PacketRequest, type Session, type StackContext } from '@nekit/core';
-import { ErrorRate, type IpStack, isHostPair, type PacketBatch, PROTOCOL, unreachable, writeFragments } from '@nekit/core/ip';
+import { ErrorRate, type Identifications, type IpStack, isHostPair, type PacketBatch, PROTOCOL, unreachable, writeFragments } from '@nekit/core/ip';
 import { Mapping, type MappingBounds, type MappingHost } from './mapping.js';
 import { type AddressKey, endpointAt, keyAt, quotation, sourceOf } from './nat-table.js';
 import { UdpWriter } from './udp-writer.js';
@@ -36,8 +36,7 @@ const ERRORS_PER_SECOND = 100;
 
 export interface UdpStackOptions {
   readonly context: Pick<StackContext, 'output' | 'handlePackets' | 'openSession'>;
-  /** Random 32 bits, for fragments. */
-  readonly identification: number;
+  readonly identifications: Identifications;
   readonly limits?: UdpLimits;
 }
 
@@ -51,7 +50,6 @@ export class UdpStack implements IpStack, MappingHost {
   #sweepAt = Number.POSITIVE_INFINITY;
   #errors: Uint8Array[] = [];
   readonly #errorRate = new ErrorRate(ERRORS_PER_SECOND, ERRORS_PER_SECOND);
-  #identification: number;
   #closed = false;
   /** Packets that came from or went to what is no host, and datagrams that nobody fetched. */
   readonly dropped = { addresses: 0, full: 0 };
@@ -60,8 +58,7 @@ export class UdpStack implements IpStack, MappingHost {
     this.#options = options;
     this.#limits = options.limits ?? DEFAULT_UDP_LIMITS;
     this.#bounds = { waiting: { now: 0, most: this.#limits.waiting }, peers: { now: 0, most: this.#limits.peers } };
-    this.#writer = new UdpWriter(options.context.output, options.identification);
-    this.#identification = options.identification;
+    this.#writer = new UdpWriter(options.context.output, options.identifications);
   }
 
   /** Client ports. */
@@ -99,7 +96,8 @@ export class UdpStack implements IpStack, MappingHost {
 
   flush(now: number): void {
     if (this.#errors.length > 0) {
-      for (const packet of this.#errors) writeFragments(this.#options.context.output.sink, packet, 0, packet.length, this.#identification++);
+      const { context, identifications } = this.#options;
+      for (const packet of this.#errors) writeFragments(context.output.sink, packet, 0, packet.length, identifications.next());
       this.#errors = [];
     }
     if (now < this.#sweepAt) return;

@@ -1,5 +1,6 @@
 import type { Datagram } from '@nekit/core';
 import {
+  type Identifications,
   IPV4_HEADER,
   IPV6_HEADER,
   PROTOCOL,
@@ -30,13 +31,13 @@ export class UdpWriter {
   /** Datagrams that found no room, were too long, or for port 0. */
   dropped = 0;
   readonly #output: StackOutput;
-  #identification: number;
+  readonly #identifications: Identifications;
   /** For what is sent in fragments. Made when the first comes. */
   #scratch: Uint8Array | null = null;
 
-  constructor(output: StackOutput, identification: number) {
+  constructor(output: StackOutput, identifications: Identifications) {
     this.#output = output;
-    this.#identification = identification;
+    this.#identifications = identifications;
     this.longestRun = Math.max(0, Math.min(output.sink.largest, LONGEST) - IPV6_HEADER - UDP_HEADER);
   }
 
@@ -59,8 +60,7 @@ export class UdpWriter {
       this.dropped += until - from;
       return 0;
     }
-    writeHeaders(sink.bytes, at, to, address, port, payload, this.#identification);
-    this.#identification += until - from; // who cuts a super-packet counts on
+    writeHeaders(sink.bytes, at, to, address, port, payload, to.version === 4 ? this.#identifications.next() : 0); // who cuts a super-packet counts on
     let end = at + head;
     for (let i = from; i < until; i++) {
       const bytes = datagrams[i]?.bytes;
@@ -86,7 +86,7 @@ export class UdpWriter {
       writeHeaders(packet, 0, to, address, port, bytes.length, 0);
       packet.set(bytes, head);
       writeTransportChecksum(packet, 0, PROTOCOL.udp, head - UDP_HEADER, whole);
-      if (writeFragments(sink, packet, 0, whole, this.#identification++, paths)) taken++;
+      if (writeFragments(sink, packet, 0, whole, this.#identifications.next(), paths)) taken++;
     }
     this.dropped += until - from - taken;
     this.#output.wake();

@@ -3,6 +3,7 @@ import { type Datagram, NetError, type PacketConn, type PacketRequest } from '@n
 import {
   BatchParser,
   buildPacket,
+  Identifications,
   type Packet,
   type PacketBatch,
   PacketSlab,
@@ -10,6 +11,7 @@ import {
   parsePacket,
   pipeDevice,
   Reassembly,
+  SeededRandom,
   StackDriver,
 } from '@nekit/core/ip';
 import { FakeClock, settle, testSession } from '@nekit/core/testing';
@@ -51,7 +53,7 @@ class Bench {
     });
     this.driver = new StackDriver({ device: near, clock: this.clock, defer: (run) => this.#run.push(run) });
     this.stack = new UdpStack({
-      identification: 7,
+      identifications: new Identifications((length) => new SeededRandom(7).bytes(length)),
       limits: { ...DEFAULT_UDP_LIMITS, ...limits },
       context: {
         output: this.driver.output,
@@ -191,8 +193,6 @@ void t.test('what goes to many, or comes from nobody, is counted and dropped', a
   bench.driver.close();
 });
 
-void t.test('what a remote cannot have sent is not said to come from it', async () => {
-  for (const [client, server, nobody] of [
 void t.test('from source port 0 datagrams go one way: RFC 768', async () => {
   for (const [client, server] of [
     ['10.0.0.1', '192.0.2.9'],
@@ -213,6 +213,8 @@ void t.test('from source port 0 datagrams go one way: RFC 768', async () => {
   }
 });
 
+void t.test('what a remote cannot have sent is not said to come from it', async () => {
+  for (const [client, server, nobody] of [
     ['10.0.0.1', '192.0.2.9', ['127.0.0.1', '127.1.2.3', '0.0.0.0', '224.0.0.251', '255.255.255.255', '10.0.0.1', 'a.name']],
     ['fd00::1', '2001:db8::9', ['::', '::1', 'ff02::fb', '::ffff:10.0.0.9', 'fd00::1', '192.0.2.9']],
   ] as const) {
@@ -318,6 +320,20 @@ void t.test('what leaves whole and may be cut on its way has an identification o
     'not a fragment, and its checksum is right',
   );
   assert.ok(new Set(identifications).size === 20 && !identifications.includes(0));
+  const steps = identifications.slice(1).map((number, i) => number - (identifications[i] ?? 0));
+  assert.ok(new Set(steps).size > 15, 'nor can it be guessed (RFC 7739)');
+  bench.driver.close();
+});
+
+void t.test('what leaves in fragments has an identification that nobody can guess: RFC 7739', async () => {
+  const bench = new Bench();
+  bench.send(udp('fd00::1', 1, '2001:db8::9', 443, 'x'));
+  await bench.turn();
+  for (let i = 0; i < 20; i++) bench.associations[0]?.conn.send([datagram('2001:db8::9', 443, 'y'.repeat(2_000))]);
+  await bench.turn();
+  const numbers = bench.out.flatMap((bytes) => (bytes[6] === 44 && bytes[42] === 0 ? [Buffer.from(bytes).readUInt32BE(44)] : []));
+  assert.equal(new Set(numbers).size, 20);
+  assert.ok(new Set(numbers.slice(1).map((number, i) => number - (numbers[i] ?? 0))).size > 15);
   bench.driver.close();
 });
 

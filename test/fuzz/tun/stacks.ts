@@ -1,5 +1,5 @@
 // The stacks of a TUN, composed as its inbound does it, on one end of a pipe; what they say goes to a judge.
-import { type PacketDevice, PacketSlab, type PipeEnd, PROTOCOL, pipeDevice, type SeededRandom, StackDriver } from '@nekit/core/ip';
+import { Identifications, type PacketDevice, PacketSlab, type PipeEnd, PROTOCOL, pipeDevice, type SeededRandom, StackDriver } from '@nekit/core/ip';
 import { FakeClock, testStackContext } from '@nekit/core/testing';
 import { FragmentStack } from '../../../packages/core/dist/inbound/tun/fragment-stack.js';
 import { GuardedStack } from '../../../packages/core/dist/inbound/tun/guarded-stack.js';
@@ -99,11 +99,12 @@ export class TunStacks {
       openSession: (...[network, source, requested, signal]: Parameters<typeof plain.openSession>) =>
         NOWHERE.has(requested.host) ? null : plain.openSession(network, source, requested, signal),
     };
-    this.udp = loaded === 'none' ? null : new UdpStack({ context, identification: random.next(), limits: UDP_LIMITS });
+    const identifications = new Identifications((length) => random.bytes(length));
+    this.udp = loaded === 'none' ? null : new UdpStack({ context, identifications, limits: UDP_LIMITS });
     this.tcp = loaded === 'tcp and udp' ? new TcpStack({ ...DEFAULT_SETTINGS, ...TCP_LIMITS }, context) : null;
     const guarded = [this.tcp, this.udp].flatMap((stack) => (stack === null ? [] : [new GuardedStack(stack, fail)]));
-    const behind = [...guarded, new LeftoverStack({ output, echo: true, identification: random.next(), onUdp: () => {} })];
-    this.fragments = new FragmentStack(behind, output, random.next());
+    const behind = [...guarded, new LeftoverStack({ output, echo: true, identifications, onUdp: () => {} })];
+    this.fragments = new FragmentStack(behind, output, identifications);
     this.#driver.start([this.fragments, ...behind]);
   }
 

@@ -7,10 +7,12 @@ import { GuardedStack } from '../../dist/inbound/tun/guarded-stack.js';
 import { LeftoverStack } from '../../dist/inbound/tun/leftover-stack.js';
 import { BatchParser } from '../../dist/ip/batch-parser.js';
 import { writeFragments } from '../../dist/ip/fragment.js';
+import { Identifications } from '../../dist/ip/identifications.js';
 import type { IpStack } from '../../dist/ip/ip-stack.js';
 import { buildPacket, type Packet, parsePacket } from '../../dist/ip/packet.js';
 import { PacketSlab } from '../../dist/ip/packet-slab.js';
 import { FLAG } from '../../dist/ip/protocol.js';
+import { SeededRandom } from '../../dist/ip/random.js';
 import { StackDriver } from '../../dist/ip/stack-driver.js';
 import { text, udp, Wire } from '../support/tun-wire.js';
 
@@ -18,6 +20,8 @@ const FAMILIES = [
   { source: '198.18.0.1', destination: '203.0.113.7', echo: 8, reply: 0, unreachable: [3, 3] },
   { source: 'fdfe:dcba:9876::1', destination: '2001:db8::7', echo: 128, reply: 129, unreachable: [1, 4] },
 ] as const;
+
+const numbers = (): Identifications => new Identifications((length) => new SeededRandom(5).bytes(length));
 
 interface Left {
   readonly wire: Wire;
@@ -31,8 +35,8 @@ function left(echo = true, mtu = 1500): Left {
   const wire = new Wire(mtu);
   const driver = new StackDriver({ device: wire.near, clock: wire.clock, defer: wire.defer });
   let told = 0;
-  const leftover = new LeftoverStack({ output: driver.output, echo, identification: 5, onUdp: () => told++ });
-  const fragments = new FragmentStack([leftover], driver.output, 6);
+  const leftover = new LeftoverStack({ output: driver.output, echo, identifications: numbers(), onUdp: () => told++ });
+  const fragments = new FragmentStack([leftover], driver.output, numbers());
   driver.start([fragments, leftover]);
   return { wire, leftover, fragments, told: () => told };
 }
@@ -87,7 +91,7 @@ void t.test('a ping in fragments is put together, in any order, and answered in 
         close: () => undefined,
       };
       const driver = new StackDriver({ device: back.wire.near, clock: back.wire.clock, defer: back.wire.defer });
-      driver.start([new FragmentStack([taker], driver.output, 6)]);
+      driver.start([new FragmentStack([taker], driver.output, numbers())]);
       for (const bytes of wire.out.splice(0)) back.wire.send(bytes);
       await back.wire.turn();
       const answer = whole as Packet | null;
@@ -151,6 +155,16 @@ void t.test('nor are senders told of more than 50 at once', async () => {
   assert.deepEqual([fragments.reassembly.size, wire.answers().length], [0, 50]);
 });
 
+void t.test('what leaves in fragments has an identification that nobody can guess: RFC 7739', async () => {
+  const [, { source, destination, echo }] = FAMILIES;
+  const { wire } = left();
+  for (let i = 0; i < 20; i++) wire.send({ kind: 'icmp', source, destination, type: echo, code: 0, rest: i, payload: text(2_000) });
+  await wire.turn();
+  const numbers = wire.out.flatMap((bytes) => (bytes[6] === 44 && bytes[42] === 0 ? [Buffer.from(bytes).readUInt32BE(44)] : []));
+  assert.equal(new Set(numbers).size, 20);
+  assert.ok(new Set(numbers.slice(1).map((number, i) => number - (numbers[i] ?? 0))).size > 15);
+});
+
 void t.test('a packet that came in fragments belongs to the flow of those that came whole', async () => {
   for (const { source, destination } of FAMILIES) {
     const wire = new Wire();
@@ -162,7 +176,7 @@ void t.test('a packet that came in fragments belongs to the flow of those that c
       close: () => undefined,
     };
     const driver = new StackDriver({ device: wire.near, clock: wire.clock, defer: wire.defer });
-    driver.start([new FragmentStack([taker], driver.output, 6), taker]);
+    driver.start([new FragmentStack([taker], driver.output, numbers()), taker]);
     const segment: Packet = {
       kind: 'tcp',
       source,
@@ -346,7 +360,7 @@ void t.test('no more than half a MiB of answers waits for one flush', async () =
   assert.ok(one.add(0, one.bytes.length, 0, false));
   const sink = new PacketSlab(new Uint8Array(100_000), 0, 100_000, 1_000, 1_500, 0);
   const driver = new StackDriver({ device: wire.near, clock: wire.clock, defer: wire.defer });
-  const other = new LeftoverStack({ output: { ...driver.output, sink }, echo: true, identification: 5, onUdp: () => undefined });
+  const other = new LeftoverStack({ output: { ...driver.output, sink }, echo: true, identifications: numbers(), onUdp: () => undefined });
   for (let i = 0; i < 600; i++) other.input(one, 0);
   other.flush();
   assert.equal(sink.count, 512, 'nor more than 512');
@@ -355,7 +369,7 @@ void t.test('no more than half a MiB of answers waits for one flush', async () =
 void t.test("the broadcast address of the device's network is nobody", async () => {
   const wire = new Wire();
   const driver = new StackDriver({ device: wire.near, clock: wire.clock, defer: wire.defer });
-  const leftover = new LeftoverStack({ output: driver.output, echo: true, identification: 5, onUdp: () => undefined });
+  const leftover = new LeftoverStack({ output: driver.output, echo: true, identifications: numbers(), onUdp: () => undefined });
   const broadcast = new BroadcastStack(['198.18.0.1/30', 'fd00::1/126', '10.0.0.9/31', '10.1.2.3/32', '172.16.5.4/12']);
   driver.start([broadcast, leftover]);
   const ping = (source: string, to: string): void => wire.send({ kind: 'icmp', source, destination: to, type: 8, code: 0, rest: 1, payload: text(8) });

@@ -4,7 +4,9 @@ import t from 'tap';
 import { BatchParser } from '../../dist/ip/batch-parser.js';
 import { writeIPv4Checksum, writeTransportChecksum } from '../../dist/ip/checksum.js';
 import { writeFragments } from '../../dist/ip/fragment.js';
+import { Identifications } from '../../dist/ip/identifications.js';
 import type { PacketSink } from '../../dist/ip/packet-device.js';
+import { SeededRandom } from '../../dist/ip/random.js';
 import { Reassembly } from '../../dist/ip/reassembly.js';
 
 /** Keeps what was reserved. */
@@ -112,4 +114,33 @@ void t.test('what leaves whole and may be cut on its way has an identification: 
     assert.deepEqual(write(packet), packet, 'not what is whole for ever, or has one');
   }
   assert.deepEqual(write(datagram(6, 100)), datagram(6, 100));
+});
+
+void t.test('identifications: none of IPv4 comes again soon, and none tells anything of the next (RFC 6864, RFC 7739)', async () => {
+  const of = (seed: number): number[] => {
+    const random = new SeededRandom(seed);
+    const identifications = new Identifications((length) => random.bytes(length));
+    return Array.from({ length: 200_000 }, () => identifications.next());
+  };
+  const numbers = of(1);
+  const lastAt = new Map<number, number>();
+  let least = Number.POSITIVE_INFINITY;
+  for (const [i, number] of numbers.entries()) {
+    assert.ok(Number.isInteger(number) && number >= 0 && number < 2 ** 32);
+    least = Math.min(least, i - (lastAt.get(number & 0xffff) ?? Number.NEGATIVE_INFINITY));
+    lastAt.set(number & 0xffff, i);
+  }
+  assert.ok(least > 32_768, `one came again after ${least}`);
+  assert.ok(lastAt.size > 60_000, 'nearly all are used');
+  const [high, low] = [(n: number) => n >>> 16, (n: number) => n & 0xffff];
+  for (const half of [high, low]) {
+    const steps = new Map<number, number>();
+    for (const [i, number] of numbers.entries()) {
+      const step = (half(number) - half(numbers[i - 1] ?? 0)) & 0xffff;
+      steps.set(step, (steps.get(step) ?? 0) + 1);
+    }
+    assert.ok(Math.max(...steps.values()) < 30, 'no step is more frequent than others'); // 3 of each on average
+  }
+  const others = of(2);
+  assert.ok(numbers.filter((number, i) => number === others[i]).length < 5, 'nor the same with another secret');
 });

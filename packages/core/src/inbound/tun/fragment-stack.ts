@@ -3,6 +3,7 @@ import { BatchParser } from '../../ip/batch-parser.js';
 import { ErrorRate } from '../../ip/error-rate.js';
 import { writeFragments } from '../../ip/fragment.js';
 import { ECHO_REQUEST, ECHO_REQUEST_6, reassemblyTimeExceeded } from '../../ip/icmp.js';
+import type { Identifications } from '../../ip/identifications.js';
 import type { IpStack, StackOutput } from '../../ip/ip-stack.js';
 import type { PacketBatch } from '../../ip/packet-batch.js';
 import { IPV6_HEADER, LONGEST_PACKET, PROTOCOL } from '../../ip/protocol.js';
@@ -14,18 +15,17 @@ export class FragmentStack implements IpStack {
   readonly reassembly = new Reassembly(DEFAULT_LIMITS, (first, payload, protocol) => this.#tellLate(first, payload, protocol));
   readonly #others: readonly IpStack[];
   readonly #output: StackOutput;
-  #identification: number;
+  readonly #identifications: Identifications;
   readonly #errors = new ErrorRate();
   /** ICMP messages for the next flush. */
   #late: Uint8Array[] = [];
   /** A packet that was put together, for the time of its `input`. */
   #whole: BatchParser | null = null;
 
-  /** `identification`: 32 random bits, for what leaves in fragments. */
-  constructor(others: readonly IpStack[], output: StackOutput, identification: number) {
+  constructor(others: readonly IpStack[], output: StackOutput, identifications: Identifications) {
     this.#others = others;
     this.#output = output;
-    this.#identification = identification;
+    this.#identifications = identifications;
   }
 
   input(batch: PacketBatch, index: number): boolean {
@@ -52,7 +52,7 @@ export class FragmentStack implements IpStack {
   flush(now: number): void {
     this.reassembly.expire(now);
     if (this.#late.length === 0) return;
-    for (const packet of this.#late) writeFragments(this.#output.sink, packet, 0, packet.length, this.#identification++);
+    for (const packet of this.#late) writeFragments(this.#output.sink, packet, 0, packet.length, this.#identifications.next());
     this.#late = [];
   }
 

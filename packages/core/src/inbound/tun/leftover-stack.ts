@@ -1,6 +1,7 @@
 import { ErrorRate } from '../../ip/error-rate.js';
 import { writeFragments } from '../../ip/fragment.js';
 import { ECHO_REQUEST, ECHO_REQUEST_6, echoReply, unknownProtocol, unreachable } from '../../ip/icmp.js';
+import type { Identifications } from '../../ip/identifications.js';
 import type { IpStack, StackOutput } from '../../ip/ip-stack.js';
 import type { PacketBatch } from '../../ip/packet-batch.js';
 import { PROTOCOL } from '../../ip/protocol.js';
@@ -14,8 +15,7 @@ export interface LeftoverOptions {
   readonly output: StackOutput;
   /** Answer echo requests, whatever their destination: nobody else does. */
   readonly echo: boolean;
-  /** Random 32 bits, for the fragments of long answers. */
-  readonly identification: number;
+  readonly identifications: Identifications;
   /** The first datagram that no stack takes. */
   onUdp(): void;
 }
@@ -25,7 +25,6 @@ export class LeftoverStack implements IpStack {
   /** Packets that nobody took. */
   unclaimed = 0;
   readonly #options: LeftoverOptions;
-  #identification: number;
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
   #toldOfUdp = false;
@@ -33,7 +32,6 @@ export class LeftoverStack implements IpStack {
 
   constructor(options: LeftoverOptions) {
     this.#options = options;
-    this.#identification = options.identification;
   }
 
   input(batch: PacketBatch, index: number): boolean {
@@ -50,8 +48,9 @@ export class LeftoverStack implements IpStack {
 
   flush(): void {
     if (this.#waiting.length === 0) return;
-    const { sink, paths } = this.#options.output;
-    for (const packet of this.#waiting) writeFragments(sink, packet, 0, packet.length, this.#identification++, paths);
+    const { output, identifications } = this.#options;
+    const { sink, paths } = output;
+    for (const packet of this.#waiting) writeFragments(sink, packet, 0, packet.length, identifications.next(), paths);
     this.#waiting = [];
     this.#waitingBytes = 0;
   }
@@ -69,7 +68,9 @@ export class LeftoverStack implements IpStack {
     const isIPv4 = batch.version[index] === 4;
     if (protocol === PROTOCOL.tcp || protocol === PROTOCOL.fragment || (protocol === PROTOCOL.none && !isIPv4)) return null;
     if (protocol !== (isIPv4 ? PROTOCOL.icmp : PROTOCOL.icmpv6)) {
-      return this.#errors.take(this.#options.output.now()) ? unknownProtocol(batch.bytes, batch.start[index] ?? 0, batch.transport[index] ?? 0, batch.end[index] ?? 0) : null;
+      return this.#errors.take(this.#options.output.now())
+        ? unknownProtocol(batch.bytes, batch.start[index] ?? 0, batch.transport[index] ?? 0, batch.end[index] ?? 0)
+        : null;
     }
     if (this.#options.output.paths.learn(batch, index)) return null;
     const isEcho = batch.bytes[batch.transport[index] ?? 0] === (isIPv4 ? ECHO_REQUEST : ECHO_REQUEST_6);

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { Identifications } from '../../ip/identifications.js';
 import type { IpStack } from '../../ip/ip-stack.js';
 import type { PacketDevice } from '../../ip/packet-device.js';
 import { StackDriver } from '../../ip/stack-driver.js';
@@ -107,15 +108,16 @@ export class TunInbound implements Inbound {
       for (const stack of stacks) stack.close();
       throw error;
     }
+    const identifications = new Identifications(randomBytes);
     const leftover = new LeftoverStack({
       output,
       echo: this.#options.echo,
-      identification: randomBytes(4).readUInt32LE(),
+      identifications,
       onUdp: () => warn('UDP is not carried; npm install @nekit/stack-udp, and add "udp" to plugins'),
     });
     const behind = [...stacks, leftover];
     this.#driver = driver;
-    driver.start([new BroadcastStack(this.#options.networks), new FragmentStack(behind, output, randomBytes(4).readUInt32LE()), ...behind]);
+    driver.start([new BroadcastStack(this.#options.networks), new FragmentStack(behind, output, identifications), ...behind]);
   }
 
   /** Its sessions end with it: their packets have nowhere to go. */
