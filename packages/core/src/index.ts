@@ -26,6 +26,7 @@ export { OPEN_TUN, type OpenTun } from './native/open-tun.js';
 export { type SealedCode, sealedError, sealedNoReply, sealedTruncated } from './native/sealed-error.js';
 export type { TunOptions } from './native/tun-device.js';
 export * from './net/address.js';
+export { abortQuietly, attempt } from './net/attempt.js';
 export * from './net/bounded-map.js';
 export * from './net/cancel.js';
 export * from './net/clock.js';

@@ -1,6 +1,6 @@
 /** Read first: RFC 9112 sections 9.3.2 (a response belongs to the oldest request), 9.5 (failures), RFC 9110 section 15.2 (1xx). */
 import http, { type ClientRequest, type IncomingMessage, type InformationEvent } from 'node:http';
-import { byteLength, type Chunks, NetError, type Stream, toNetError } from '@nekit/core';
+import { abortQuietly, byteLength, type Chunks, NetError, type Stream, toNetError } from '@nekit/core';
 import { BodyMeter, type Framing } from '../message/body-meter.js';
 import { trailerPairs } from '../message/fields.js';
 import { isHttpResponse, MAX_HEAD, readHead } from '../message/head.js';
@@ -141,14 +141,14 @@ export class Exchange {
   finish(response: IncomingMessage): boolean {
     const ready = this.#reusable && response.complete && this.#request.writableFinished && this.failure === null;
     this.#wire.destroy();
-    if (!ready) this.upstream.stream.abort(new NetError('aborted', 'the exchange is over', { code: 'DONE' }));
+    if (!ready) abortQuietly(this.upstream.stream, new NetError('aborted', 'the exchange is over', { code: 'DONE' }));
     return ready;
   }
 
   /** Breaks it off, and its connection. */
   abort(error: NetError): void {
     this.#fail(error);
-    this.upstream.stream.abort(error);
+    abortQuietly(this.upstream.stream, error);
   }
 
   #fail(error: NetError): void {

@@ -1,6 +1,7 @@
 /** Read first: RFC 9110 sections 7.6 (forwarding), 7.8 (Upgrade), 9.2.2 (idempotent methods), 10.1.1 (Expect). */
 import type { IncomingMessage, InformationEvent, ServerResponse } from 'node:http';
 import {
+  abortQuietly,
   type Cancel,
   type Deadline,
   NetError,
@@ -118,7 +119,7 @@ class Forwarding {
     try {
       this.#mustGoOn();
     } catch (reason) {
-      stream.abort(toNetError(reason));
+      abortQuietly(stream, toNetError(reason));
       throw reason;
     }
     const exchange = this.#begin(newUpstream(stream, key));
@@ -142,7 +143,7 @@ class Forwarding {
     try {
       exchange = new Exchange(upstream, this.#head, { sent: (bytes) => count(slot, bytes), received: (bytes) => count(slot + 1, bytes) });
     } catch (error) {
-      upstream.stream.abort(toNetError(error));
+      abortQuietly(upstream.stream, toNetError(error));
       throw error;
     }
     this.#exchange = exchange;
@@ -246,7 +247,7 @@ class Forwarding {
     try {
       await client.write([formatHead(`HTTP/1.1 101 ${message.statusMessage ?? ''}`, fields)]);
     } catch (error) {
-      upstream.abort(toNetError(error));
+      abortQuietly(upstream, toNetError(error));
       throw error;
     }
     const { counters, slot } = routed;

@@ -1,4 +1,4 @@
-import { type Deadline, NetError, type Stream, StreamReader, type TimerWheel, toNetError } from '@nekit/core';
+import { abortQuietly, attempt, type Deadline, NetError, type Stream, StreamReader, type TimerWheel, toNetError } from '@nekit/core';
 
 /** How many may wait. */
 export interface PoolLimits {
@@ -74,7 +74,7 @@ export class UpstreamPool {
   /** Keeps a connection whose last response has come to its end, not a byte more. It is the pool's from here on. */
   put({ stream, reader, key, bound }: Upstream): void {
     if (this.#closed) {
-      stream.abort(CLOSED);
+      abortQuietly(stream, CLOSED);
       return;
     }
     const idle: Idle = {
@@ -107,7 +107,7 @@ export class UpstreamPool {
     for (const list of [...this.#idle.values()]) {
       for (const idle of [...list]) {
         this.#remove(idle);
-        idle.upstream.stream.abort(CLOSED);
+        abortQuietly(idle.upstream.stream, CLOSED);
       }
     }
   }
@@ -116,18 +116,20 @@ export class UpstreamPool {
   #woke(idle: Idle): void {
     if (idle.taken) return;
     this.#remove(idle);
-    idle.upstream.stream.abort(new NetError('protocol', 'the origin spoke out of turn or left', { code: 'HTTP_IDLE_CLOSED' }));
+    abortQuietly(idle.upstream.stream, new NetError('protocol', 'the origin spoke out of turn or left', { code: 'HTTP_IDLE_CLOSED' }));
   }
 
   #dismiss(idle: Idle): void {
     if (idle.taken) return;
     this.#remove(idle);
     const { stream, watched } = idle.upstream;
-    const deadline = this.#timers.after(FAREWELL_MS, () => stream.abort(new NetError('timeout', 'the origin did not close', { code: 'LINGER_TIMEOUT' })));
-    stream.closeWrite().catch((error: unknown) => stream.abort(toNetError(error)));
+    const deadline = this.#timers.after(FAREWELL_MS, () =>
+      abortQuietly(stream, new NetError('timeout', 'the origin did not close', { code: 'LINGER_TIMEOUT' })),
+    );
+    attempt(() => stream.closeWrite()).catch((error: unknown) => abortQuietly(stream, toNetError(error)));
     void watched.then(() => {
       deadline.cancel();
-      stream.abort(new NetError('aborted', 'the connection was idle', { code: 'HTTP_IDLE_CLOSED' })); // nothing happens to one that has ended
+      abortQuietly(stream, new NetError('aborted', 'the connection was idle', { code: 'HTTP_IDLE_CLOSED' })); // nothing happens to one that has ended
     });
   }
 

@@ -1,5 +1,5 @@
 import { Duplex } from 'node:stream';
-import { type Chunks, type NetError, toNetError } from '@nekit/core';
+import { attempt, type Chunks, type NetError, toNetError } from '@nekit/core';
 
 /** What either direction holds before it asks the other side to wait, in bytes. */
 const HIGH_WATER_MARK = 64 * 1024;
@@ -71,7 +71,7 @@ export class Wire extends Duplex {
   }
 
   #put(chunks: Chunks, callback: (error?: Error) => void): void {
-    this.#send(chunks).then(
+    attempt(() => this.#send(chunks)).then(
       () => {
         this.onSent?.();
         callback();

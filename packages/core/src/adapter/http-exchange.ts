@@ -2,6 +2,7 @@
 import { type IncomingMessage, request } from 'node:http';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
+import { abortQuietly } from '../net/attempt.js';
 import { type Cancel, throwIfCancelled } from '../net/cancel.js';
 import type { StreamDialer } from '../net/dialer.js';
 import { duplexFromStream } from '../net/duplex.js';
@@ -43,14 +44,14 @@ export async function exchange(target: Target, options: ExchangeOptions): Promis
   throwIfCancelled(signal);
   const raw = await dial(target.endpoint, options);
   const over = new NetError('aborted', 'the request is over', { code: 'DONE' });
-  const forget = signal.onCancel((reason) => raw.abort(reason));
+  const forget = signal.onCancel((reason) => abortQuietly(raw, reason));
   try {
     const stream = target.url.protocol === 'https:' ? await secure(raw, target, options.ca) : raw;
     const answer = await unlessCancelled(send(stream, target, options), signal);
     return await unlessCancelled(unpacked(answer, options.maxBytes, target), signal);
   } finally {
     forget();
-    raw.abort(over);
+    abortQuietly(raw, over);
   }
 }
 
@@ -59,7 +60,7 @@ function dial(endpoint: Endpoint, { dialer, session, signal }: ExchangeOptions):
   const dialling = dialer.dialStream(endpoint, { session: { ...session, requested: endpoint, destination: endpoint, signal }, signal });
   void dialling.then(
     (stream) => {
-      if (signal.reason !== null) stream.abort(signal.reason);
+      if (signal.reason !== null) abortQuietly(stream, signal.reason);
     },
     () => undefined, // told below
   );

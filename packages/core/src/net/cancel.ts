@@ -20,6 +20,7 @@ export interface Cancel {
 const NOTHING = (): void => {};
 
 export interface CancelListener {
+  /** Never throws. */
   cancelled(reason: Error): void;
 }
 
@@ -52,7 +53,13 @@ export class CancelSource implements Cancel, CancelListener {
     this.#first = null;
     this.#second = null;
     this.#more = null;
-    for (const listener of listeners) listener?.cancelled(reason);
+    for (const listener of listeners) {
+      try {
+        listener?.cancelled(reason);
+      } catch {
+        // A plugin's, as it should never throw: the others are to be told, and who fires is none of its business.
+      }
+    }
   }
 
   /** As a listener of its parent. */

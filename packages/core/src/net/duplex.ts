@@ -3,6 +3,7 @@
  */
 import { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
+import { abortQuietly, attempt } from './attempt.js';
 import { streamFromConn } from './conn-stream.js';
 import { NetError, toNetError } from './errors.js';
 import { reset } from './socket-stream.js';
@@ -140,46 +141,51 @@ export function duplexFromStream(stream: Stream): Duplex {
   let reading = false;
   let readDone = false;
   let writeDone = false;
+  const write = (chunks: Chunks, callback: (error?: Error) => void): void => {
+    attempt(() => stream.write(chunks)).then(
+      () => callback(),
+      (error: unknown) => callback(toNetError(error)),
+    );
+  };
+  const failed = (error: unknown): void => {
+    duplex.destroy(toNetError(error));
+  };
+  const taken = (chunks: Chunks | null): void => {
+    reading = false;
+    if (chunks === null) {
+      readDone = true;
+      duplex.push(null);
+      return;
+    }
+    try {
+      for (const chunk of chunks) duplex.push(chunk);
+    } catch (error) {
+      failed(error); // they were none
+    }
+  };
   const duplex = new Duplex({
     allowHalfOpen: true,
     read() {
       if (reading) return;
       reading = true;
-      stream.read().then(
-        (chunks) => {
-          reading = false;
-          if (chunks === null) {
-            readDone = true;
-            duplex.push(null);
-          } else {
-            for (const chunk of chunks) duplex.push(chunk);
-          }
-        },
-        (error: unknown) => duplex.destroy(toNetError(error)),
-      );
+      attempt(() => stream.read()).then(taken, failed);
     },
-    write(chunk: Uint8Array, _encoding, callback) {
-      stream.write([chunk]).then(
-        () => callback(),
-        (error: unknown) => callback(toNetError(error)),
-      );
-    },
+    write: (chunk: Uint8Array, _encoding, callback) => write([chunk], callback),
     writev(entries: { chunk: Uint8Array }[], callback) {
-      const chunks = entries.map((entry) => entry.chunk);
-      stream.write(chunks).then(
-        () => callback(),
-        (error: unknown) => callback(toNetError(error)),
+      write(
+        entries.map((entry) => entry.chunk),
+        callback,
       );
     },
     final(callback) {
       writeDone = true;
-      stream.closeWrite().then(
+      attempt(() => stream.closeWrite()).then(
         () => callback(),
         (error: unknown) => callback(toNetError(error)),
       );
     },
     destroy(error, callback) {
-      if (!readDone || !writeDone) stream.abort(error ?? new NetError('aborted', 'the stream was destroyed', { code: 'DESTROYED' }));
+      if (!readDone || !writeDone) abortQuietly(stream, error ?? new NetError('aborted', 'the stream was destroyed', { code: 'DESTROYED' }));
       callback(error);
     },
   });

@@ -1,3 +1,5 @@
+import { abortQuietly, attempt } from './attempt.js';
+import type { CancelListener } from './cancel.js';
 import { streamFromConn } from './conn-stream.js';
 import { NetError, toNetError } from './errors.js';
 import { byteLength, type Chunks, type NativeConn, type NativeEnd, type RelayOptions, type Stream, type Totals } from './stream.js';
@@ -19,43 +21,48 @@ export function relay(a: Stream, b: Stream, options: RelayOptions, timers: Timer
 function relaySpliced(a: Stream, b: Stream, endB: NativeEnd, options: RelayOptions): Promise<Totals> {
   const stop = (thrown: unknown): Totals => {
     const error = toNetError(thrown);
-    a.abort(error);
-    b.abort(error);
+    abortQuietly(a, error);
+    abortQuietly(b, error);
     return { up: 0, down: 0, error };
+  };
+  const splice = (conn: NativeConn): Totals | Promise<Totals> => {
+    try {
+      return a.splice?.(conn, options) ?? stop(new NetError('aborted', 'the stack has lost the stream'));
+    } catch (thrown) {
+      return stop(thrown);
+    }
   };
   try {
     const conn = endB.detachNow?.([]) ?? null;
-    if (conn !== null && a.splice !== undefined) return a.splice(conn, options);
+    if (conn !== null) return Promise.resolve(splice(conn));
   } catch (thrown) {
     return Promise.resolve(stop(thrown));
   }
   const forget = options.signal.onCancel(stop);
-  return endB.detach([]).then(
-    (conn) => {
-      forget();
-      return a.splice?.(conn, options) ?? stop(new NetError('aborted', 'the stack has lost the stream'));
-    },
-    (thrown: unknown) => {
-      forget();
-      return stop(thrown);
-    },
-  );
+  return attempt(() => endB.detach([]))
+    .finally(forget)
+    .then(splice, stop);
 }
 
 /** Kernel sockets on both sides: their bytes stay out of JavaScript, where the engine has both. Nothing waits here while they move. */
 function relayNative(a: Stream, b: Stream, endA: NativeEnd, endB: NativeEnd, options: RelayOptions, timers: TimerWheel): Promise<Totals> {
-  const join = (connA: NativeConn, connB: NativeConn): Promise<Totals> =>
-    connA.relay(connB, options) ?? pump(streamFromConn(connA), streamFromConn(connB), options, timers);
   let connA: NativeConn | null = null;
   const stop = (thrown: unknown): Totals => {
     const error = toNetError(thrown);
-    for (const end of [a, b, connA]) end?.abort(error);
+    for (const end of [a, b, connA]) abortQuietly(end, error);
     return { up: 0, down: 0, error };
+  };
+  const join = (first: NativeConn, second: NativeConn): Totals | Promise<Totals> => {
+    try {
+      return first.relay(second, options) ?? pump(streamFromConn(first), streamFromConn(second), options, timers);
+    } catch (thrown) {
+      return stop(thrown);
+    }
   };
   try {
     connA = endA.detachNow?.([]) ?? null;
     const connB = connA === null ? null : (endB.detachNow?.([]) ?? null);
-    if (connA !== null && connB !== null) return join(connA, connB);
+    if (connA !== null && connB !== null) return Promise.resolve(join(connA, connB));
   } catch (thrown) {
     return Promise.resolve(stop(thrown));
   }
@@ -73,8 +80,8 @@ function pump(a: Stream, b: Stream, options: RelayOptions, timers: TimerWheel): 
   return new Promise((resolve) => new Relay(a, b, options, timers, resolve));
 }
 
-/** Both directions of one relay: what they share. */
-class Relay {
+/** Both directions of one relay: what they share. It is over when both have ended, or at once when one fails: whose calls stay pending then keeps nothing. */
+class Relay implements CancelListener {
   readonly options: RelayOptions;
   readonly timers: TimerWheel;
   readonly deadline: Deadline;
@@ -82,8 +89,6 @@ class Relay {
   readonly #a: Stream;
   readonly #b: Stream;
   readonly #resolve: (totals: Totals) => void;
-  readonly #forget: () => void;
-  #error: NetError | null = null;
   #running = 2;
 
   constructor(a: Stream, b: Stream, options: RelayOptions, timers: TimerWheel, resolve: (totals: Totals) => void) {
@@ -94,16 +99,27 @@ class Relay {
     this.#b = b;
     this.#resolve = resolve;
     this.deadline = timers.after(this.silenceMs, () => this.stop(new NetError('timeout', `no byte for ${this.silenceMs / 1000} s`, { code: 'IDLE_TIMEOUT' })));
-    this.#forget = options.signal.onCancel((reason) => this.stop(reason));
+    options.signal.add(this);
     new Pump(this, a, b, options.slot).next();
     new Pump(this, b, a, options.slot + 1).next();
   }
 
+  /** From here on the counters may be another relay's. */
+  get isOver(): boolean {
+    return this.#running === 0;
+  }
+
+  cancelled(reason: Error): void {
+    this.stop(reason);
+  }
+
   stop(reason: unknown): void {
-    if (this.#error !== null) return;
-    this.#error = toNetError(reason);
-    this.#a.abort(this.#error);
-    this.#b.abort(this.#error);
+    if (this.#running === 0) return;
+    const error = toNetError(reason);
+    this.#running = 0;
+    abortQuietly(this.#a, error);
+    abortQuietly(this.#b, error);
+    this.#end(error);
   }
 
   /** FIN from one side: from here on less silence is borne. */
@@ -114,11 +130,14 @@ class Relay {
 
   /** One direction has ended. */
   ended(): void {
-    if (--this.#running > 0) return;
+    if (this.#running > 0 && --this.#running === 0) this.#end(null);
+  }
+
+  #end(error: NetError | null): void {
     this.deadline.cancel();
-    this.#forget();
+    this.options.signal.remove(this);
     const { counters, slot } = this.options;
-    this.#resolve({ up: counters[slot] ?? 0, down: counters[slot + 1] ?? 0, error: this.#error });
+    this.#resolve({ up: counters[slot] ?? 0, down: counters[slot + 1] ?? 0, error });
   }
 }
 
@@ -142,20 +161,31 @@ class Pump {
   }
 
   next(): void {
-    this.#from.read().then(this.#take, this.#fail);
+    if (this.#relay.isOver) return;
+    try {
+      this.#from.read().then(this.#take, this.#fail);
+    } catch (thrown) {
+      this.#fail(thrown); // it should have rejected
+    }
   }
 
   readonly #take = (chunks: Chunks | null): void => {
-    if (chunks === null) {
-      this.#relay.halfClosed();
-      this.#to.closeWrite().then(this.#end, this.#fail);
-      return;
+    if (this.#relay.isOver) return;
+    try {
+      if (chunks === null) {
+        this.#relay.halfClosed();
+        this.#to.closeWrite().then(this.#end, this.#fail);
+      } else {
+        this.#writing = byteLength(chunks);
+        this.#to.write(chunks).then(this.#written, this.#fail);
+      }
+    } catch (thrown) {
+      this.#fail(thrown);
     }
-    this.#writing = byteLength(chunks);
-    this.#to.write(chunks).then(this.#written, this.#fail);
   };
 
   readonly #written = (): void => {
+    if (this.#relay.isOver) return;
     const { options, deadline, timers, silenceMs } = this.#relay;
     const { counters } = options;
     counters[this.#counter] = (counters[this.#counter] ?? 0) + this.#writing;
@@ -165,8 +195,5 @@ class Pump {
 
   readonly #end = (): void => this.#relay.ended();
 
-  readonly #fail = (reason: unknown): void => {
-    this.#relay.stop(reason);
-    this.#relay.ended();
-  };
+  readonly #fail = (reason: unknown): void => this.#relay.stop(reason);
 }

@@ -8,7 +8,8 @@ import { relay } from '../../dist/net/relay.js';
 import { relayPackets } from '../../dist/net/relay-packets.js';
 import { staggered } from '../../dist/net/staggered.js';
 import { TimerWheel } from '../../dist/net/timer-wheel.js';
-import { collect, FakeClock, pattern, pipePair, send, settle } from '../../dist/testing.js';
+import { collect, FakeClock, pattern, pipePair, send, settle, within } from '../../dist/testing.js';
+import { brokenStream } from '../support/broken-streams.js';
 
 const options = (over: Partial<Parameters<typeof relay>[2]> = {}): Parameters<typeof relay>[2] => ({
   signal: never,
@@ -139,6 +140,49 @@ void t.test('relay', async (t) => {
     assert.equal((await done).error?.code, 'IDLE_TIMEOUT');
   });
 
+  await t.test('a stream that throws at once has failed, and nothing waits for one whose abort throws', async () => {
+    for (const calls of [['read'], ['write'], ['closeWrite'], ['abort'], ['read', 'abort'], ['write', 'abort'], ['closeWrite', 'abort']] as const) {
+      for (const isClient of [true, false]) {
+        const timers = new TimerWheel(new FakeClock());
+        const signal = new CancelSource();
+        const [peer, near] = pipePair();
+        const bad = brokenStream(...calls);
+        const done = isClient ? relay(bad, near, options({ signal }), timers) : relay(near, bad, options({ signal }), timers);
+        await peer.write([Buffer.from('x')]).catch(() => undefined);
+        await peer.closeWrite().catch(() => undefined);
+        if (calls[0] === 'abort') signal.cancel(new NetError('aborted', 'abort threw', { code: 'STOPPED' }));
+        assert.equal((await within(done)).error?.message, `${calls[0]} threw`);
+        await assert.rejects(peer.read(), isNetError);
+        assert.equal(timers.size, 0);
+      }
+    }
+  });
+
+  await t.test('a stream that gives what is none has failed', async () => {
+    for (const given of [undefined, 5, new TypeError('none')]) {
+      const [, near] = pipePair();
+      const bad = { ...brokenStream(), read: () => Promise.resolve(given as never) };
+      assert.match((await within(relay(near, bad, options(), new TimerWheel(new FakeClock())))).error?.message ?? '', /iterable|undefined/);
+    }
+  });
+
+  await t.test('a native end that throws has failed', async () => {
+    const broken = (): never => {
+      throw new Error('detach threw');
+    };
+    const [, spliced] = pipePair();
+    const stack = Object.assign(spliced, { splice: broken });
+    for (const native of [
+      { detach: broken },
+      { detach: () => Promise.resolve({ abort: broken } as never) },
+      { detach: broken, detachNow: () => ({ abort: broken }) as never },
+    ])
+      for (const a of [stack, { ...brokenStream('abort'), native }]) {
+        const totals = await within(relay(a, { ...brokenStream('abort'), native }, options(), new TimerWheel(new FakeClock())));
+        assert.ok(totals.error !== null);
+      }
+  });
+
   await t.test('backpressure: a reader that stands still stops the writer', async () => {
     const { client, server, done } = joined();
     let written = 0;
@@ -219,6 +263,27 @@ void t.test('relayPackets', async (t) => {
     const { done, b } = joined();
     b.close(new NetError('unreachable', 'gone'));
     assert.equal((await done).error?.failure, 'unreachable');
+  });
+
+  await t.test('a conn whose close throws keeps nothing open', async () => {
+    for (const how of ['silence', 'signal', 'end'] as const) {
+      const clock = new FakeClock();
+      const timers = new TimerWheel(clock);
+      const signal = new CancelSource();
+      const a = new MemoryConn();
+      const bad = Object.assign(new MemoryConn(), {
+        close: () => {
+          throw new Error('by somebody else');
+        },
+      });
+      const done = relayPackets(a, bad, options({ signal }), timers);
+      if (how === 'silence') await clock.advance(60_200);
+      else if (how === 'signal') signal.cancel(new NetError('aborted', 'stop', { code: 'STOPPED' }));
+      else a.close();
+      assert.equal((await within(done)).error?.code, how === 'signal' ? 'STOPPED' : undefined);
+      assert.ok(a.closed);
+      assert.equal(timers.size, 0);
+    }
   });
 
   await t.test('a conn that throws ends both', async () => {

@@ -8,6 +8,7 @@ import { streamFromSocket } from '../../dist/net/socket-stream.js';
 import type { Stream } from '../../dist/net/stream.js';
 import { StreamReader } from '../../dist/net/stream-reader.js';
 import { collect, pipePair, startTarget, streamConformance, within } from '../../dist/testing.js';
+import { brokenStream } from '../support/broken-streams.js';
 
 /** Both ends of a TCP connection over loopback, as sockets. */
 async function sockets(): Promise<{ client: net.Socket; server: net.Socket; close(): Promise<void> }> {
@@ -247,4 +248,16 @@ void t.test('StreamReader', async (t) => {
       ['tail'],
     );
   });
+});
+
+void t.test('duplexFromStream: a stream that throws at once is a duplex that fails', async () => {
+  for (const call of ['read', 'write', 'closeWrite'] as const) {
+    const duplex = duplexFromStream(brokenStream(call, 'abort'));
+    const failed = new Promise<Error>((resolve) => duplex.once('error', resolve));
+    if (call === 'read') duplex.resume();
+    else if (call === 'write') duplex.write('x');
+    else duplex.end();
+    assert.match(String(await within(failed)), new RegExp(`${call} threw`));
+    assert.ok(duplex.destroyed);
+  }
 });

@@ -125,6 +125,19 @@ void t.test('CancelSource', async (t) => {
     assert.deepEqual(told, [reason, reason]);
     assert.equal(source.reason, reason);
   });
+  await t.test('a listener that throws keeps neither the others nor who fires', async () => {
+    const parent = new CancelSource();
+    const source = new CancelSource(parent);
+    const told: Error[] = [];
+    for (let i = 0; i < 3; i++) {
+      source.onCancel(() => {
+        throw new Error('a plugin');
+      });
+      source.onCancel((why) => told.push(why));
+    }
+    parent.cancel(reason);
+    assert.deepEqual(told, [reason, reason, reason]);
+  });
   await t.test('follows its parent until released', async () => {
     const parent = new CancelSource();
     const follows = new CancelSource(parent);
