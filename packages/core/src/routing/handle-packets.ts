@@ -19,9 +19,10 @@ import { relayPackets } from '../net/relay-packets.js';
 import type { Session } from '../net/session.js';
 import type { PacketSniff } from '../sniff/packet-sniff.js';
 import type { Sighting } from '../sniff/sniffer.js';
+import { dialPackets } from './dial.js';
 import { enter, unknownFake } from './enter.js';
 import { copyDatagrams, FlowConn, type Override } from './flow-conn.js';
-import { candidatesOf, dialWith, learn, notCarried, type Routing, takeWay, type Way } from './routing.js';
+import { candidatesOf, learn, type Routing, takeWay, type Way } from './routing.js';
 import type { Decision } from './rule-list.js';
 import type { SessionRecord } from './session-table.js';
 import type { PacketRequest } from './stream-request.js';
@@ -223,14 +224,10 @@ class Association {
   /** One adapter's flow, from dial to end: one session. Afterwards its peers are routed anew. */
   async #carry(flow: FlowConn, record: SessionRecord, way: Way): Promise<void> {
     const { events, timers, timeouts } = this.#routing;
-    const { packet } = way.adapter;
     let error: NetError | null;
     try {
       this.#dialling.add(record);
-      const remote = await dialWith(record, way.adapter, this.#routing, async () => {
-        if (packet === undefined) throw notCarried(way.adapter, 'UDP');
-        return packet.dialPacket(way.options); // if it throws, too, its peers are carried first and refused then
-      });
+      const remote = await dialPackets(record, way, this.#routing); // if it throws, too, its peers are carried first and refused then
       this.#dialling.delete(record);
       if (events.wants('session.connected')) events.emit('session.connected', { session: record.session.id, adapter: record.chain().at(-1) ?? '' });
       const options = { signal: record.cancel, idleMs: this.#request.idleMs ?? timeouts.udpIdle, counters: record.counters, slot: record.slot };

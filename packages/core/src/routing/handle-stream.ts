@@ -1,11 +1,13 @@
+import { abortQuietly, attempt } from '../net/attempt.js';
 import type { NetError } from '../net/errors.js';
 import { toNetError } from '../net/errors.js';
 import { relay } from '../net/relay.js';
 import type { Session } from '../net/session.js';
 import type { Stream } from '../net/stream.js';
 import type { Candidates, Sniffer } from '../sniff/sniffer.js';
+import { dialStream } from './dial.js';
 import { openRecord } from './enter.js';
-import { candidatesOf, dialWith, findWay, learn, notCarried, type Routing, type Way } from './routing.js';
+import { candidatesOf, findWay, learn, notCarried, type Routing, type Way } from './routing.js';
 import type { SessionRecord } from './session-table.js';
 import type { RoutedStream, StreamRequest } from './stream-request.js';
 
@@ -38,7 +40,7 @@ function acceptAndRelay(request: StreamRequest, remote: Stream, record: SessionR
     },
     (thrown: unknown) => {
       const error = toNetError(thrown, 'the client left before the relay began');
-      remote.abort(error);
+      abortQuietly(remote, error);
       record.close(error);
     },
   );
@@ -56,7 +58,7 @@ async function acceptFirst(request: StreamRequest, record: SessionRecord, routin
   } catch (thrown) {
     const error = toNetError(thrown);
     reportRejected(record, error, routing);
-    client?.abort(error);
+    abortQuietly(client, error);
     record.close(error);
     return;
   }
@@ -78,19 +80,15 @@ async function lookAtClient(client: Stream, record: SessionRecord, routing: Rout
 /** To the session's end. Callers return the promise and do not await it: what they needed (the request, streams that were given away) is forgotten while the relay runs. */
 function relayBoth(client: Stream, remote: Stream, record: SessionRecord, { timers, timeouts }: Routing): Promise<void> {
   const { cancel: signal, counters, slot } = record;
-  const totals = relay(client, remote, { signal, idleMs: timeouts.idle, halfCloseMs: timeouts.halfClose, counters, slot }, timers);
-  return totals.then(
-    ({ error }) => record.close(error),
-    (thrown: unknown) => record.close(toNetError(thrown)), // a stream of somebody else's
-  );
-}
-
-/** Who throws rather than rejects has failed all the same, and who gives what he should promise has kept it. */
-function attempt<T>(run: () => Promise<T>): Promise<T> {
+  const failed = (thrown: unknown): void => record.close(toNetError(thrown)); // a stream of somebody else's
   try {
-    return Promise.resolve(run());
+    return relay(client, remote, { signal, idleMs: timeouts.idle, halfCloseMs: timeouts.halfClose, counters, slot }, timers).then(
+      ({ error }) => record.close(error),
+      failed,
+    );
   } catch (thrown) {
-    return Promise.reject(toNetError(thrown));
+    failed(thrown);
+    return Promise.resolve();
   }
 }
 
@@ -128,12 +126,6 @@ export async function routeStream(session: Session, routing: Routing): Promise<R
       record.close(error);
     },
   };
-}
-
-function dialStream(record: SessionRecord, way: Way, routing: Routing): Promise<Stream> {
-  const dialer = way.adapter.stream;
-  if (dialer === undefined) return Promise.reject(notCarried(way.adapter, 'TCP'));
-  return dialWith(record, way.adapter, routing, () => dialer.dialStream(record.session.destination, way.options));
 }
 
 function reportAccepted(record: SessionRecord, { events }: Routing): void {

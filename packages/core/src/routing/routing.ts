@@ -1,7 +1,7 @@
 import type { Adapter } from '../adapter/adapter.js';
 import type { FakeIpTable } from '../ip/fake-ip.js';
 import type { DialOptions } from '../net/dialer.js';
-import { NetError, toNetError } from '../net/errors.js';
+import { NetError } from '../net/errors.js';
 import type { Events } from '../net/events.js';
 import type { Session } from '../net/session.js';
 import type { Timeouts } from '../net/timeouts.js';
@@ -44,25 +44,6 @@ export function takeWay(record: SessionRecord, decision: Decision): Way {
   record.adapter = decision.adapter;
   const base = { session: record.session, signal: record.cancel, chosen: (group: string, member: string) => record.choose(group, member) };
   return { adapter: decision.adapter, options: decision.addresses === null ? base : { ...base, addresses: decision.addresses } };
-}
-
-/** Runs one dial with its events. */
-export function dialWith<T>(record: SessionRecord, adapter: Adapter, { events, timers }: Routing, dial: () => Promise<T>): Promise<T> {
-  if (!events.wants('adapter.dialing') && !events.wants('adapter.ready') && !events.wants('adapter.failed')) return dial();
-  const session = record.session.id;
-  const begin = timers.now();
-  events.emit('adapter.dialing', { session, adapter: adapter.tag, type: adapter.type, destination: record.session.destination });
-  return dial().then(
-    (made) => {
-      events.emit('adapter.ready', { session, adapter: adapter.tag, ms: timers.now() - begin });
-      return made;
-    },
-    (thrown: unknown) => {
-      const error = toNetError(thrown);
-      events.emit('adapter.failed', { session, adapter: adapter.tag, code: error.code, message: error.message, ms: timers.now() - begin });
-      throw error;
-    },
-  );
 }
 
 /** The error for an adapter that cannot carry this kind of traffic. */
