@@ -7,6 +7,7 @@ import type { AdapterConfig, KernelConfig, Outbound } from '../config/types.js';
 import { NekitError, NetError } from '../net/errors.js';
 import type { Token } from '../net/token.js';
 import { OUTBOUND } from '../net/tokens.js';
+import { isRecord } from '../plugin/check.js';
 import type { Registry } from '../plugin/registry.js';
 import type { Farewell } from './farewell.js';
 
@@ -21,8 +22,8 @@ export class AdapterSet {
   readonly #registry: Registry;
   readonly #get: Get;
 
-  /** Throws NekitError: `ADAPTER_CYCLE`, `UNKNOWN_ADAPTER`, or ConfigError for what an adapter's `create` throws. */
-  constructor(config: Pick<KernelConfig, 'proxies' | 'groups' | 'outbound'>, registry: Registry, given: Get) {
+  /** Throws NekitError: `ADAPTER_CYCLE`, `UNKNOWN_ADAPTER`, or ConfigError for what an adapter's `create` throws; what was made before is closed then. */
+  constructor(config: Pick<KernelConfig, 'proxies' | 'groups' | 'outbound'>, registry: Registry, given: Get, farewell: Farewell) {
     const { outbound } = config;
     // Of this config; all else is the kernel's.
     const get: Get = <T>(token: Token<T>) => (token === (OUTBOUND as symbol) ? (outbound as T) : given(token));
@@ -30,7 +31,12 @@ export class AdapterSet {
     this.#get = get;
     for (const entry of [...config.proxies, ...config.groups]) this.#configs.set(entry.name, entry);
     for (const builtin of builtins(get)) this.#byTag.set(builtin.tag, builtin);
-    for (const tag of this.#configs.keys()) this.#adapter(tag);
+    try {
+      for (const tag of this.#configs.keys()) this.#adapter(tag);
+    } catch (error) {
+      this.close(farewell);
+      throw error;
+    }
     if (!this.#byTag.has('GLOBAL')) {
       const proxies = ['DIRECT', 'REJECT', ...this.#configs.keys()];
       this.#byTag.set('GLOBAL', new SelectAdapter({ proxies }, this.#context('GLOBAL', null)));
@@ -43,9 +49,10 @@ export class AdapterSet {
 
   /** An adapter of a type that needs no settings, which no rule can name. Throws NekitError `UNKNOWN_TYPE`. */
   ofType(type: string, tag: string): Adapter {
-    const definition = this.#registry.adapters.get(type)?.definition;
-    if (definition === undefined) throw new NekitError('UNKNOWN_TYPE', `there is no adapter type "${type}"`);
-    return definition.create(definition.config.parse({}), this.#context(tag, null));
+    const known = this.#registry.adapters.get(type);
+    if (known === undefined) throw new NekitError('UNKNOWN_TYPE', `there is no adapter type "${type}"`);
+    const { definition, plugin } = known;
+    return created(definition.create(definition.config.parse({}), this.#context(tag, null)), type, plugin);
   }
 
   all(): Adapter[] {
@@ -89,7 +96,7 @@ export class AdapterSet {
       return new UnavailableAdapter(config.name, config.type, config.unavailable ?? `type "${config.type}" is not known`);
     const context = this.#context(config.name, config.dialerProxy, config.outbound);
     try {
-      return known.definition.create(config.options, context);
+      return created(known.definition.create(config.options, context), config.type, known.plugin);
     } catch (error) {
       if (error instanceof ConfigError || (error instanceof NekitError && error.code === 'ADAPTER_CYCLE')) throw error;
       throw failed(config, error);
@@ -103,6 +110,12 @@ export class AdapterSet {
       : this.#adapter(dialerProxy ?? 'DIRECT');
     return { tag, base, adapter: (other) => this.#adapter(other), get: this.#get };
   }
+}
+
+/** What a plugin's `create` gave, if it is an adapter. */
+function created(adapter: Adapter, type: string, plugin: string): Adapter {
+  if (isRecord(adapter) && typeof adapter.tag === 'string') return adapter;
+  throw new Error(`create of type "${type}" of plugin "${plugin}" gave no adapter, an object with a "tag"`);
 }
 
 /** What a `create` throws is about its entry: a file that cannot be read, a value that only it can judge. */

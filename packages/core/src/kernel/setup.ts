@@ -102,7 +102,7 @@ export class Setup implements Checked {
     // Of this config, as OUTBOUND is; and asked only when somebody dials, for the sections come after the adapters.
     const dialResolver: Resolver = { resolve: (name, family, signal) => (this.#sections.dialResolver ?? system).resolve(name, family, signal) };
     const get = <T>(token: Token<T>): T => (token === (RESOLVER as symbol) ? (dialResolver as T) : host.get(token));
-    const adapters = new AdapterSet(config, host.registry, get);
+    const adapters = new AdapterSet(config, host.registry, get, farewell);
     const adapterOf = (tag: string): Adapter | undefined => adapters.get(tag);
     const kept = cacheFolder === undefined ? {} : { cacheFolder };
     this.providers = new RuleProviders(config.ruleProviders, { clock, timers, events, adapters: adapterOf, known: () => known, ...kept });

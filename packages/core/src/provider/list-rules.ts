@@ -21,6 +21,8 @@ export class ListRules implements KnownRules {
     return definition === undefined || !NOT_IN_LISTS.has(kind) ? definition : refusing(definition);
   };
 
+  readonly plugin = (kind: string): string | undefined => this.#known.plugin(kind);
+
   readonly kinds = (): Iterable<string> => [...this.#known.kinds()].filter((kind) => !NOT_IN_LISTS.has(kind));
 }
 

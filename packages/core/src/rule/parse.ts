@@ -76,6 +76,8 @@ interface Parts {
 /** The kinds that there are, and what rules are built with. */
 export interface KnownRules {
   readonly definitions: (kind: string) => RuleDefinition | undefined;
+  /** Who brought a kind. */
+  readonly plugin: (kind: string) => string | undefined;
   /** For "did you mean". */
   readonly kinds: () => Iterable<string>;
   readonly tools: RuleTools;
@@ -102,7 +104,10 @@ function build(parts: Parts, known: KnownRules, depth: number): Rule {
     throw new Error(`unknown parameter "${word}" behind a ${kind} rule${meant === null ? `: known are ${allowed.join(', ')}` : `, did you mean ${meant}?`}`);
   }
   const context: RuleContext = { parameters: words, options: parts.options, tools: known.tools, nested: (text) => buildNested(text, known, depth + 1) };
-  return definition.create(payload, context);
+  const rule: Partial<Rule> | null | undefined = definition.create(payload, context);
+  if (typeof rule?.match !== 'function')
+    throw new Error(`create of rule kind ${kind} of plugin "${known.plugin(kind) ?? 'core'}" gave no rule, an object with a function "match"`);
+  return rule as Rule;
 }
 
 /** Builds a rule from `KIND,payload[,parameter…]`, as lists have them: without a target. Throws a plain Error. */
