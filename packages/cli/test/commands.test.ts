@@ -31,6 +31,22 @@ async function folder(t: { teardown(run: () => unknown): void }, files: Record<s
   return path;
 }
 
+tap.test('a Node that is too old is one clear line and exit code 1, whatever it is asked', { timeout: TIMEOUT_MS }, async (t) => {
+  for (const [version, isOld] of [
+    ['18.20.8', true],
+    ['20.19.1', true],
+    ['9.99.99', true],
+    ['20.20.0', false],
+    ['22.0.0', false],
+  ] as const) {
+    const old = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '${version}' } })`;
+    const { code, stdout, stderr } = await run(['--version'], { env: { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(old)}` } });
+    t.equal(code, isOld ? 1 : 0, version);
+    t.equal(stderr, isOld ? `nekit-kernel needs Node.js 20.19.2 or newer, this is ${version}\n` : '');
+    t.equal(stdout === '', isOld);
+  }
+});
+
 tap.test('a wrong command line is one clear line and exit code 2', { timeout: TIMEOUT_MS }, async (t) => {
   const cases: [args: string[], line: string][] = [
     [['chekc'], 'nekit-kernel: there is no command "chekc": run, check, explain, rules, import, plugins, schema are known'],
