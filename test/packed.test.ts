@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node
 import http from 'node:http';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { pathToFileURL } from 'node:url';
 import { eventually } from '@nekit/core/testing';
@@ -100,8 +100,16 @@ t.test('what is packed', async (t) => {
       contents.some((path) => path.startsWith('dist/') && path.endsWith('.js')),
       `${name} was built`,
     );
-    const stray = contents.filter((path) => /tsbuildinfo|^(?:src|test|dist-test|node_modules)\/|\.tgz$|tsconfig/.test(path));
+    const stray = contents.filter((path) => /tsbuildinfo|^(?:test|dist-test|node_modules)\/|\.tgz$|tsconfig/.test(path));
     t.strictSame(stray, [], `${name} has nothing else`);
+    const mapped = contents
+      .filter((path) => path.endsWith('.map'))
+      .map((path) => posix.join('src', path.slice('dist/'.length).replace(/(?:\.d\.ts|\.js)\.map$/, '.ts')));
+    t.strictSame(
+      mapped.filter((path) => !contents.includes(path)),
+      [],
+      `${name} has what its source maps point to`,
+    );
   }
 });
 
