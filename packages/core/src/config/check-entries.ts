@@ -124,9 +124,7 @@ export class EntryChecker {
     const schema = this.#schema(definition, path);
     const properties = propertiesOf(schema);
     // `name: 5` was turned into "5"; a strict schema that does not list core's keys must not see them.
-    const own = Object.entries({ ...entry, ...core }).filter(
-      ([key, value]) => value !== undefined && (!CORE_KEYS.includes(key) || Object.hasOwn(properties, key)),
-    );
+    const own = Object.entries({ ...entry, ...core }).filter(([key]) => !CORE_KEYS.includes(key) || Object.hasOwn(properties, key));
     const later = section === 'proxies' ? LATER_PROXY_KEYS : LATER_GROUP_KEYS;
     return shape(Object.fromEntries(own), path, {
       schema,

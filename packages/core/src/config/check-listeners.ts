@@ -88,7 +88,9 @@ class ListenerChecker {
   tun(top: Top): Placed[] {
     const definition = this.#registry.inbounds.get('tun')?.definition;
     if (top.tun === undefined || definition === undefined) return [];
-    const entry = { enable: false, 'auto-route': !Object.hasOwn(top.tun, 'file-descriptor'), ...top.tun, name: 'tun', type: 'tun' };
+    const { enable, 'auto-route': autoRoute, 'file-descriptor': descriptor } = top.tun;
+    const defaults = { enable: enable ?? false, 'auto-route': autoRoute ?? (descriptor ?? null) === null };
+    const entry = { ...top.tun, ...defaults, name: 'tun', type: 'tun' };
     return [this.#inbound(entry, definition, ['tun']) ?? []].flat();
   }
 

@@ -99,8 +99,7 @@ class ProviderChecker {
 
   #parse(value: Readonly<Record<string, unknown>>, path: Path): Entry | null {
     const { source, problems } = this.#context;
-    const given = Object.fromEntries(Object.entries(value).filter(([, item]) => item !== null && item !== undefined));
-    const shaped = shape(given, path, {
+    const shaped = shape(value, path, {
       schema: PROVIDER_SCHEMA,
       text: (at) => source.text(at),
       unknown: (at, known) => {

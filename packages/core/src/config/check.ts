@@ -109,10 +109,7 @@ function check(source: ConfigSource, registry: Registry, problems: ProblemList):
 }
 
 function checkTop(value: Readonly<Record<string, unknown>>, source: ConfigSource, problems: ProblemList, registry: Registry): Top {
-  // An empty section (`proxies:` with nothing behind it) is as good as none.
-  const given = Object.fromEntries(
-    Object.entries(value).filter(([key, item]) => item !== null && item !== undefined && registry.sections.get(key) === undefined),
-  );
+  const given = Object.fromEntries(Object.entries(value).filter(([key]) => registry.sections.get(key) === undefined));
   const shaped = shape(given, [], {
     schema: TOP_SCHEMA,
     text: (path) => source.text(path),

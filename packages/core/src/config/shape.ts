@@ -1,9 +1,10 @@
 /**
  * Brings a config value into the shape of its JSON Schema before the schema itself judges it: scalars are converted (weak.ts), keys that the
- * schema does not know are reported and left out. The value itself is never written to; what does not change is kept as it is.
+ * schema does not know are reported and left out, and so, as in Clash, are keys with nothing behind them (`username:` is null in YAML). The value
+ * itself is never written to; what does not change is kept as it is.
  */
 import { isRecord, own } from './record.js';
-import { applicable, isOpen, propertiesOf, type SchemaNode } from './schema-node.js';
+import { applicable, fits, isOpen, propertiesOf, type SchemaNode } from './schema-node.js';
 import type { Path } from './source.js';
 import { weakScalar } from './weak.js';
 import { MAX_DEPTH } from './yaml-tree.js';
@@ -44,6 +45,10 @@ function shapeRecord(value: Readonly<Record<string, unknown>>, schemas: readonly
   let changed = false;
   for (const [key, item] of Object.entries(value)) {
     const property = objects.map((schema) => own(propertiesOf(schema), key)).find((found) => found !== undefined);
+    if (item === undefined || (item === null && !(property === undefined ? open : takesNull(property, options.schema)))) {
+      changed = true;
+      continue;
+    }
     if (property === undefined && !open) {
       options.unknown([...path, key], [...new Set(objects.flatMap((schema) => Object.keys(propertiesOf(schema))))]);
       changed = true;
@@ -57,4 +62,10 @@ function shapeRecord(value: Readonly<Record<string, unknown>>, schemas: readonly
     else shaped[key] = result;
   }
   return changed ? shaped : value;
+}
+
+/** A schema that says nothing of types takes anything. */
+function takesNull(node: unknown, root: SchemaNode): boolean {
+  const judges = applicable(null, node, root).filter((schema) => ['type', 'const', 'enum'].some((key) => Object.hasOwn(schema, key)));
+  return judges.length === 0 || judges.some((schema) => fits(null, schema));
 }

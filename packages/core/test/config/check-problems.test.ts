@@ -102,6 +102,7 @@ const EXACT: readonly [text: string, ...problems: string[]][] = [
   // Proxies and groups
   ['proxies: [5]\n', 'c.yaml:1:11 error: an entry is a set of keys, as { name: home, type: socks5, server: 192.0.2.1, port: 1080 }\n    5'],
   ['proxies:\n  - type: direct\n', 'c.yaml:2:5 error: "name" is missing'],
+  ['proxies:\n  - { name: h, type: socks5, server: , port: 1 }\n', 'c.yaml:2:38 error: "server" is missing\n    server: '],
   [
     'proxies:\n  - { name: h, type: socks5, server: a.example, prot: 1 }\n',
     'c.yaml:2:5 error: "port" is missing',

@@ -6,6 +6,7 @@ import { SHOWN_KEYS } from '../../dist/config/known-keys.js';
 import { parseConfig } from '../../dist/config/load.js';
 import { formatProblem } from '../../dist/config/report.js';
 import { TIMEOUT_NAMES, TOP, timeoutKey } from '../../dist/config/schema.js';
+import { shape } from '../../dist/config/shape.js';
 import { configFromObject, withOverrides } from '../../dist/config/source.js';
 import { DEFAULT_TIMEOUTS } from '../../dist/net/timeouts.js';
 import { good, problemsOf, registry } from './checked.js';
@@ -94,6 +95,35 @@ sniffer:
   t.equal(older?.parsePureIp, false);
   t.equal(good('sniffer: { sniff: { TLS: {} } }').sniffer, null, 'off unless it is on');
   t.equal(good('sniffer:\n').sniffer, null);
+  t.end();
+});
+
+t.test('a key with nothing behind it is as good as none', (t) => {
+  const SOCKS = 'name: h, type: socks5, server: a.example, port: 1';
+  const PROVIDER = 'type: inline, behavior: ipcidr, payload: [10.0.0.0/8]';
+  const LISTENER = 'name: l, type: mixed, port: 1';
+  const RULE = 'type: MATCH, to: h';
+  const whole = (entry: string, listener: string, group: string, provider: string, rule: string, sniffer: string): string =>
+    `authentication: ["u:p"]\nproxies: [{ ${SOCKS}${entry} }]\nlisteners: [{ ${LISTENER}${listener} }]\nproxy-groups: [{ name: g, type: select, proxies: [h]${group} }]\n` +
+    `rule-providers: { lan: { ${PROVIDER}${provider} } }\nrules: [{ ${RULE}${rule} }]\nsniffer: { enable: true, sniff: { TLS: ${sniffer} } }\n`;
+  const empty = whole(
+    ', username: , tls: , alpn: , headers: , tuning: { window: , label: ~ }, dialer-proxy: , smux: , no-such-key: ',
+    ', listen: , users: ',
+    ', use: , filter: , include-all: ',
+    ', interval: , proxy: , url: ',
+    ', value: , parameters: ',
+    '{ ports: , override-destination: }',
+  );
+  t.match(good(empty), {
+    proxies: [{ options: { tls: false, tuning: {} }, dialerProxy: null }],
+    listeners: [{ host: '127.0.0.1', users: [{ username: 'u' }] }],
+  });
+  t.same(good(empty), good(whole(', tuning: {}', '', '', '', '', '{}')));
+  t.same(good(whole('', '', '', '', '', '')).sniffer, good(whole('', '', '', '', '', '{}')).sniffer, 'a protocol is named by its key alone');
+  const named = { a: null, b: undefined, c: null, d: null };
+  const properties = { a: { type: 'string' }, b: { type: 'string' }, c: { anyOf: [{ type: 'string' }, { type: 'null' }] }, d: {} };
+  const shaped = shape(named, [], { schema: { type: 'object', properties }, text: () => null, unknown: () => t.fail('all are known') });
+  t.same(shaped, { c: null, d: null }, 'what a schema takes is left to it');
   t.end();
 });
 

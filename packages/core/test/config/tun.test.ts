@@ -61,7 +61,13 @@ function options(text: string): Options {
 const names = ({ stacks }: Options): string[] => stacks.map(({ definition }) => definition.type);
 
 t.test('is off unless it says otherwise, and then nothing of it is looked at', async (t) => {
-  for (const text of ['tun:\n', 'tun: {}\n', 'tun: { enable: false, stack: nobody, inet4-address: [x] }\n', 'tun: { stack: system }\n']) {
+  for (const text of [
+    'tun:\n',
+    'tun: {}\n',
+    'tun: { enable: , stack: }\n',
+    'tun: { enable: false, stack: nobody, inet4-address: [x] }\n',
+    'tun: { stack: system }\n',
+  ]) {
     const { problems, config } = check(text);
     t.strictSame([problems, config?.listeners], [[], []], text);
   }
@@ -75,6 +81,11 @@ t.test('defaults', async (t) => {
     { address: 'fdfe:dcba:9876::1', prefix: 126 },
   ]);
   t.match(given.keys, { device: '', mtu: 9000, gso: true, icmp: 'reply' });
+  t.strictSame(
+    options('tun: { enable: true, auto-route: , file-descriptor: , stack: , inet4-address: , tcp: { timeout: } }\n'),
+    given,
+    'with nothing behind keys, too',
+  );
   t.strictSame(given.stacks[0]?.options, { timeout: 300, 'accept-first': false });
 });
 
