@@ -7,14 +7,32 @@ export interface Finding {
   readonly message: string;
 }
 
+type Issue = Readonly<Record<string, unknown>>;
+
 /** `base` is the path of the value that was parsed. An error without `issues` is one finding about the whole. */
 export function findingsOf(error: unknown, value: unknown, base: Path): Finding[] {
   const issues: unknown = isRecord(error) ? error.issues : undefined;
   if (!Array.isArray(issues) || issues.length === 0) return [{ path: base, message: error instanceof Error ? error.message : String(error) }];
-  return issues.filter(isRecord).map((issue) => {
-    const inner = pathOf(issue.path);
-    return { path: [...base, ...inner], message: describe(issue, inner, valueAt(value, inner)) };
-  });
+  return issues
+    .filter(isRecord)
+    .flatMap(opened)
+    .map((issue) => {
+      const inner = pathOf(issue.path);
+      return { path: [...base, ...inner], message: describe(issue, inner, valueAt(value, inner)) };
+    });
+}
+
+/** Of a union, what the branch says that takes values of this type: "TLS" is a section of keys, and one of them is wrong. Itself, where none does. */
+function opened(issue: Issue): Issue[] {
+  const branches = issue.code === 'invalid_union' && issue.message === 'Invalid input' && Array.isArray(issue.errors) ? issue.errors : [];
+  const fitting = branches
+    .map((branch: unknown) => (Array.isArray(branch) ? branch.filter(isRecord) : []))
+    .find((branch) => branch.length > 0 && fitsType(branch));
+  return fitting?.flatMap((inner) => opened({ ...inner, path: [...pathOf(issue.path), ...pathOf(inner.path)] })) ?? [issue];
+}
+
+function fitsType(branch: readonly Issue[]): boolean {
+  return !branch.some(({ path, code }) => pathOf(path).length === 0 && ['invalid_type', 'invalid_value', 'invalid_union'].includes(String(code)));
 }
 
 function pathOf(path: unknown): Path {
@@ -27,7 +45,7 @@ function valueAt(value: unknown, path: Path): unknown {
   return at;
 }
 
-function describe(issue: Readonly<Record<string, unknown>>, path: Path, value: unknown): string {
+function describe(issue: Issue, path: Path, value: unknown): string {
   const name = path.length === 0 ? '' : `"${labelOf(path)}" `;
   const message = typeof issue.message === 'string' ? issue.message : 'is not valid';
   if (value === undefined && path.length > 0 && issue.code !== 'custom') return `${name}is missing`;
@@ -46,7 +64,7 @@ function labelOf(path: Path): string {
 }
 
 /** What zod wanted, in words that do not speak of "input". null: its own message, or that of a refinement, is best. */
-function expected(issue: Readonly<Record<string, unknown>>): string | null {
+function expected(issue: Issue): string | null {
   const { code, message } = issue;
   if (typeof message === 'string' && !/^(?:Invalid (?:input|option)|Too (?:small|big))\b/.test(message)) return null; // written by the schema's author
   if (code === 'invalid_type') return NOUNS[String(issue.expected)] ?? String(issue.expected);
@@ -75,7 +93,7 @@ const NOUNS: Readonly<Record<string, string>> = {
   record: 'a section of keys',
 };
 
-function bound(issue: Readonly<Record<string, unknown>>, which: 'maximum' | 'minimum'): string | null {
+function bound(issue: Issue, which: 'maximum' | 'minimum'): string | null {
   const limit = issue[which];
   if (typeof limit !== 'number' && typeof limit !== 'bigint') return null;
   const word = which === 'maximum' ? 'at most' : 'at least';

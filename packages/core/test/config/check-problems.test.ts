@@ -30,6 +30,8 @@ const EXACT: readonly [text: string, ...problems: string[]][] = [
     'sniffer: { enable: true, sniff: { TSL: {} } }\n',
     'c.yaml:1:40 error: "TSL" is no protocol that shows a name: there are TLS, HTTP, QUIC. Did you mean "TLS"?',
   ],
+  ['sniffer: { sniff: { TLS: { ports: 443 } } }\n', 'c.yaml:1:35 error: "ports" must be a list\n    ports: 443'],
+  ['sniffer: { sniff: { TLS: yes } }\n', 'c.yaml:1:26 error: "TLS" must be a section of keys or null\n    TLS: yes'],
   ['sniffer: { enable: true }\n', 'c.yaml:1:1 warning: nothing is looked at: name it under sniff, as { TLS: { ports: [443] }, HTTP: { ports: [80] } }'],
   [
     'sniffer: { sniff: { TLS: { ports: [443, 90-80, ssl] } } }\n',
@@ -116,6 +118,7 @@ const EXACT: readonly [text: string, ...problems: string[]][] = [
     'proxies: [{ name: h, type: socks5, server: a.example, port: 1, smux: {} }]\n',
     'c.yaml:1:64 warning: "smux" is not supported in a socks5 proxy and has no effect',
   ],
+  ['proxies: [{ name: h, type: socks5, server: a, port: 1, alpn: [a, {}] }]\n', 'c.yaml:1:66 error: "alpn[1]" must be a text'],
   ['proxies: [{ name: h, type: socks5, server: a, port: 1, alpn: {} }]\n', 'c.yaml:1:62 error: "alpn" must be a text or a list'],
   [
     'proxies: [{ name: h, type: socks5, server: a, port: x, chain: [{ hop: 1 }, {}] }]\n',
