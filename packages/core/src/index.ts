@@ -76,7 +76,7 @@ export * from './rule/addresses.js';
 export * from './rule/cidr-set.js';
 export * from './rule/definition.js';
 export type { ModuleFacts, ModuleSession, RuleModule } from './rule/module-contract.js';
-export { holds, holdsForAddress, type MakeRule, type NameTest, nameTest, sessionTo } from './rule/name-test.js';
+export { holds, holdsForAddress, type MakeRule, type NameTest, nameTest, sessionTo, whyNoName } from './rule/name-test.js';
 export * from './rule/rule.js';
 export { DomainSet } from './rule/set/domain-set.js';
 export { DomainSetBuilder } from './rule/set/domain-set-builder.js';

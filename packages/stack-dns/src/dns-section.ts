@@ -14,6 +14,7 @@ import {
   sessionTo,
   TIMEOUTS,
   TIMERS,
+  whyNoName,
 } from '@nekit/core';
 import { type DnsConfig, DnsSchema } from './config.js';
 import { fakeFilter } from './fake-ip/fake-filter.js';
@@ -126,6 +127,18 @@ function create(config: DnsConfig, context: SectionContext): Section {
 
 const LISTS = ['nameserver', 'fallback', 'default-nameserver', 'proxy-server-nameserver', 'direct-nameserver'] as const;
 
+/** Names that something is done for, with their places. */
+function* namesIn({ keys, policy, proxyPolicy }: DnsConfig): Generator<[name: string, path: readonly (string | number)[]]> {
+  const filter = keys['fake-ip-filter-mode'] === 'rule' ? [] : keys['fake-ip-filter'];
+  for (const [index, name] of filter.entries()) yield [name, ['fake-ip-filter', index]];
+  for (const [index, name] of keys['fallback-filter']?.domain.entries() ?? []) yield [name, ['fallback-filter', 'domain', index]];
+  for (const [key, policies] of [
+    ['nameserver-policy', policy],
+    ['proxy-server-nameserver-policy', proxyPolicy],
+  ] as const)
+    for (const [index, written] of Object.keys(keys[key]).entries()) for (const name of policies[index]?.names ?? []) yield [name, [key, written]];
+}
+
 /** Adapters that are not there, servers that could only be found by asking themselves, and what has no effect. */
 function check(config: DnsConfig, around: SectionSurroundings): void {
   const { keys, listen } = config;
@@ -178,6 +191,10 @@ function check(config: DnsConfig, around: SectionSurroundings): void {
     around.error('"respect-rules" needs "proxy-server-nameserver": servers for the names of proxies\' servers, which are not reached by rules', [
       'respect-rules',
     ]);
+  for (const [name, path] of namesIn(config)) {
+    const why = whyNoName(name);
+    if (why !== null) around.warning(why, path);
+  }
   if (keys['prefer-h3']) around.warning('"prefer-h3" is not supported: servers are asked by HTTP/2', ['prefer-h3']);
 }
 

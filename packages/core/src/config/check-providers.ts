@@ -10,7 +10,7 @@ import { defaultCacheFolder } from '../provider/provider-store.js';
 import { parseCidr } from '../rule/cidr-set.js';
 import { buildBareRule, type KnownRules } from '../rule/parse.js';
 import type { Behavior, RuleSet } from '../rule/rule-set.js';
-import { parseDomainEntry } from '../rule/set/domain-entry.js';
+import { whyNoEntry } from '../rule/set/domain-entry.js';
 import type { ListFormat } from '../rule/set/inspect-list.js';
 import { whyNot } from './check-geodata.js';
 import { findingsOf } from './issues.js';
@@ -131,21 +131,23 @@ class ProviderChecker {
 
   #inline({ payload, behavior }: Entry, path: Path): ProviderSource | null {
     if (payload === undefined) return this.#missing('payload', path);
-    payload.forEach((text, index) => {
-      try {
-        this.#checkListEntry(text, behavior);
-      } catch (error) {
-        this.#context.problems.error('BAD_RULE', error instanceof Error ? error.message : String(error), [...path, 'payload', index]);
-      }
-    });
-    return { type: 'inline', payload };
+    const good = payload.filter((text, index) => this.#isEntry(text, behavior, [...path, 'payload', index]));
+    return { type: 'inline', payload: good };
   }
 
-  /** Throws a plain Error. */
-  #checkListEntry(text: string, behavior: Behavior): void {
-    if (behavior === 'domain') parseDomainEntry(text.trim());
-    else if (behavior === 'ipcidr') parseCidr(text.trim());
-    else buildBareRule(text, this.#rules);
+  #isEntry(text: string, behavior: Behavior, path: Path): boolean {
+    const { problems } = this.#context;
+    const why = behavior === 'domain' ? whyNoEntry(text.trim()) : null;
+    if (why !== null) problems.warning('NO_EFFECT', why, path);
+    if (behavior === 'domain') return why === null;
+    try {
+      if (behavior === 'ipcidr') parseCidr(text.trim());
+      else buildBareRule(text, this.#rules);
+      return true;
+    } catch (error) {
+      problems.error('BAD_RULE', error instanceof Error ? error.message : String(error), path);
+      return false;
+    }
   }
 
   #file({ path: text }: Entry, path: Path): ProviderSource | null {

@@ -1,6 +1,6 @@
 /** `sniffer`: Clash's keys to what the kernel works with. */
 import { closest } from '../net/closest.js';
-import { addressTest, type MakeRule, nameTest } from '../rule/name-test.js';
+import { addressTest, type MakeRule, nameTest, whyNoName } from '../rule/name-test.js';
 import { buildRule, type KnownRules } from '../rule/parse.js';
 import { portRange } from '../rule/ports.js';
 import { SNIFFED_PROTOCOLS, type SniffedPorts, type SniffedProtocol, type SnifferConfig } from '../sniff/sniffer.js';
@@ -10,18 +10,20 @@ import type { Path } from './source.js';
 
 const DEFAULT_PORTS: { readonly [P in SniffedProtocol]: readonly number[] } = { TLS: [443], HTTP: [80], QUIC: [443] };
 
-const LISTS = [
-  ['force-domain', nameTest],
-  ['skip-domain', nameTest],
-  ['skip-src-address', addressTest],
-  ['skip-dst-address', addressTest],
-] as const;
+const NAMES = ['force-domain', 'skip-domain'] as const;
+const ADDRESSES = ['skip-src-address', 'skip-dst-address'] as const;
 
 /** null: nothing is looked at. */
 export function checkSniffer(keys: SnifferKeys, known: KnownRules, problems: ProblemList): SnifferConfig | null {
   const makeRule: MakeRule = (kind, payload) => buildRule(kind, payload, [], {}, known);
-  for (const [key, test] of LISTS)
-    for (const [index, entry] of keys[key]?.entries() ?? []) attempt(() => test([entry], makeRule), ['sniffer', key, index], problems);
+  for (const key of NAMES)
+    for (const [index, entry] of keys[key]?.entries() ?? []) {
+      const why = whyNoName(entry);
+      if (why === null) attempt(() => nameTest([entry], makeRule), ['sniffer', key, index], problems);
+      else problems.warning('NO_EFFECT', why, ['sniffer', key, index]);
+    }
+  for (const key of ADDRESSES)
+    for (const [index, entry] of keys[key]?.entries() ?? []) attempt(() => addressTest([entry], makeRule), ['sniffer', key, index], problems);
   const protocols = protocolsOf(keys, problems);
   if (keys.enable !== true) return null;
   if (Object.keys(keys.sniff ?? {}).length === 0 && (keys.sniffing ?? []).length === 0)

@@ -4,6 +4,7 @@ import { never } from '../net/cancel.js';
 import type { Session } from '../net/session.js';
 import { CidrSetBuilder } from './cidr-set.js';
 import type { FactKey, Facts, Rule } from './rule.js';
+import { whyNoEntry } from './set/domain-entry.js';
 import { DomainSetBuilder } from './set/domain-set-builder.js';
 
 /** Whether a canonical name, or address, is one of them. */
@@ -14,9 +15,24 @@ export type MakeRule = (kind: string, payload: string) => Rule;
 
 const NOBODY: NameTest = () => false;
 
-/** Throws a plain Error that names the entry. */
+/** What stands in front of the colon, and the kind of rule that it is. */
+type Kinds = Readonly<Record<string, string>>;
+
+const NAME_KINDS: Kinds = { geosite: 'GEOSITE', 'rule-set': 'RULE-SET' };
+const ADDRESS_KINDS: Kinds = { geoip: 'GEOIP', 'rule-set': 'RULE-SET' };
+
+/** What to say of an entry of `nameTest` that stands for no name; null: it does, or for a rule. */
+export function whyNoName(entry: string): string | null {
+  return kindOf(entry, NAME_KINDS) === null ? whyNoEntry(entry) : null;
+}
+
+/** Entries that stand for no name are left out (`whyNoName`). Throws a plain Error for a rule that is wrong. */
 export function nameTest(entries: readonly string[], makeRule: MakeRule): NameTest {
-  const { plain, rules } = sorted(entries, { geosite: 'GEOSITE', 'rule-set': 'RULE-SET' }, makeRule);
+  const { plain, rules } = sorted(
+    entries.filter((entry) => whyNoName(entry) === null),
+    NAME_KINDS,
+    makeRule,
+  );
   if (plain.length === 0 && rules.length === 0) return NOBODY;
   const builder = new DomainSetBuilder();
   for (const entry of plain) builder.add(entry);
@@ -26,7 +42,7 @@ export function nameTest(entries: readonly string[], makeRule: MakeRule): NameTe
 
 /** The same of addresses. Throws a plain Error that names the entry. */
 export function addressTest(entries: readonly string[], makeRule: MakeRule): NameTest {
-  const { plain, rules } = sorted(entries, { geoip: 'GEOIP', 'rule-set': 'RULE-SET' }, makeRule);
+  const { plain, rules } = sorted(entries, ADDRESS_KINDS, makeRule);
   if (plain.length === 0 && rules.length === 0) return NOBODY;
   const builder = new CidrSetBuilder();
   for (const entry of plain) builder.add(entry);
@@ -34,17 +50,23 @@ export function addressTest(entries: readonly string[], makeRule: MakeRule): Nam
   return (address) => set.has(address) || rules.some((rule) => holds(rule, address, [address]));
 }
 
-/** `geosite:a,b` is two rules; `kinds` has what stands in front of the colon, and the kind of rule that it is. */
-function sorted(entries: readonly string[], kinds: Readonly<Record<string, string>>, makeRule: MakeRule): { readonly plain: string[]; readonly rules: Rule[] } {
+/** `geosite:a,b` is two rules. */
+function sorted(entries: readonly string[], kinds: Kinds, makeRule: MakeRule): { readonly plain: string[]; readonly rules: Rule[] } {
   const plain: string[] = [];
   const rules: Rule[] = [];
   for (const entry of entries) {
-    const colon = entry.indexOf(':');
-    const kind = colon === -1 ? undefined : Object.entries(kinds).find(([prefix]) => prefix === entry.slice(0, colon).toLowerCase())?.[1];
-    if (kind === undefined) plain.push(entry);
-    else for (const payload of entry.slice(colon + 1).split(',')) rules.push(makeRule(kind, payload.trim()));
+    const kind = kindOf(entry, kinds);
+    if (kind === null) plain.push(entry);
+    else for (const payload of entry.slice(entry.indexOf(':') + 1).split(',')) rules.push(makeRule(kind, payload.trim()));
   }
   return { plain, rules };
+}
+
+/** null: the entry is no rule. */
+function kindOf(entry: string, kinds: Kinds): string | null {
+  const colon = entry.indexOf(':');
+  const found = Object.entries(kinds).find(([prefix]) => colon !== -1 && prefix === entry.slice(0, colon).toLowerCase());
+  return found?.[1] ?? null;
 }
 
 /** Whether a rule holds for a destination, a name that nobody has looked up unless `addresses` are known. One that would have to wait for something does not. */

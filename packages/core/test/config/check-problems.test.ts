@@ -40,7 +40,7 @@ const EXACT: readonly [text: string, ...problems: string[]][] = [
   ],
   [
     'sniffer:\n  force-domain: ["a b"]\n  skip-dst-address: [10.0.0.0/33, "rule-set:x"]\n  skip-src-adress: []\n',
-    'c.yaml:2:18 error: "a b" is not a domain name: one name stands on each line\n    "a b"',
+    'c.yaml:2:18 warning: "a b" is not a domain name: one name stands on each line. It matches nothing and is left out\n    "a b"',
     'c.yaml:3:22 error: "10.0.0.0/33" has a prefix of 33 bits: an IPv4 network has 0 to 32, as in 10.0.0.0/32\n    10.0.0.0/33',
     'c.yaml:3:35 error: there is no rule-provider "x": name it under rule-providers\n    "rule-set:x"',
     'c.yaml:4:3 warning: "skip-src-adress" is no key of sniffer. Did you mean "skip-src-address"?',

@@ -80,8 +80,8 @@ const EXACT: readonly [lines: string, ...problems: string[]][] = [
   ],
   [
     '  a:\n    type: inline\n    behavior: domain\n    payload:\n      - +.a.example\n      - DOMAIN,b.example\n      - c.example\n      - a b\n',
-    '~/c.yaml:7:9 error: "DOMAIN,b.example" is not a domain name: it looks like a rule, which is for lists with behavior classical\n    DOMAIN,b.example',
-    '~/c.yaml:9:9 error: "a b" is not a domain name: one name stands on each line\n    a b',
+    '~/c.yaml:7:9 warning: "DOMAIN,b.example" is not a domain name: it looks like a rule, which is for lists with behavior classical. It matches nothing and is left out\n    DOMAIN,b.example',
+    '~/c.yaml:9:9 warning: "a b" is not a domain name: one name stands on each line. It matches nothing and is left out\n    a b',
   ],
   [
     '  a: { type: inline, behavior: ipcidr, payload: [10.0.0.0/8, a.example] }\n',
@@ -111,6 +111,18 @@ const EXACT: readonly [lines: string, ...problems: string[]][] = [
 
 t.test('what is wrong, and where', (t) => {
   for (const [lines, ...problems] of EXACT) t.same(problemsOf(lines), problems, lines);
+  t.end();
+});
+
+t.test('an inline list of names does without what is no name', (t) => {
+  const text = 'rule-providers:\n  a: { type: inline, behavior: domain, payload: [a.example, Mijia Cloud, "DOMAIN,b.example"] }\n';
+  const { config, problems } = checkConfig(parseConfig(text, 'c.yaml'), registry);
+  t.same(problems.map(formatProblem), [
+    'c.yaml:2:61 warning: "Mijia Cloud" is not a domain name: one name stands on each line. It matches nothing and is left out\n    Mijia Cloud',
+    'c.yaml:2:74 warning: "DOMAIN,b.example" is not a domain name: it looks like a rule, which is for lists with behavior classical. It matches nothing and is left out\n    "DOMAIN,b.example"',
+  ]);
+  t.match(config?.ruleProviders.get('a'), { source: { payload: ['a.example'] } });
+  t.equal(checkConfig(parseConfig(text, 'c.yaml'), registry, { strict: true }).config, null);
   t.end();
 });
 

@@ -156,12 +156,13 @@ void t.test('what was assigned before the store is open keeps its number, and is
 });
 
 void t.test('fake-ip-filter', async (t) => {
-  const black = fakeFilter('blacklist', ['*.lan', '+.local', 'exact.example', '.below.example'], noRule);
+  const black = fakeFilter('blacklist', ['*.lan', 'Mijia Cloud', '+.local', 'exact.example', '.below.example'], noRule);
   for (const name of ['printer.lan', 'local', 'a.b.local', 'exact.example', 'x.below.example']) t.ok(black(name), name);
   for (const name of ['lan', 'a.b.lan', 'www.exact.example', 'below.example', 'example']) t.notOk(black(name), name);
   const white = fakeFilter('whitelist', ['+.example'], noRule);
   t.notOk(white('a.example'));
   t.ok(white('a.test'));
+  t.ok(fakeFilter('whitelist', ['Mijia Cloud'], noRule)('a.example'), 'what is no name stands for none');
   const ruled = fakeFilter('rule', ['DOMAIN,a.example,fake-ip', 'DOMAIN-SUFFIX,example,real-ip'], (_kind, payload) => ({
     match: (session) => session.destination.host.endsWith(payload),
   }));

@@ -26,6 +26,16 @@ export function parseDomainEntry(text: string): DomainEntry {
   return rest.includes('*') ? withStars(text, rest, flags) : { name: plainName(text, rest), flags };
 }
 
+/** What to say of an entry that is none, as Clash's "Mijia Cloud": a list that chooses among names can do without it. null: it is one. */
+export function whyNoEntry(text: string): string | null {
+  try {
+    parseDomainEntry(text);
+    return null;
+  } catch (error) {
+    return `${error instanceof Error ? error.message : String(error)}. It matches nothing and is left out`;
+  }
+}
+
 /** `rest` in canonical form. `text` is what the person wrote. Throws a plain Error. */
 export function plainName(text: string, rest: string): string {
   const name = normaliseHost(rest);
