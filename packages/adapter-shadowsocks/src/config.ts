@@ -1,10 +1,10 @@
-import { normaliseHost } from '@nekit/core';
+import { normaliseHost, type UnsupportedEntry } from '@nekit/core';
 import { z } from 'zod';
 import { secretProblem } from './method.js';
-import { checkPlugin, pluginKeys } from './plugin/plugin-config.js';
+import { checkPlugin, pluginKeys, unsupportedPlugin } from './plugin/plugin-config.js';
 import { whyNotSsr } from './refused-names.js';
 
-/** An entry of `proxies:` with `type: ss`. Keys as Clash has them, and `allow-insecure-ciphers`. */
+/** An entry of `proxies:` with `type: ss`. Keys as Clash has them, and `allow-insecure-ciphers`. Whether it can be used says `whyUnsupported`. */
 export const shadowsocksConfig = z
   .object({
     server: z
@@ -31,7 +31,7 @@ export const shadowsocksConfig = z
   .superRefine((config, context) => {
     const { cipher, password } = config;
     const problem = secretProblem({ cipher, password, allowInsecure: config['allow-insecure-ciphers'] });
-    if (problem !== null) context.addIssue({ code: 'custom', path: [problem.key], message: problem.text });
+    if (problem !== null && problem.key !== 'cipher') context.addIssue({ code: 'custom', path: [problem.key], message: problem.text });
     for (const key of ['protocol', 'obfs'] as const) {
       const why = whyNotSsr(key, config[key] ?? '');
       if (why !== null) context.addIssue({ code: 'custom', path: [key], message: why });
@@ -40,3 +40,10 @@ export const shadowsocksConfig = z
   });
 
 export type ShadowsocksConfig = z.infer<typeof shadowsocksConfig>;
+
+/** Ciphers and plugins that other programs have: such entries stand in lists of servers, whose others are good. */
+export function whyUnsupported(config: ShadowsocksConfig): UnsupportedEntry | null {
+  const { cipher, password } = config;
+  const problem = secretProblem({ cipher, password, allowInsecure: config['allow-insecure-ciphers'] });
+  return problem === null ? unsupportedPlugin(config) : { path: [problem.key], message: problem.text };
+}

@@ -1,13 +1,13 @@
 import { type AdapterDefinition, definePlugin } from '@nekit/core';
 import { ShadowsocksAdapter } from './adapter.js';
-import { type ShadowsocksConfig, shadowsocksConfig } from './config.js';
+import { type ShadowsocksConfig, shadowsocksConfig, whyUnsupported } from './config.js';
 import { Programs } from './plugin/process/programs.js';
 import { shadowsocksInbound } from './server/inbound.js';
 import { ReplayMemories } from './server/replay-memories.js';
 import { parseSsUri } from './uri.js';
 
 function definition(type: string, programs: Programs): AdapterDefinition<ShadowsocksConfig> {
-  return { type, config: shadowsocksConfig, create: (config, context) => new ShadowsocksAdapter(type, config, context, programs) };
+  return { type, config: shadowsocksConfig, unsupported: whyUnsupported, create: (config, context) => new ShadowsocksAdapter(type, config, context, programs) };
 }
 
 /** The adapter `ss`, `--proxy ss://…`, and the listener type `shadowsocks`. Either name is good for both. */

@@ -362,14 +362,45 @@ t.test('a good entry', async (t) => {
   );
 });
 
+t.test('a cipher and a plugin of other programs break no file', async (t) => {
+  const whole = (rest: string): string =>
+    `proxies:\n  - { name: x, type: ss, server: a.test, port: 1, password: x, ${rest} }\n  - { name: y, type: ss, server: a.test, port: 1, password: x, cipher: aes-128-gcm }\n`;
+  for (const [rest, words] of [
+    ['cipher: aes-256-cfb', /^"cipher": aes-256-cfb is broken/],
+    ['cipher: aes-128-ccm', /^"cipher": aes-128-ccm is no cipher of the Shadowsocks specifications/],
+    ['cipher: 2022-blake3-chacha8-poly1305', /^"cipher": 2022-blake3-chacha8-poly1305 is an optional method/],
+    ['cipher: aes-128-gcm, plugin: shadow-tls, plugin-opts: { host: b.test }', /^"plugin": "shadow-tls" is not supported/],
+    ['cipher: aes-128-gcm, plugin: xray-plugin-of-nobody', /^"plugin": "xray-plugin-of-nobody" is not known/],
+    ['cipher: aes-128-gcm, plugin: v2ray-plugin, plugin-opts: { v2ray-http-upgrade: true }', /^"v2ray-http-upgrade": is not supported/],
+  ] as const) {
+    const { config, problems } = checkConfig(parseConfig(whole(rest), 'c.yaml'), registry);
+    t.match(problems, [{ severity: 'warning', code: 'UNSUPPORTED_VALUE', message: /It stays listed, and connections to it fail\.$/ }], rest);
+    t.match(
+      config?.proxies,
+      [
+        { name: 'x', options: null, unavailable: words },
+        { name: 'y', unavailable: null },
+      ],
+      rest,
+    );
+    const strict = checkConfig(parseConfig(whole(rest), 'c.yaml'), registry, { strict: true });
+    t.match(strict, { config: null, problems: [{ severity: 'error' }] });
+    t.notMatch(strict.problems[0]?.message, /stays listed/);
+    t.equal(checkConfig(parseConfig(whole(rest).replace('port: 1', 'port: 0'), 'c.yaml'), registry).config, null, 'what is malformed stays an error');
+  }
+});
+
 t.test('a bad one is told at the key that is bad', async (t) => {
   const told = (rest: string): string => check(`{ name: x, type: ss, server: a.test, port: 1, ${rest} }`).join('\n');
   const at = '{ name: x, type: ss, server: a.test, port: 1, '.length + '  - '.length + 1;
   t.match(
     told('cipher: aes-256-gmc, password: x'),
-    `c.yaml:2:${at + 'cipher: '.length} error: "cipher": "aes-256-gmc" is no cipher of Shadowsocks. Did you mean "aes-256-gcm"?`,
+    `c.yaml:2:${at + 'cipher: '.length} warning: "cipher": "aes-256-gmc" is no cipher of Shadowsocks. Did you mean "aes-256-gcm"?`,
   );
-  t.match(told('cipher: rc4-md5, password: x'), /c\.yaml:2:\d+ error: "cipher": rc4-md5 is broken: .*allow-insecure-ciphers: true/);
+  t.match(
+    told('cipher: rc4-md5, password: x'),
+    /c\.yaml:2:\d+ warning: "cipher": rc4-md5 is broken: .*allow-insecure-ciphers: true"\. It stays listed, and connections to it fail/,
+  );
   t.match(told('cipher: verify_sha1, password: x'), /"cipher": verify_sha1 belongs to ShadowsocksR/);
   const password = told('cipher: 2022-blake3-aes-128-gcm, password: hunter2hunter2');
   t.match(

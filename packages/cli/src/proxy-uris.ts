@@ -15,6 +15,8 @@ export function proxyEntries(uris: readonly string[], registry: Registry, taken:
     if (parser === null)
       throw new UsageError(`${which}: no loaded plugin takes ${scheme}:// (${schemesOf(registry).join(', ')} are known); is it missing in --plugins?`);
     const entry = parse(which, scheme, parser, uri, (what) => tell(`${which}: ${what}`));
+    const why = whyUnsupported(entry, registry);
+    if (why !== null) throw new UsageError(`${which}: ${why}`);
     const name = unused(nameOf(uri, entry) ?? scheme, names);
     names.add(name);
     return { ...entry, name };
@@ -44,6 +46,20 @@ function parse(which: string, scheme: string, parser: UriParser, uri: string, te
   } catch (error) {
     throw new UsageError(`${which}: bad ${scheme}:// URI: ${error instanceof Error ? error.message : String(error)}`);
   }
+}
+
+/** In a file such an entry only stays listed, for there are others: a proxy that is asked for by itself must work. null also for what a check refuses. */
+function whyUnsupported(entry: Readonly<Record<string, unknown>>, registry: Registry): string | null {
+  const definition = registry.adapters.get(String(entry.type))?.definition;
+  if (definition?.unsupported === undefined) return null;
+  let config: unknown;
+  try {
+    config = definition.config.parse(entry);
+  } catch {
+    return null;
+  }
+  const unsupported = definition.unsupported(config);
+  return unsupported === null ? null : `"${unsupported.path.at(-1)}": ${unsupported.message}`;
 }
 
 /** The fragment, else server and port. */

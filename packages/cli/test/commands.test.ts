@@ -80,6 +80,9 @@ tap.test('a wrong command line is one clear line and exit code 2', { timeout: TI
     t.match(stderr, /^nekit-kernel: --proxy: bad (?:http|socks5):\/\/ URI: /);
     t.notMatch(stderr, /hunter2/);
   }
+  const unsupported = await run(['--plugins', 'ss', '--proxy', 'ss://rc4-md5:hunter2secret@192.0.2.1:8388']);
+  t.match(unsupported, { code: 2, stderr: /^nekit-kernel: --proxy: "cipher": rc4-md5 is broken: / }, 'a file may have such a proxy beside others');
+  t.notMatch(unsupported.stderr, /hunter2/);
 });
 
 tap.test('version and help', { timeout: TIMEOUT_MS }, async (t) => {

@@ -37,7 +37,6 @@ export function linkOf(config: LinkConfig, context: AdapterContext, programs = n
   if ('problem' in chosen) throw new NekitError('SS_PLUGIN', `"${chosen.problem.path.join('.')}": ${chosen.problem.message}`);
   const server = { host: normaliseHost(config.server) ?? config.server, port: config.port };
   const { plugin } = chosen;
-  if (plugin.kind === 'unsupported') return unavailable(plugin.why, context);
   if (plugin.kind === 'program') return programLink(plugin, server, context, programs);
   const { stream: base } = context.base;
   if (base === undefined) return unavailable(`"${context.base.tag}" carries no connections`, context);

@@ -60,8 +60,7 @@ export type PluginChoice =
       readonly mux: boolean;
       readonly tls: WebSocketTls | null;
     }
-  | { readonly kind: 'program'; readonly name: string; readonly program: string; readonly options: string }
-  | { readonly kind: 'unsupported'; readonly why: string };
+  | { readonly kind: 'program'; readonly name: string; readonly program: string; readonly options: string };
 
 export interface WebSocketTls {
   readonly server: string;
@@ -74,11 +73,13 @@ export interface WebSocketTls {
 
 /** What is wrong with an entry, and at which of its keys. */
 export interface PluginProblem {
-  readonly path: readonly string[];
+  readonly path: readonly [string, ...string[]];
   readonly message: string;
+  /** The entry is right, and asks for what is not here. */
+  readonly unsupported: boolean;
 }
 
-/** Plugins of Clash's files that are not here: their entries stay listed, and connections to them fail. */
+/** Plugins of Clash's files that are not here. */
 const UNSUPPORTED: ReadonlyMap<string, string> = new Map([
   ['shadow-tls', 'it needs a TLS handshake of its own making, which Node does not offer'],
   ['restls', 'it needs a TLS handshake of its own making, which Node does not offer'],
@@ -99,7 +100,13 @@ const KNOWN = 'built in are obfs and v2ray-plugin; another name is a SIP003 prog
 /** For `superRefine`: `for (const { path, message } of checkPlugin(config)) context.addIssue({ code: 'custom', path: [...path], message })`. */
 export function checkPlugin(config: LinkConfig): readonly PluginProblem[] {
   const chosen = choosePlugin(config);
-  return 'problem' in chosen ? [chosen.problem] : [];
+  return 'problem' in chosen && !chosen.problem.unsupported ? [chosen.problem] : [];
+}
+
+/** Why a plugin that `checkPlugin` has nothing to say about is none of ours; null: it is one. */
+export function unsupportedPlugin(config: LinkConfig): PluginProblem | null {
+  const chosen = choosePlugin(config);
+  return 'problem' in chosen && chosen.problem.unsupported ? chosen.problem : null;
 }
 
 /** The plugin that an entry asks for, or the first thing that is wrong. Looks on the disk only for a program. */
@@ -107,19 +114,21 @@ export function choosePlugin(config: LinkConfig): { readonly plugin: PluginChoic
   try {
     return { plugin: choose(config) };
   } catch (error) {
-    if (error instanceof Problem) return { problem: { path: error.path, message: error.message } };
+    if (error instanceof Problem) return { problem: { path: error.path, message: error.message, unsupported: error instanceof Unsupported } };
     // What the parsers of SIP003's text say.
-    return { problem: { path: ['plugin-opts'], message: error instanceof Error ? error.message : String(error) } };
+    return { problem: { path: ['plugin-opts'], message: error instanceof Error ? error.message : String(error), unsupported: false } };
   }
 }
 
 class Problem extends Error {
-  readonly path: readonly string[];
-  constructor(path: readonly string[], message: string) {
+  readonly path: PluginProblem['path'];
+  constructor(path: PluginProblem['path'], message: string) {
     super(message);
     this.path = path;
   }
 }
+
+class Unsupported extends Problem {}
 
 function choose(config: LinkConfig): PluginChoice {
   const { plugin: name = '', 'plugin-opts': given, 'plugin-external': external = false } = config;
@@ -129,25 +138,25 @@ function choose(config: LinkConfig): PluginChoice {
     return { kind: 'none' };
   }
   if (SSR.has(name.toLowerCase())) {
-    throw new Problem(
+    throw new Unsupported(
       ['plugin'],
       `"${name}" belongs to ShadowsocksR, which is dead and was never secure; use the plugin obfs or v2ray-plugin, on the server too`,
     );
   }
   const builtIn = builtInPlugin(name);
-  if (builtIn === null && !external && UNSUPPORTED.has(name))
-    return { kind: 'unsupported', why: `the plugin "${name}" is not supported: ${UNSUPPORTED.get(name)}` };
-  if (builtIn === null || external) return chooseProgram(name, given);
+  if (builtIn === null && !external && UNSUPPORTED.has(name)) throw new Unsupported(['plugin'], `"${name}" is not supported: ${UNSUPPORTED.get(name)}`);
+  if (builtIn === null || external) return chooseProgram(name, given, external);
   const options = typeof given === 'string' ? pluginOptions.parse(mapOptions(builtIn, parseOptions(given))['plugin-opts']) : (given ?? {});
   return builtIn === 'obfs' ? chooseObfs(options) : chooseWebSocket(config, options);
 }
 
-function chooseProgram(name: string, given: string | PluginOptions | undefined): PluginChoice {
+function chooseProgram(name: string, given: string | PluginOptions | undefined, external: boolean): PluginChoice {
   const program = findProgram(name);
   if (program === null) {
     if (looksLikePath(name)) throw new Problem(['plugin'], `"${asTheUserWrote(name)}" is no program that can be run`);
     const guess = closest(name, ['obfs', 'obfs-local', 'simple-obfs', 'v2ray-plugin']);
-    throw new Problem(['plugin'], `"${asTheUserWrote(name)}" is not known${guess === null ? '' : `, did you mean "${guess}"?`} (${KNOWN})`);
+    const Kind = external ? Problem : Unsupported; // who asks for a program means one of this machine
+    throw new Kind(['plugin'], `"${asTheUserWrote(name)}" is not known${guess === null ? '' : `, did you mean "${guess}"?`} (${KNOWN})`);
   }
   if (given !== undefined && typeof given !== 'string') throw new Problem(['plugin-opts'], 'of a program are written as text: "key=value;key=value;flag"');
   const options = given ?? '';
@@ -177,7 +186,7 @@ function chooseWebSocket(config: LinkConfig, options: PluginOptions): PluginChoi
   const path = options.path || '/';
   if (mode !== 'websocket') throw new Problem(['plugin-opts', 'mode'], `must be websocket, not "${asTheUserWrote(mode)}"; QUIC is not supported`);
   if (options['v2ray-http-upgrade'] === true) {
-    return { kind: 'unsupported', why: 'v2ray-plugin with "v2ray-http-upgrade" is not supported: let the server speak WebSocket' };
+    throw new Unsupported(['plugin-opts', 'v2ray-http-upgrade'], 'is not supported: let the server speak WebSocket');
   }
   const host = options.host || (tls ? config.server : DEFAULT_HOST);
   checkHost(host);

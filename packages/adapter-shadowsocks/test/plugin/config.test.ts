@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { z } from 'zod';
 import { linkOf } from '../../dist/plugin/link.js';
-import { checkPlugin, choosePlugin, type LinkConfig, type PluginChoice, pluginKeys } from '../../dist/plugin/plugin-config.js';
+import { checkPlugin, choosePlugin, type LinkConfig, type PluginChoice, pluginKeys, unsupportedPlugin } from '../../dist/plugin/plugin-config.js';
 import { pluginFromUri, pluginToUri } from '../../dist/plugin/plugin-uri.js';
 import { formatOptions, parseOptions, splitPlugin } from '../../dist/plugin/sip003-options.js';
 import { makeProgram } from './support/sip003-program.js';
@@ -22,6 +22,12 @@ function chosen(config: Partial<LinkConfig>): PluginChoice {
 function problem(config: Partial<LinkConfig>): string {
   const [first] = checkPlugin({ ...SERVER, ...config });
   return first === undefined ? '' : `${first.path.join('.')} ${first.message}`;
+}
+
+function unsupported(config: Partial<LinkConfig>): string {
+  t.equal(problem(config), '', 'it is not wrong');
+  const found = unsupportedPlugin({ ...SERVER, ...config });
+  return found === null ? '' : `${found.path.join('.')} ${found.message}`;
 }
 
 void t.test('options as text: escapes, flags, and what is broken', (t) => {
@@ -133,8 +139,8 @@ void t.test('what an entry asks for', (t) => {
     tls: { sni: 'a.b' },
   });
   t.match(chosen({ plugin: 'v2ray-plugin', 'plugin-opts': 'tls;host=a.b;cert=/tmp/ca.pem' }), { tls: { ca: '/tmp/ca.pem' } });
-  for (const plugin of ['shadow-tls', 'restls', 'kcptun', 'gost-plugin']) t.equal(chosen({ plugin }).kind, 'unsupported');
-  t.equal(chosen({ plugin: 'v2ray-plugin', 'plugin-opts': { 'v2ray-http-upgrade': true } }).kind, 'unsupported');
+  for (const plugin of ['shadow-tls', 'restls', 'kcptun', 'gost-plugin']) t.match(unsupported({ plugin }), /^plugin ".*" is not supported: /);
+  t.match(unsupported({ plugin: 'v2ray-plugin', 'plugin-opts': { 'v2ray-http-upgrade': true } }), /^plugin-opts\.v2ray-http-upgrade is not supported/);
   t.end();
 });
 
@@ -142,9 +148,9 @@ void t.test('what is wrong with an entry, and where', (t) => {
   t.match(problem({ plugin: 'obfs' }), /^plugin-opts\.mode is missing/);
   t.match(problem({ plugin: 'obfs', 'plugin-opts': { mode: 'quic' } }), /^plugin-opts\.mode must be http or tls, not "quic"$/);
   t.match(problem({ plugin: 'obfs', 'plugin-opts': { mode: 'tls1.2_ticket_auth' } }), /belongs to ShadowsocksR/);
-  t.match(problem({ plugin: 'http_simple' }), /^plugin .*ShadowsocksR.*use the plugin obfs/);
-  t.match(problem({ plugin: 'obsf' }), /^plugin "obsf" is not known, did you mean "obfs"\? \(built in are obfs and v2ray-plugin/);
-  t.match(problem({ plugin: 'no-such-program-anywhere' }), /^plugin "no-such-program-anywhere" is not known \(/);
+  t.match(unsupported({ plugin: 'http_simple' }), /^plugin .*ShadowsocksR.*use the plugin obfs/);
+  t.match(unsupported({ plugin: 'obsf' }), /^plugin "obsf" is not known, did you mean "obfs"\? \(built in are obfs and v2ray-plugin/);
+  t.match(unsupported({ plugin: 'no-such-program-anywhere' }), /^plugin "no-such-program-anywhere" is not known \(/);
   t.match(problem({ plugin: './no-such-program' }), /^plugin ".\/no-such-program" is no program/);
   t.match(problem({ plugin: 'obfs-local', 'plugin-opts': 'obfs=http;obfs=tls' }), /^plugin-opts .*twice/);
   t.match(problem({ plugin: 'v2ray-plugin', 'plugin-opts': { mode: 'quic' } }), /^plugin-opts\.mode must be websocket/);
@@ -183,7 +189,7 @@ void t.test('in a config: places, weak types, unknown keys', (t) => {
   t.same(told('plugin: obfs, plugin-opts: { mode: http, host: a.b }'), []);
   t.same(told('plugin: v2ray-plugin, plugin-opts: { mode: websocket, tls: "true", skip-cert-verify: yes, mux: 0 }'), []);
   t.same(told('plugin: obfs-local, plugin-opts: "obfs=http;obfs-host=a.b"'), []);
-  t.match(told('plugin: obsf')[0], /config\.yaml:2:\d+.*"obsf" is not known, did you mean/);
+  t.match(told('plugin: obsf, plugin-external: true')[0], /config\.yaml:2:\d+.*"obsf" is not known, did you mean/);
   t.match(told('plugin: v2ray-plugin, plugin-opts: { skip-cert-verfy: true }')[0], /"skip-cert-verfy" is no key.*did you mean "skip-cert-verify"/i);
   t.match(told('plugin: obfs, plugin-opts: { mode: htp }')[0], /must be http or tls/);
   t.end();
@@ -193,14 +199,10 @@ void t.test('an entry that cannot be used stays, and says why', async (t) => {
   const { context, events } = testContext({ tag: 'home' });
   const warnings: string[] = [];
   events.on('kernel.warning', ({ message }) => warnings.push(message));
-  const link = linkOf({ ...SERVER, plugin: 'shadow-tls', 'plugin-opts': { host: 'a.b' } }, context);
-  t.same(warnings, []);
-  link.start?.();
-  t.match(warnings[0], /^home: it is not available.*"shadow-tls" is not supported/);
-  await t.rejects(link.dial(dialOptions()), { code: 'ADAPTER_UNAVAILABLE', failure: 'denied' });
+  t.throws(() => linkOf({ ...SERVER, plugin: 'shadow-tls', 'plugin-opts': { host: 'a.b' } }, context), { code: 'SS_PLUGIN' });
   const obfs = linkOf({ ...SERVER, plugin: 'obfs', 'plugin-opts': { mode: 'http', sni: 'a.b' } }, context);
   obfs.start?.();
-  t.match(warnings[1], /"sni" in "plugin-opts" has no effect/);
+  t.match(warnings[0], /"sni" in "plugin-opts" has no effect/);
   const { base } = context;
   const nothing = linkOf(SERVER, { ...context, base: { tag: 'PASS', type: 'pass' }, adapter: () => base });
   await t.rejects(nothing.dial(dialOptions()), { code: 'ADAPTER_UNAVAILABLE' });

@@ -82,8 +82,8 @@ export class EntryChecker {
       return { ...common, options: null, unavailable, references: [...chain, ...(section === 'proxy-groups' ? namedMembers(entry, path) : [])] };
     }
     const shaped = this.#shape(section, definition, entry, core, path);
-    if (section === 'proxy-groups' && isRecord(shaped)) return { ...common, unavailable: null, ...this.#group(definition, shaped, common, chain) };
-    return { ...common, options: this.#parse(definition, shaped, path), unavailable: null, references: chain };
+    if (section === 'proxy-groups' && isRecord(shaped)) return { ...common, ...this.#group(definition, shaped, common, chain) };
+    return { ...common, ...this.#parse(definition, shaped, path), references: chain };
   }
 
   #group(
@@ -91,13 +91,13 @@ export class EntryChecker {
     shaped: Readonly<Record<string, unknown>>,
     { name, path }: Pick<CheckedEntry, 'name' | 'path'>,
     chain: CheckedEntry['references'],
-  ): Pick<CheckedEntry, 'options' | 'references'> {
+  ): Pick<CheckedEntry, 'options' | 'unavailable' | 'references'> {
     const takesAll = Object.hasOwn(propertiesOf(this.#schema(definition, path)), 'include-all');
-    if (!takesAll || !namesMembers(shaped)) return { options: this.#parse(definition, shaped, path), references: [...chain, ...namedMembers(shaped, path)] };
+    if (!takesAll || !namesMembers(shaped)) return { ...this.#parse(definition, shaped, path), references: [...chain, ...namedMembers(shaped, path)] };
     const members = expandMembers({ name, entry: shaped, path }, { proxies: this.#proxies, types: this.#types }, this.#problems);
     const { proxies: _, ...others } = shaped; // where there are no members that was told, and the schema must not tell it again
     const entry = members === null ? others : { ...shaped, proxies: members.map((member) => member.name) };
-    return { options: this.#parse(definition, entry, path), references: [...chain, ...(members ?? [])] };
+    return { ...this.#parse(definition, entry, path), references: [...chain, ...(members ?? [])] };
   }
 
   /** Core's own keys; null if they are unusable (which is reported). */
@@ -116,7 +116,7 @@ export class EntryChecker {
     const hint = misplaced.get(type) !== undefined ? `it belongs into ${elsewhere}` : adviceFor(type);
     const reason = `type "${type}" is not supported${hint === null ? '' : `: ${hint}`}`;
     const guess = hint === null ? didYouMean(closest(type, kinds.names())) : '';
-    this.#problems.warning('UNKNOWN_TYPE', `${reason}.${guess} It stays listed, and connections to it fail. Known types: ${list(kinds.names().sort())}`, path);
+    this.#problems.warning('UNKNOWN_TYPE', `${reason}.${guess}${this.#staysListed} Known types: ${list(kinds.names().sort())}`, path);
     return reason;
   }
 
@@ -155,13 +155,23 @@ export class EntryChecker {
     return schema;
   }
 
-  #parse(definition: AdapterDefinition<unknown>, shaped: unknown, path: Path): unknown {
+  #parse(definition: AdapterDefinition<unknown>, shaped: unknown, path: Path): Pick<CheckedEntry, 'options' | 'unavailable'> {
     try {
-      return definition.config.parse(shaped);
+      const options = definition.config.parse(shaped);
+      const unsupported = definition.unsupported?.(options) ?? null;
+      if (unsupported === null) return { options, unavailable: null };
+      const reason = `"${unsupported.path.at(-1)}": ${unsupported.message}`;
+      this.#problems.warning('UNSUPPORTED_VALUE', `${reason}.${this.#staysListed}`, [...path, ...unsupported.path]);
+      return { options: null, unavailable: reason };
     } catch (error) {
       for (const finding of findingsOf(error, shaped, path)) this.#problems.error('BAD_VALUE', finding.message, finding.path);
-      return null;
+      return { options: null, unavailable: null };
     }
+  }
+
+  /** What becomes of an entry that cannot be used. With `strict` it is an error, and nothing runs. */
+  get #staysListed(): string {
+    return this.#problems.strict ? '' : ' It stays listed, and connections to it fail.';
   }
 }
 

@@ -6,7 +6,7 @@ import type { ConfigSource, Path } from './source.js';
 /** Collects what a check finds, with the place of each, and keeps secrets out of it. */
 export class ProblemList {
   readonly #source: ConfigSource;
-  readonly #strict: boolean;
+  readonly strict: boolean;
   readonly #problems: Problem[] = [];
   /** Made when first needed: most configs have no problem. */
   #scrubber: Scrubber | null = null;
@@ -14,7 +14,7 @@ export class ProblemList {
   /** `strict`: warnings are errors. */
   constructor(source: ConfigSource, strict: boolean) {
     this.#source = source;
-    this.#strict = strict;
+    this.strict = strict;
   }
 
   get all(): readonly Problem[] {
@@ -31,7 +31,7 @@ export class ProblemList {
   }
 
   warning(code: string, message: string, path: Path, part: 'key' | 'value' = 'value'): void {
-    this.#add(this.#strict ? 'error' : 'warning', code, message, path, part);
+    this.#add(this.strict ? 'error' : 'warning', code, message, path, part);
   }
 
   /** `config.yaml:12:5`; `proxies[3]` where there are no lines. */

@@ -78,7 +78,7 @@ export interface AdapterConfig {
   readonly dialerProxy: string | null;
   /** Of the connection to the server, where nothing is dialled through. */
   readonly outbound: Outbound;
-  /** Parsed by the schema of its type; null when the type is not supported (then `unavailable` says why). */
+  /** Parsed by the schema of its type; null when it is not supported (then `unavailable` says why). */
   readonly options: unknown;
   readonly unavailable: string | null;
   readonly where: string;

@@ -67,12 +67,22 @@ export interface AdapterDefinition<C> {
   readonly group?: boolean;
   /** Of the whole entry. `name`, `type`, `dialer-proxy` are core's and need not be in it. */
   readonly config: ConfigSchema<C>;
+  /**
+   * Why an entry that is right otherwise cannot be used here, as a cipher that others have; null: it can. It stays listed, which is a warning, and
+   * connections to it fail. The message goes on behind the last key of `path`, which begins below the entry.
+   */
+  unsupported?(config: C): UnsupportedEntry | null;
   create(config: C, context: AdapterContext): Adapter;
   /**
    * `--proxy URI` and links of `import`, for these schemes (without colon): turns the URI into an entry, without `name`. Throws a plain Error for a bad
    * one, which repeats no secret. `tell` hears, in a sentence, of what the URI holds and the entry does not.
    */
   readonly uri?: { readonly schemes: readonly string[]; parse(uri: string, tell?: (what: string) => void): Record<string, unknown> };
+}
+
+export interface UnsupportedEntry {
+  readonly path: readonly [string, ...(string | number)[]];
+  readonly message: string;
 }
 
 /** An entry of `listeners:`, for inbounds that are no TCP protocol (those register a protocol). */
