@@ -1,14 +1,14 @@
 /** What entries say about each other: names, references, circles. */
-import { closest } from '../net/closest.js';
 import type { CheckedEntry } from './check-entries.js';
-import { didYouMean, type ProblemList } from './problem-list.js';
+import { KnownNames } from './known-names.js';
+import type { ProblemList } from './problem-list.js';
 import { BUILT_INS } from './schema.js';
 
 /** How many proxies and groups may lead to each other, one behind the other: each is another layer around every connection. */
 export const MAX_CHAIN = 64;
 
 /** Reports duplicates, unknown names, circles and chains that are too long. Returns every name that a rule may lead to. */
-export function checkGraph(entries: readonly CheckedEntry[], problems: ProblemList): ReadonlySet<string> {
+export function checkGraph(entries: readonly CheckedEntry[], problems: ProblemList): KnownNames {
   const byName = new Map<string, CheckedEntry>();
   for (const entry of entries) {
     const path = [...entry.path, 'name'];
@@ -20,15 +20,15 @@ export function checkGraph(entries: readonly CheckedEntry[], problems: ProblemLi
       problems.error('DUPLICATE_NAME', `"${entry.name}" is the name of a built-in adapter; choose another one`, path);
     } else byName.set(entry.name, entry);
   }
-  const names = new Set<string>([...BUILT_INS, ...byName.keys()]);
+  const names = new KnownNames([...BUILT_INS, ...byName.keys()]);
   for (const entry of entries) checkReferences(entry, byName, names, problems);
   reportChains(byName, problems);
   return names;
 }
 
-function checkReferences(entry: CheckedEntry, byName: ReadonlyMap<string, CheckedEntry>, names: ReadonlySet<string>, problems: ProblemList): void {
+function checkReferences(entry: CheckedEntry, byName: ReadonlyMap<string, CheckedEntry>, names: KnownNames, problems: ProblemList): void {
   for (const { name, path } of entry.references) {
-    if (!names.has(name)) problems.error('UNKNOWN_NAME', `there is no proxy or group "${name}".${didYouMean(closest(name, names))}`, path);
+    if (!names.has(name)) problems.error('UNKNOWN_NAME', `there is no proxy or group "${name}".${names.guess(name)}`, path);
     else if (name === 'GLOBAL' && !byName.has(name))
       problems.error('CYCLE', `"${entry.name}" names GLOBAL, which holds "${entry.name}": GLOBAL -> ${entry.name} -> GLOBAL`, path);
   }

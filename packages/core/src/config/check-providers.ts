@@ -14,6 +14,7 @@ import { whyNoEntry } from '../rule/set/domain-entry.js';
 import type { ListFormat } from '../rule/set/inspect-list.js';
 import { whyNot } from './check-geodata.js';
 import { findingsOf } from './issues.js';
+import type { KnownNames } from './known-names.js';
 import { didYouMean, type ProblemList, quoteKey } from './problem-list.js';
 import { isRecord } from './record.js';
 import { BEHAVIORS, DEFAULT_SIZE_LIMIT, PROVIDER } from './schema.js';
@@ -25,7 +26,7 @@ export interface ProvidersContext {
   readonly source: ConfigSource;
   readonly problems: ProblemList;
   /** Of adapters. */
-  readonly names: ReadonlySet<string>;
+  readonly names: KnownNames;
   /** Of the config file, absolute. */
   readonly folder: string;
   /** What rules in lists are built with. */
@@ -168,7 +169,7 @@ class ProviderChecker {
     if (url === undefined) return this.#missing('url', path);
     const wrong = whyNoUrl(url);
     if (wrong !== null) problems.error('BAD_VALUE', wrong, [...path, 'url']);
-    if (!names.has(proxy)) problems.error('UNKNOWN_NAME', `there is no proxy or group "${proxy}".${didYouMean(closest(proxy, names))}`, [...path, 'proxy']);
+    if (!names.has(proxy)) problems.error('UNKNOWN_NAME', `there is no proxy or group "${proxy}".${names.guess(proxy)}`, [...path, 'proxy']);
     const headers = this.#headers(entry.header ?? {}, [...path, 'header']);
     const copy = entry.path === undefined ? null : this.#copy(entry.path, [...path, 'path']);
     return { type: 'http', url, path: copy, proxy, headers };

@@ -5,6 +5,7 @@ import type { Registry } from '../plugin/registry.js';
 import { buildRule, formatRuleText, type KnownRules, parseRuleText } from '../rule/parse.js';
 import { findingsOf } from './issues.js';
 import { adviceFor, LATER_RULES } from './known-keys.js';
+import type { KnownNames } from './known-names.js';
 import { didYouMean, list, type ProblemList, quoteKey } from './problem-list.js';
 import { isRecord } from './record.js';
 import { RULE } from './schema.js';
@@ -27,9 +28,9 @@ export interface RulesContext {
 
 /** The names that a rule may lead to. */
 export interface Targets {
-  readonly adapters: ReadonlySet<string>;
+  readonly adapters: KnownNames;
   /** Of `sub-rules`, for SUB-RULE. */
-  readonly lists: ReadonlySet<string>;
+  readonly lists: KnownNames;
 }
 
 export function checkRules(rules: readonly unknown[], place: Path, context: RulesContext): RouteConfig[] {
@@ -83,7 +84,7 @@ function readRule(rule: unknown, path: Path, context: RulesContext): RouteConfig
 function checkTarget(route: RouteConfig, path: Path, { problems, targets }: RulesContext): void {
   const [what, names] = route.sub ? ['list in sub-rules named', targets.lists] : ['proxy or group', targets.adapters];
   if (names.has(route.target)) return;
-  problems.error('UNKNOWN_NAME', `there is no ${what} "${route.target}".${didYouMean(closest(route.target, names))}`, path);
+  problems.error('UNKNOWN_NAME', `there is no ${what} "${route.target}".${names.guess(route.target)}`, path);
 }
 
 /** False when nothing can be built of it. */
