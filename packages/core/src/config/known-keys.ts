@@ -152,6 +152,30 @@ export const SHOWN_KEYS: ReadonlySet<string> = new Set([
   ],
 ]);
 
+/** Keys whose whole value is secret, in Clash files and in the plugins we know. */
+export const SECRET_KEYS: ReadonlySet<string> = new Set([
+  'password',
+  'passwd',
+  'secret',
+  'authentication',
+  'users',
+  'user-password',
+  'auth',
+  'auth-str',
+  'auth_str',
+  'psk',
+  'pre-shared-key',
+  'private-key',
+  'private-key-passphrase',
+  'uuid',
+  'token',
+  'key',
+  'headers',
+  'header',
+  'obfs-password',
+  'reality-opts',
+]);
+
 /** Rule kinds of Clash and mihomo that we have not, or whose plugin may not be loaded. */
 export const LATER_RULES: ReadonlySet<string> = new Set([...['IP-SUFFIX', 'SRC-IP-SUFFIX', 'SCRIPT', 'DSCP'], ...['DOMAIN-SET', 'USER-AGENT', 'URL-REGEX']]);
 
