@@ -354,6 +354,7 @@ t.test('errors never hold the password', async (t) => {
 t.test('URIs', async (t) => {
   t.same(parseProxyUri('http://proxy.test:3128'), { type: 'http', server: 'proxy.test', port: 3128 });
   t.same(parseProxyUri('http://proxy.test'), { type: 'http', server: 'proxy.test', port: 80 });
+  t.match(parseProxyUri('http://YW5uOnNlY3JldA%3D%3D@proxy.test#v2rayn'), { server: 'proxy.test', username: 'ann', password: 'secret' });
   t.same(parseProxyUri('https://ann:p%40ss%3Aword@proxy.test'), {
     type: 'http',
     server: 'proxy.test',

@@ -7,7 +7,7 @@
  *
  * Errors never repeat a part of the link that may be the secret, also when the parts are not where they belong.
  */
-import { closest, normaliseHost, parsePort } from '@nekit/core';
+import { base64Text, closest, normaliseHost, parsePort } from '@nekit/core';
 import { METHODS, methodOf } from './method.js';
 import { pluginFromUri, pluginToUri } from './plugin/plugin-uri.js';
 import { splitPlugin } from './plugin/sip003-options.js';
@@ -54,13 +54,13 @@ function withAuthority(authority: string): Server {
     return { ...credentials(method ?? '', password ?? ''), ...addressOf(address) };
   }
   const text = decode(userInfo, 'part before the "@"');
-  return { ...methodAndPassword(text.includes(':') ? text : fromBase64(text)), ...addressOf(address) };
+  return { ...methodAndPassword(text.includes(':') ? text : base64Text(text)), ...addressOf(address) };
 }
 
 /** `method:password@host:port` in base64: the password may hold both signs. */
 function legacy(authority: string): Server {
   const text = decode(authority, 'link');
-  const inside = fromBase64(text) ?? fromBase64(text.replace(/\/$/, ''));
+  const inside = base64Text(text) ?? base64Text(text.replace(/\/$/, ''));
   const at = inside?.lastIndexOf('@') ?? -1;
   if (inside === null || at === -1) throw new Error(`the link is neither of the form that SIP002 gives it nor of the old one: ${FORMS}`);
   return { ...methodAndPassword(inside.slice(0, at)), ...addressOf(inside.slice(at + 1)) };
@@ -180,12 +180,4 @@ function decode(text: string, what: string): string {
 
 function nameOf(error: unknown): string {
   return error instanceof Error ? error.name : typeof error;
-}
-
-/** UTF-8 text, of either alphabet, padded or not; null for anything else. */
-function fromBase64(text: string): string | null {
-  if (!/^[A-Za-z0-9+/_-]+={0,2}$/.test(text) || text.replace(/=+$/, '').length % 4 === 1) return null;
-  const bytes = Buffer.from(text, 'base64');
-  const decoded = bytes.toString();
-  return Buffer.from(decoded).equals(bytes) ? decoded : null;
 }

@@ -1,4 +1,4 @@
-import { normaliseHost, parsePort, tlsKeys } from '@nekit/core';
+import { normaliseHost, parsePort, tlsKeys, unpackUserInfo } from '@nekit/core';
 import { z } from 'zod';
 import { MAX_TEXT } from './wire.js';
 
@@ -28,7 +28,7 @@ export const URI_SCHEMES = ['socks5', 'socks5h', 'socks', 'socks5+tls'] as const
 
 /**
  * `socks5://[user[:password]@]host[:port][?udp=true&sni=…&skip-cert-verify=true&fingerprint=…]` as an entry of `proxies`.
- * The name is always resolved by the server, so `socks5h` means nothing else than `socks5`. Errors do not repeat the URI: it may hold a password.
+ * Name and password may be in base64, both as one (`socks://BASE64(user:password)@…`, as v2rayN writes it). The name is always resolved by the server, so `socks5h` means nothing else than `socks5`. Errors do not repeat the URI: it may hold a password.
  */
 export function parseSocks5Uri(uri: string): Record<string, unknown> {
   const url = urlOf(uri);
@@ -49,7 +49,7 @@ export function parseSocks5Uri(uri: string): Record<string, unknown> {
 /** Not by URL.canParse: in Node 20 it gives wrong answers for some names once it is optimised. */
 function urlOf(uri: string): URL {
   try {
-    return new URL(uri);
+    return new URL(unpackUserInfo(uri));
   } catch (error) {
     throw new Error('not a URI: socks5://[user:password@]host[:port] is expected', { cause: error });
   }

@@ -60,6 +60,7 @@ export * from './net/timer-wheel.js';
 export * from './net/token.js';
 export * from './net/tokens.js';
 export * from './net/udp.js';
+export * from './net/user-info.js';
 export { isSameAddress } from './net/zone.js';
 export { type InstalledPlugin, installedPlugins } from './plugin/list.js';
 export { type LoadedPlugin, type LoadOptions, loadPlugins } from './plugin/load.js';

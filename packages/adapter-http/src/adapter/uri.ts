@@ -1,14 +1,16 @@
+import { unpackUserInfo } from '@nekit/core';
+
 /** What a query may set, and as what. */
 const OPTIONS: Readonly<Record<string, 'text' | 'flag'>> = { sni: 'text', fingerprint: 'text', 'skip-cert-verify': 'flag' };
 
 /**
  * `http://[user[:password]@]host[:port]` and `https://…` as an entry of `proxies:`. Ports default to 80 and 443. A query may hold
- * `sni`, `fingerprint` and `skip-cert-verify`. Throws an Error that does not repeat the URI, which may hold a password.
+ * `sni`, `fingerprint` and `skip-cert-verify`. Name and password may be in base64, both as one, as v2rayN writes them. Throws an Error that does not repeat the URI, which may hold a password.
  */
 export function parseProxyUri(uri: string): Record<string, unknown> {
   let url: URL;
   try {
-    url = new URL(uri);
+    url = new URL(unpackUserInfo(uri));
   } catch (error) {
     throw new Error('the proxy URI cannot be read; write http://user:password@host:port, with special characters percent-encoded', { cause: codeOf(error) });
   }
