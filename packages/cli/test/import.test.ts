@@ -93,6 +93,21 @@ tap.test('a list of links', { timeout: TIMEOUT_MS }, async (t) => {
   }
 });
 
+tap.test('lists that are not quite in order', { timeout: TIMEOUT_MS }, async (t) => {
+  const link = `ss://${base64('aes-256-gcm:hunter2secret')}@192.0.2.1:8388`;
+  const cwd = await folder(t, {
+    'line.txt': `${link}#x ${link}#y|${link}#z | socks5://192.0.2.2:1080#w https://t.example/hunter2\n`,
+    'note.txt': `Note: my server\n\n${link}#x\n`,
+  });
+  const line = await run(['import', 'line.txt'], { cwd });
+  const names = ['x', 'y', 'z', 'w'].map((name) => ({ name }));
+  t.match(await checked(t, line, cwd), { proxies: names });
+  t.equal(line.stderr, 'line.txt: the name is cut off where a link or an address begins in it\nline.txt: a list of links: 4 proxies, 1 group, 1 rule\n');
+  const note = await run(['import', 'note.txt'], { cwd });
+  t.match(await checked(t, note, cwd), { proxies: [{ name: 'x' }] });
+  t.equal(note.stderr, 'note.txt:1: this is no link (scheme://…)\nnote.txt: a list of links: 1 proxy, 1 group, 1 rule\n');
+});
+
 tap.test('one link', { timeout: TIMEOUT_MS }, async (t) => {
   const cwd = await folder(t, {});
   const link = `ss://${base64('aes-256-gcm:hunter2secret')}@192.0.2.1:8388?prefix=%16#home`;

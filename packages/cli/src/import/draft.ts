@@ -48,6 +48,10 @@ const MAX_NAME = 200;
 /** What a name swallows where the end of a line is missing: the next link, which may hold a password, and names are shown. */
 const LINK = /[a-z][a-z0-9+.-]*:\/.*$/isu;
 
+export function holdsLink(name: string): boolean {
+  return LINK.test(name);
+}
+
 export class Draft {
   plugins: string[] = [];
   ports: Readonly<Record<string, number>> = {};
@@ -68,6 +72,7 @@ export class Draft {
     const words = wanted
       .replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Cs}]+/gu, ' ')
       .replace(LINK, '')
+      .replace(/[\s|]+$/u, '')
       .trim();
     const shortened = words
       .slice(0, MAX_NAME)

@@ -26,6 +26,8 @@ export function inspect(text: string, label: string): Content {
   const source = parseConfig(text, label);
   const { value } = source;
   const config = isRecord(value) ? kindOf(value, source) : null;
+  // The first line of a list may look like a key ("Note: mine").
+  if (config === null && LINK.test(body) && !/^[{[]/.test(body)) return { kind: 'links', what: 'a list of links', text };
   if (config === null)
     throw new Error(`${label} is nothing that is known: ${KNOWN}${source.problems.length > 0 && looksLikeYaml(body) ? problemOf(source) : ''}`);
   if (source.problems.length > 0) throw new Error(`${label} is ${config.what}, and cannot be read${problemOf(source)}`);

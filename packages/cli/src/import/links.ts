@@ -1,7 +1,7 @@
 /** Links, one a line, and servers of SIP008, which are read by way of a link: what may come from elsewhere is decided in one place. */
 import type { Registry } from '@nekit/core';
 import { nameOf, schemeOf, uriParserFor } from '../proxy-uris.js';
-import type { Draft, Place } from './draft.js';
+import { type Draft, holdsLink, type Place } from './draft.js';
 import { withInsecureCipher } from './insecure-cipher.js';
 import { isRecord } from './inspect.js';
 
@@ -17,6 +17,11 @@ export interface PlacedLink {
 
 /** Of a list: the longest in use have some thousands. */
 const MAX_LINES = 50_000;
+/** Of a line. */
+const MAX_LINKS = 1_000;
+
+/** Between links that stand on one line. Names hold addresses of web pages, too. */
+const BETWEEN = /[\s|]+(?=(?!https?:)[a-z][a-z0-9+.-]{0,30}:\/\/)/i;
 
 /** Lines that begin as comments do are none. Where there is but one line it has no number. */
 export function linksOf(text: string, draft: Draft): PlacedLink[] {
@@ -24,8 +29,9 @@ export function linksOf(text: string, draft: Draft): PlacedLink[] {
   if (lines.length > MAX_LINES) draft.note(null, `only the first ${MAX_LINES} lines are read`);
   return lines
     .slice(0, MAX_LINES)
-    .map((line, index) => ({ place: lines.length === 1 ? null : index + 1, uri: line.trim() }))
-    .filter(({ uri }) => uri !== '' && !/^(?:#|;|\/\/)/.test(uri));
+    .map((line, index) => ({ place: lines.length === 1 ? null : index + 1, text: line.trim() }))
+    .filter(({ text: line }) => line !== '' && !/^(?:#|;|\/\/)/.test(line))
+    .flatMap(({ place, text: line }) => line.split(BETWEEN, MAX_LINKS).map((uri) => ({ place, uri })));
 }
 
 /** Schemes in the order of their appearance. */
@@ -35,9 +41,16 @@ export function schemesIn(links: readonly PlacedLink[]): string[] {
 
 /** Each link an entry; all of them in a group to choose from, where everything goes. */
 export function draftLinks(links: readonly PlacedLink[], draft: Draft, registry: Registry): void {
+  draftList(draft, () => {
+    for (const { place, uri } of links) addLink(uri, place, draft, registry);
+  });
+}
+
+/** A config around the proxies that `fill` adds. */
+export function draftList(draft: Draft, fill: () => void): void {
   draft.ports = { 'mixed-port': PORT };
   const group = draft.claim(GROUP);
-  for (const { place, uri } of links) addLink(uri, place, draft, registry);
+  fill();
   const members = draft.proxies.map(({ entry }) => ({ name: entry.name }));
   if (members.length === 0) return;
   draft.groups = [{ place: null, name: group, type: 'select', members }];
@@ -58,7 +71,9 @@ function addLink(uri: string, place: Place, draft: Draft, registry: Registry): v
   try {
     const told: string[] = [];
     const entry = parser.parse(uri, (what) => told.push(what));
-    const name = draft.claim(nameOf(uri, entry) ?? scheme);
+    const wanted = nameOf(uri, entry) ?? scheme;
+    const name = draft.claim(wanted);
+    if (holdsLink(wanted)) draft.note(place, 'the name is cut off where a link or an address begins in it');
     for (const what of told) draft.note(place, what);
     draft.proxies.push({ place, ...withInsecureCipher({ name, ...entry }, place, draft) });
   } catch (error) {
