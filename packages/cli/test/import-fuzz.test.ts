@@ -3,12 +3,13 @@ import { isDeepStrictEqual } from 'node:util';
 import { checkConfig, parseConfig, type Registry } from '@nekit/core';
 import fc from 'fast-check';
 import tap from 'tap';
-import { withPlugins } from '../dist/import/clash.js';
+import { pluginsForClash, withPlugins } from '../dist/import/clash.js';
 import { configText } from '../dist/import/config-text.js';
 import { Draft, notedLines } from '../dist/import/draft.js';
 import { inspect } from '../dist/import/inspect.js';
 import { draftLinks, linksOf, linksOfServers } from '../dist/import/links.js';
 import { draftNekit } from '../dist/import/nekit.js';
+import { draftProxies } from '../dist/import/proxies.js';
 import { yamlItem } from '../dist/import/yaml-text.js';
 import { prepare } from '../dist/setup.js';
 
@@ -21,10 +22,11 @@ function convert(text: string, registry: Registry): { readonly config: string; r
   const content = inspect(text, 'the text');
   const draft = new Draft();
   if (content.kind === 'clash') {
-    withPlugins(text, content.source);
+    withPlugins(text, content.source, pluginsForClash(content.source).needed);
     return null;
   }
   if (content.kind === 'nekit') draftNekit(content.source, ['/tmp'], draft);
+  else if (content.kind === 'proxies') draftProxies(content.source, draft);
   else draftLinks(content.kind === 'links' ? linksOf(content.text, draft) : linksOfServers(content.servers, draft), draft, registry);
   draft.plugins = ['ss', 'geoip'];
   return { config: configText(draft, registry, 'From a test.'), draft };

@@ -360,6 +360,53 @@ tap.test("Clash's config is passed on", { timeout: TIMEOUT_MS }, async (t) => {
   t.match(await run(['import', 'clash.json'], { cwd }), { code: 0, stdout: /^\{"mixed-port"/ });
 });
 
+tap.test("plugins of Clash's config, wherever it needs them", { timeout: TIMEOUT_MS }, async (t) => {
+  const places: Readonly<Record<string, readonly [text: string, plugins: string]>> = {
+    'dns.yaml': ['dns: { enable: true, nameserver: [192.0.2.1] }\nrules: ["MATCH,DIRECT"]\n', 'dns'],
+    'tun.yaml': ['tun: { enable: true, stack: system, dns-hijack: ["any:53"] }\ndns: { enable: true, nameserver: [192.0.2.1] }\n', 'dns, tcp, udp'],
+    'listener.yaml': ['listeners: [{ name: a, type: shadowsocks, port: 1, password: hunter2, cipher: aes-256-gcm }]\n', 'ss'],
+    'logic.yaml': ['rules: ["AND,((NETWORK,UDP),(GEOIP,CN)),REJECT"]\n', 'geoip'],
+    'sub.yaml': ['rules: ["SUB-RULE,(NETWORK,TCP),s"]\nsub-rules: { s: ["GEOIP,CN,DIRECT"] }\n', 'geoip'],
+    'object.yaml': ['rules: [{ type: NOT, value: "((GEOIP,CN))", to: DIRECT }]\n', 'geoip'],
+    'list.yaml': ['rule-providers: { x: { type: inline, behavior: classical, payload: ["GEOIP,CN"] } }\nrules: ["RULE-SET,x,DIRECT"]\n', 'geoip'],
+  };
+  const cwd = await folder(t, {
+    ...Object.fromEntries(Object.entries(places).map(([name, [text]]) => [name, text])),
+    'bad.yaml': 'proxies:\n  - { name: a, type: ss, server: h, port: 1, cipher: aes-256-gcm, password: hunter2 }\nrules: ["MATCH,hunter"]\n',
+    'foreign.yaml': 'plugins: [./hunter.mjs]\nrules: ["STRANGE,DIRECT"]\n',
+    'list-of-proxies.yaml':
+      'proxies:\n  - { name: a, type: ss, server: h, port: 1, cipher: aes-256-gcm, password: hunter2, client-fingerprint: chrome }\n  - { name: b, type: vmess, server: h }\n  - 5\n',
+  });
+  for (const [name, [text, plugins]] of Object.entries(places)) {
+    const result = await run(['import', name], { cwd });
+    t.equal(result.stdout, `plugins: [${plugins}]\n${text}`, name);
+    t.match(result.stderr, /can be used as it is, with --plugins .* \(or as printed\): nekit-kernel -c FILE\n$/, name);
+    await writeFile(join(cwd, 'made.yaml'), result.stdout);
+    t.match(await run(['check', '-c', 'made.yaml'], { cwd }), { code: 0 }, name);
+  }
+  t.match(await run(['import', 'bad.yaml'], { cwd }), {
+    code: 0,
+    stdout: /^plugins: \[ss\]\n/,
+    stderr: /^bad\.yaml:3: there is no proxy or group "hunter".*\nbad\.yaml is Clash's config, with 1 error: when mended it can be used, with --plugins ss/,
+  });
+  t.match(await run(['import', 'foreign.yaml'], { cwd }), { code: 0, stderr: /^foreign\.yaml is Clash's config, of which check tells whether it can be used/ });
+
+  const list = await run(['import', 'list-of-proxies.yaml'], { cwd });
+  t.match(await checked(t, list, cwd), {
+    plugins: ['ss'],
+    'mixed-port': 7890,
+    proxies: [{ name: 'a', type: 'ss', 'client-fingerprint': undefined }],
+    'proxy-groups': [{ name: 'Proxy', proxies: ['a'] }],
+    rules: ['MATCH,Proxy'],
+  });
+  t.match(list.stderr.split('\n'), [
+    /:2: "client-fingerprint" is not supported/,
+    /:3: "b" is left out: no loaded plugin has such a type/,
+    /:4: the proxy is left out/,
+    /1 proxy, 1 group, 1 rule/,
+  ]);
+});
+
 tap.test('what is nothing of it', { timeout: TIMEOUT_MS }, async (t) => {
   const cwd = await folder(t, {
     'empty.txt': '\n\n',

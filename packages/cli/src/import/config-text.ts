@@ -15,6 +15,7 @@ export function configText(draft: Draft, registry: Registry, title: string): str
 
 /** Each round takes something out, so there is an end. False: the problems are not those of an entry. */
 function takeOut(draft: Draft, problems: readonly Problem[]): boolean {
+  if (dropKeys(draft, problems)) return true;
   const found = new Map<string, string>();
   for (const { path, code, message } of problems) {
     const key = keyOf(path[0], path[1]);
@@ -38,6 +39,21 @@ function takeOut(draft: Draft, problems: readonly Problem[]): boolean {
   for (const { rule, message } of rules) if (message !== undefined) draft.note(rule.place, `the rule is left out: ${message}`);
   draft.rules = rules.filter(({ message }) => message === undefined).map(({ rule }) => rule);
   return draft.rules.length < rules.length;
+}
+
+/** Keys of proxies that have no effect here. Of a proxy that is written out as it was; links have none. */
+function dropKeys(draft: Draft, problems: readonly Problem[]): boolean {
+  const before = draft.proxies;
+  for (const { path, code, message } of problems) {
+    const [section, index, key] = path;
+    if (section !== 'proxies' || typeof index !== 'number' || typeof key !== 'string' || !/^UN(?:SUPPORTED|KNOWN)_KEY$/.test(code)) continue;
+    const proxy = draft.proxies[index];
+    if (proxy === undefined || path.length !== 3) continue;
+    draft.note(proxy.place, message);
+    const entry = { ...Object.fromEntries(Object.entries(proxy.entry).filter(([name]) => name !== key)), name: proxy.entry.name };
+    draft.proxies = draft.proxies.with(index, { ...proxy, entry });
+  }
+  return draft.proxies !== before;
 }
 
 function keyOf(section: string | number | undefined, index: string | number | undefined): string {

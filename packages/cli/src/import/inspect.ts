@@ -5,6 +5,7 @@ export type Content =
   | { readonly kind: 'links'; readonly what: string; readonly text: string }
   | { readonly kind: 'servers'; readonly what: string; readonly servers: readonly unknown[]; readonly version: unknown }
   | { readonly kind: 'nekit'; readonly what: string; readonly source: ConfigSource }
+  | { readonly kind: 'proxies'; readonly what: string; readonly source: ConfigSource }
   | { readonly kind: 'clash'; readonly what: string; readonly source: ConfigSource };
 
 const LINK = /^[ \t]*[a-z][a-z0-9+.-]{0,30}:\/\/\S/im;
@@ -64,6 +65,8 @@ function isServer(value: unknown): boolean {
 
 function kindOf(value: Readonly<Record<string, unknown>>, source: ConfigSource): Content | null {
   if ('adapter' in value || ('rule' in value && !('rules' in value))) return { kind: 'nekit', what: "NEKit's config", source };
+  // What a proxy-provider reads: it listens nowhere.
+  if (Array.isArray(value.proxies) && Object.keys(value).length === 1) return { kind: 'proxies', what: "Clash's list of proxies", source };
   return CLASH_KEYS.some((key) => key in value) ? { kind: 'clash', what: "Clash's config", source } : null;
 }
 
