@@ -289,6 +289,10 @@ t.test('YAML in all its forms', async (t) => {
     ['payload:\n  - >-\n    a.com\n  - c.com\n', ['a.com', 'c.com'], 0],
     ['{"payload": ["a.com"]}', ['a.com'], 0],
     ['payload:\n  - a.com\n  - b.com: 1\n', ['a.com'], 1],
+    ['payload:\n  - a.com\n  - --- b.com\n  - - c.com\n  - ? c.com\n', ['a.com'], 3],
+    ['payload:\n  - a.com\n  -\n    b.com\n  - !!str\n    c.com\n', ['a.com', 'b.com', 'c.com'], 0],
+    ['payload:\n  - &x a.com\n  - *x\n  - &x b.com\n  - *x\n  - *.star.com\n', ['a.com', 'b.com', 'x.star.com'], 0],
+    ['payload:\n  - &x [a.com]\n  - *x\n', [], 2],
   ];
   for (const [text, found, problems] of cases) {
     for (const variant of [text, text.replaceAll('\n', '\r\n'), `\ufeff${text}`]) {
@@ -308,9 +312,33 @@ t.test('YAML in all its forms', async (t) => {
     ['', /there is no such key/],
     ['payload: a.com\n', /"payload" is no list/],
     ['payload:\n  - "a.com\n', /^line \d+: /],
-    [`payload:\n${'  - a.com\n'.repeat(150_000)}  - {x: y}\n`, /^line 150002: a YAML list of more than 1 MiB/],
+    [`payload:\n${'  - a.com\n'.repeat(15_000)}  - {x: y\n`, /^line 15002: a YAML list of more than 16 KiB/],
+    [`payload:\n  - a.com\n  -  ${'&a '.repeat(5000)}b\n`, /^line 3: A node can have at most one anchor$/],
   ] as const)
     await t.rejects(compile(text, { format: 'yaml', behavior: 'domain' }), { message }, text.slice(0, 40));
+});
+
+t.test('a long YAML list may have odd items', async (t) => {
+  const stars = Array.from({ length: 20_000 }, (_, i) => `  - *.x${i}.com\n`).join('');
+  const list = await compile(`payload:\n  - !!str a.com\n  - {x: y}\n  - "b\\u002ecom"\n  -\n${stars}`, { format: 'yaml', behavior: 'domain' });
+  t.same(await which(list, ['a.com', 'b.com', 'y.x0.com', 'y.x19999.com']), ['a.com', 'b.com', 'y.x0.com', 'y.x19999.com']);
+  t.match(list.problems, [
+    { line: 3, text: '{x: y}', message: 'the entry is no text: put it in quotes' },
+    { line: 5, text: '' },
+  ]);
+  t.equal(list.problemCount, 2);
+});
+
+t.test('the aliases of a YAML list do not each go through all of it', async (t) => {
+  const read = async (items: string): Promise<number> => {
+    const begin = process.cpuUsage().user;
+    const list = await compile(`payload:\n  - &a x.com\n${items}`, { format: 'yaml', behavior: 'domain' });
+    t.equal(list.entries, 2001);
+    return process.cpuUsage().user - begin;
+  };
+  await read('  - a.b\n'.repeat(2000)); // warms the library up
+  const texts = await read('  - a.b\n'.repeat(2000));
+  t.ok((await read('  - *a\n'.repeat(2000))) < texts * 4, 'they take about as long as texts');
 });
 
 t.test("NEKit's lists", async (t) => {

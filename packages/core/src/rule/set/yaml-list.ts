@@ -1,10 +1,10 @@
-import { type Document, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parse, parseDocument, YAMLParseError } from 'yaml';
+import { type Document, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parse, parseDocument, visit } from 'yaml';
 import { byteOrderMark, type EntrySink, isBlank } from './lines.js';
 import { type ListNotes, MAX_LINE } from './list-notes.js';
 import type { Pace } from './pace.js';
 
-/** Bytes of a file that is read as a whole, because it is no plain list of lines. All else waits meanwhile. */
-const MAX_WHOLE = 1024 * 1024;
+/** Bytes of a file that is read as a whole, because it is no list of lines. All else waits meanwhile: the YAML library takes some 4 µs for a byte. */
+const MAX_WHOLE = 16 * 1024;
 
 const NEWLINE = 0x0a;
 const HASH = 0x23;
@@ -12,6 +12,7 @@ const DASH = 0x2d;
 const SINGLE = 0x27;
 const DOUBLE = 0x22;
 const BACKSLASH = 0x5c;
+const AMPERSAND = 0x26;
 const COLON = 0x3a;
 const HEADER = /^(?:payload|"payload"|'payload')[ \t]*:[ \t\r]*(?:[ \t]#.*)?$/;
 const DOCUMENT = /^---[ \t\r]*$/;
@@ -19,14 +20,14 @@ const DOCUMENT = /^---[ \t\r]*$/;
 const INDICATORS = new Set(Buffer.from('-?:,[]{}#&!|>%@`'));
 
 /**
- * Clash's `payload:` and a list below it. Lines `- x`, `- 'x'`, `- "x"` are read one by one, since files of a million are common; a file that has
- * anything else in it is read by the YAML library. Rejects if it is no such list at all.
+ * Clash's `payload:` and a list below it. Items that stand on one line (`- x`, `- 'x'`, `- !!str x`) are read one by one, since files of a million are
+ * common; a short file that has anything else in it is read by the YAML library. Rejects if it is no such list at all.
  */
 export async function readYaml(bytes: Buffer, notes: ListNotes, sink: EntrySink, pace: Pace): Promise<void> {
   const odd = await oddLine(bytes, pace);
   if (odd === null) return readItems(bytes, notes, sink, pace);
   if (bytes.length > MAX_WHOLE)
-    throw new Error(`line ${odd}: a YAML list of more than ${MAX_WHOLE / 2 ** 20} MiB has "payload:" first, and then nothing but lines of the form - 'entry'`);
+    throw new Error(`line ${odd}: a YAML list of more than ${MAX_WHOLE / 1024} KiB has "payload:" first, and then nothing but lines of the form - 'entry'`);
   readWhole(bytes, notes, sink);
 }
 
@@ -39,25 +40,28 @@ async function oddLine(bytes: Buffer, pace: Pace): Promise<number | null> {
     const begin = at;
     while (at < bytes.length && bytes[at] !== NEWLINE) at++;
     const end = at++;
-    if (pace.due()) await pace.rest();
     const start = behindBlanks(bytes, begin, end);
-    if (start === end || bytes[start] === HASH) continue;
-    if (indent === -2) {
+    let long = false;
+    if (start === end || bytes[start] === HASH) {
+      // says nothing
+    } else if (indent === -2) {
       const text = end - begin > MAX_LINE ? '' : bytes.toString('latin1', begin, end);
       if (HEADER.test(text)) indent = -1;
       else if (!DOCUMENT.test(text)) return line;
     } else {
       if (indent === -1) indent = start - begin;
-      if (start - begin !== indent || !isItem(bytes, start, end)) return line;
+      if (start - begin !== indent || !isDash(bytes, start, end)) return line;
+      const first = behindBlanks(bytes, start + 1, end);
+      long = textEnd(bytes, first, end) === -1;
+      if (long && oddText(bytes, first, end) === undefined) return line;
     }
+    if (pace.due(long)) await pace.rest();
   }
   return indent >= 0 ? null : line;
 }
 
-function isItem(bytes: Buffer, start: number, end: number): boolean {
-  if (bytes[start] !== DASH || start + 1 === end || !isBlank(bytes[start + 1])) return false;
-  const first = behindBlanks(bytes, start + 1, end);
-  return textEnd(bytes, first, end) !== -1 || quotedText(bytes, first, end) !== null;
+function isDash(bytes: Buffer, start: number, end: number): boolean {
+  return bytes[start] === DASH && (start + 1 === end || isBlank(bytes[start + 1]));
 }
 
 async function readItems(bytes: Buffer, notes: ListNotes, sink: EntrySink, pace: Pace): Promise<void> {
@@ -68,20 +72,27 @@ async function readItems(bytes: Buffer, notes: ListNotes, sink: EntrySink, pace:
     while (at < bytes.length && bytes[at] !== NEWLINE) at++;
     const end = at++;
     const start = behindBlanks(bytes, begin, end);
-    const item = bytes[start] === DASH && start + 1 < end && isBlank(bytes[start + 1]);
-    if (pace.due(item && takeItem(bytes, behindBlanks(bytes, start + 1, end), end, line, notes, sink))) await pace.rest();
+    if (pace.due(start < end && isDash(bytes, start, end) && takeItem(bytes, behindBlanks(bytes, start + 1, end), end, line, notes, sink))) await pace.rest();
   }
 }
 
 function takeItem(bytes: Buffer, first: number, end: number, line: number, notes: ListNotes, sink: EntrySink): boolean {
   const stop = textEnd(bytes, first, end);
-  if (stop === -1) return takeText(quotedText(bytes, first, end) ?? '', line, notes, sink);
+  if (stop === -1) {
+    const text = oddText(bytes, first, end) ?? null;
+    return text === null ? noText(bytes.toString('utf8', first, end), line, notes) : takeText(text, line, notes, sink);
+  }
   const start = isQuote(bytes[first]) ? first + 1 : first;
   if (stop - start <= MAX_LINE) return sink.entry(bytes, start, stop, line);
   return takeText(bytes.toString('latin1', start, stop), line, notes, sink);
 }
 
-function takeText(text: string, line: number | null, notes: ListNotes, sink: EntrySink): boolean {
+function noText(source: string, line: number | null, notes: ListNotes): true {
+  notes.problem(line, source.trim(), new Error('the entry is no text: put it in quotes'));
+  return true;
+}
+
+function takeText(text: string, line: number | null, notes: ListNotes, sink: EntrySink): true {
   const entry = Buffer.from(text.trim());
   if (entry.length > MAX_LINE) notes.problem(line, text, new Error(`the entry has ${entry.length} bytes, and ${MAX_LINE} are allowed`));
   else if (entry.length === 0) notes.problem(line, text, new Error('the entry is empty'));
@@ -116,14 +127,15 @@ function isRest(bytes: Buffer, at: number, end: number): boolean {
   return next === end || (next > at && bytes[next] === HASH);
 }
 
-/** A text in quotes with escapes, or null. */
-function quotedText(bytes: Buffer, first: number, end: number): string | null {
-  if (!isQuote(bytes[first]) || end - first > MAX_LINE) return null;
+/** An item with escapes, a tag, or of another shape; null: it is no text. undefined: it may go on behind its line, or others may refer to it. */
+function oddText(bytes: Buffer, first: number, end: number): string | null | undefined {
+  if (end - first > MAX_LINE || (!isQuote(bytes[first]) && bytes.subarray(first, end).includes(AMPERSAND))) return undefined;
   try {
-    const value: unknown = parse(bytes.toString('utf8', first, end), { schema: 'failsafe', logLevel: 'error' });
+    const list: unknown = parse(`- ${bytes.toString('utf8', first, end)}`, { schema: 'failsafe', logLevel: 'error', prettyErrors: false });
+    const value: unknown = Array.isArray(list) ? list[0] : null;
     return typeof value === 'string' ? value : null;
   } catch (error) {
-    if (error instanceof YAMLParseError) return null;
+    if (error instanceof Error) return undefined; // of the library, or of the engine where it is nested too deep
     throw error;
   }
 }
@@ -144,6 +156,7 @@ function readWhole(bytes: Buffer, notes: ListNotes, sink: EntrySink): void {
     schema: 'failsafe',
     logLevel: 'silent',
     lineCounter: counter,
+    prettyErrors: false, // an excerpt for each error takes as long as its line, however many there are
     uniqueKeys: false,
   });
   const lineOf = (offset: number | undefined): number | null => (offset === undefined ? null : counter.linePos(offset).line);
@@ -153,24 +166,36 @@ function readWhole(bytes: Buffer, notes: ListNotes, sink: EntrySink): void {
   if (error !== undefined) throw new Error(`line ${lineOf(error.pos[0])}: ${reasonOf(error.message)}`);
   if (isScalar(payload) && (payload.value === '' || payload.value === null)) return;
   if (!isSeq(payload)) throw new Error('"payload" is no list: write each entry on a line of its own, as in - \'entry\'');
+  const targets = aliasTargets(document);
   for (const item of payload.items as readonly unknown[]) {
     const line = lineOf(isNode(item) ? item.range?.[0] : undefined);
-    const text = textOf(item, document);
-    if (text === null) notes.problem(line, String(item), new Error('the entry is no text: put it in quotes'));
+    const text = textOf(item, targets);
+    if (text === null) noText(String(item), line, notes);
     else takeText(text, line, notes, sink);
   }
 }
 
-/** The library adds the place and an excerpt, and says of too many brackets what the engine says of them. */
+/** The library says of too many brackets what the engine says of them. */
 function reasonOf(message: string): string {
-  const [first = ''] = message.split('\n');
-  return first.startsWith('Maximum call stack') ? 'it is nested too deep' : first.replace(/ at line \d+.*$/, '');
+  return message.startsWith('Maximum call stack') ? 'it is nested too deep' : message;
 }
 
-function textOf(item: unknown, document: Document.Parsed): string | null {
+/** What each alias stands for. (The library goes through the whole document for each of them.) */
+function aliasTargets(document: Document.Parsed): ReadonlyMap<unknown, unknown> {
+  const anchors = new Map<string, unknown>();
+  const targets = new Map<unknown, unknown>();
+  visit(document, {
+    Alias: (_, alias) => void targets.set(alias, anchors.get(alias.source)),
+    Value: (_, node) => void (node.anchor !== undefined && anchors.set(node.anchor, node)),
+  });
+  return targets;
+}
+
+/** null: it is no text. */
+function textOf(item: unknown, targets: ReadonlyMap<unknown, unknown>): string | null {
   if (isAlias(item)) {
-    const target = item.resolve(document);
-    return target === undefined ? `*${item.source}` : textOf(target, document);
+    const target = targets.get(item);
+    return target === undefined ? `*${item.source}` : textOf(target, targets);
   }
   return isScalar(item) && typeof item.value === 'string' ? item.value : null;
 }
