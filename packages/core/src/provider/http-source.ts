@@ -31,14 +31,15 @@ export class HttpSource implements ListSource {
     this.#options = options;
   }
 
-  /** Of another URL it is still better than nothing, but it is out of date, and none of what the server said of it holds. */
+  /** Of another URL, or changed, it is still better than nothing, but it is out of date, and none of what the server said of it holds. */
   async kept(): Promise<Copy | null> {
     const { store, maxBytes, config } = this.#options;
     const found = (await store?.read(maxBytes)) ?? null;
     if (found === null) return null;
-    const { bytes, sha256, facts, writtenAt } = found;
+    const { bytes, sha256, facts, changed, writtenAt } = found;
     if (facts === null) return { bytes, version: { sha256 }, updatedAt: writtenAt };
     if (facts.url !== config.url) return { bytes, version: { sha256 }, updatedAt: 0 };
+    if (changed) return { bytes, version: { sha256 }, updatedAt: 0, doubt: 'it was changed or cut off since it was written' };
     return { bytes, version: versionOf(sha256, facts.etag, facts.lastModified), updatedAt: facts.updatedAt };
   }
 

@@ -9,6 +9,8 @@ export interface Copy {
   readonly version: Version;
   /** When its source last said that this is the list, in ms since the epoch. */
   readonly updatedAt: number;
+  /** Of a copy that was kept: why it may not be what was kept, for a person. */
+  readonly doubt?: string;
 }
 
 export type Version = Readonly<Record<string, string>>;

@@ -25,8 +25,10 @@ export interface StoredCopy {
   readonly sha256: string;
   /** When it was written, in ms since the epoch. */
   readonly writtenAt: number;
-  /** null where there are none, or they are of other bytes. */
+  /** null where there are none. */
   readonly facts: CopyFacts | null;
+  /** The facts are of other bytes: it is cut off, or somebody wrote to it. */
+  readonly changed: boolean;
 }
 
 /** Only the user's own: a URL often holds a token. */
@@ -49,7 +51,7 @@ export class ProviderStore {
     if (found === null) return null;
     const facts = await this.#facts();
     const sha256 = digest(found.bytes);
-    return { ...found, sha256, facts: facts?.sha256 === sha256 ? facts : null };
+    return { ...found, sha256, facts, changed: facts !== null && facts.sha256 !== sha256 };
   }
 
   /** The bytes first: in between, new bytes with old facts are fetched once more, and old bytes with new facts never would be. */

@@ -136,6 +136,8 @@ export class RuleProvider implements RuleSet {
       if (copy === null) return;
       await this.#use(copy);
       this.#updatedAt = copy.updatedAt;
+      if (copy.doubt !== undefined)
+        this.#context.warn('RULE_PROVIDER_COPY', `${this.#label}: its copy on disk is used until the list is fetched again: ${copy.doubt}`);
     } catch (error) {
       if (this.#stop.reason === null) this.#context.warn('RULE_PROVIDER_COPY', `${this.#label}: its copy on disk is of no use: ${messageOf(error)}`);
     }

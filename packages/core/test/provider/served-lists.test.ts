@@ -97,6 +97,29 @@ void t.test('a list on a server', async (t) => {
     await origin.close();
   });
 
+  await t.test('a copy that was cut off is used with a warning, and fetched at once', async () => {
+    const world = await World.make();
+    const path = join(world.cache, 'ads.txt');
+    const { origin, url } = await server(tagged('one.example\ntwo.example\n', '"1"'));
+    (await world.running([http(url, { path, interval: 3600 })])).close();
+    for (const left of ['one.example\n', '']) {
+      await writeFile(path, left);
+      const providers = await world.running([http(url, { path, interval: 3600 })]);
+      assert.equal(has(providers, 'one.example'), left !== '');
+      assert.equal(info(providers).updatedAt, 0);
+      assert.match(world.warnings.at(-1) ?? '', /^RULE_PROVIDER_COPY rule-provider "ads": its copy on disk is used until .*: it was changed or cut off/);
+      const asked = origin.requests.length;
+      await world.clock.advance(0);
+      await eventually(() => has(providers, 'two.example'));
+      assert.equal(origin.requests[asked]?.headers['if-none-match'], undefined);
+      await eventually(async () => (await readFile(path, 'utf8')) === 'one.example\ntwo.example\n');
+      providers.close();
+    }
+    assert.equal(world.warnings.length, 2);
+    await world.end();
+    await origin.close();
+  });
+
   await t.test('a copy that is no list, or too long, is fetched anew', async () => {
     const world = await World.make();
     const path = join(world.cache, 'ads.txt');
