@@ -172,11 +172,12 @@ export class RuleProvider implements RuleSet {
 
   async #use(copy: Copy): Promise<void> {
     const list = await LoadedList.compile(copy, this.config, this.#context.known(), this.#stop);
-    if (this.#stop.reason !== null) {
-      list.release();
-      throw this.#stop.reason;
-    }
     const before = this.#list;
+    const refusal = this.#stop.reason ?? (this.#source.remote && before !== null ? whyWorse(list, before) : null);
+    if (refusal !== null) {
+      list.release();
+      throw refusal;
+    }
     this.#list = list;
     this.current = list.set;
     before?.release();
@@ -258,6 +259,14 @@ export class RuleProvider implements RuleSet {
 
 function isSame(copy: Copy, list: LoadedList | null): boolean {
   return list !== null && copy.version.sha256 !== undefined && copy.version.sha256 === list.version.sha256;
+}
+
+/** Why a list from a server cannot be what follows the one from before: an error page, or nothing at all, is no news. null: it can. */
+function whyWorse(list: LoadedList, before: LoadedList): Error | null {
+  if (before.entries === 0) return null;
+  if (list.entries === 0) return new Error(`what came is empty, and the list from before has ${before.entries} entries`);
+  if (list.problems <= list.entries || before.problems > before.entries) return null;
+  return new Error(`${list.problems} of its ${list.entries + list.problems} entries are not understood, the first: ${list.firstProblem}`);
 }
 
 function messageOf(error: unknown): string {

@@ -152,6 +152,9 @@ void t.test('a list on a server', async (t) => {
       ['a part', status(206), /status 206/],
       ['a server that dies in the middle', half, /closed the connection in the middle/],
       ['no list', says('<!DOCTYPE html>\n<title>Log in</title>\n'), /none of its 2 entries was understood as text with behavior domain, the first: line 1: /],
+      ['a page with a bare word', says('<html>\n<p>Please\nsign\n<b>in</b>\n'), /3 of its 4 entries are not understood, the first: line 1: /],
+      ['nothing', says(''), /what came is empty, and the list from before has 1 entries/],
+      ['comments', says('# rate limited\n\n'), /what came is empty/],
       ['a compiled list', says('MRS\x01....'), /mihomo/],
       ['too long', says('long.example\n'.repeat(200_000)), /longer than the 1048576 bytes/],
       ['too long when unpacked', (_q, response) => response.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync('x'.repeat(2_000_000))), /longer than/],
@@ -179,12 +182,31 @@ void t.test('a list on a server', async (t) => {
       /^RULE_PROVIDER_ENTRIES 1 of 2 entries of rule-provider "ads" were not understood and have no effect, the first: line 2: "b c"/,
     );
     assert.equal(info(providers).error, null);
+    answer(says('a.example\n'));
+    await providers.refresh('ads');
     answer(status(304));
     await assert.rejects(within(providers.refresh('ads')), /status 304/, 'without a tag nobody asked for that');
     await origin.close();
     await assert.rejects(within(providers.refresh('ads')), /ECONNREFUSED/);
     assert.equal(world.clock.pending, 0, 'interval 0: nobody asked for news');
     await world.end();
+  });
+
+  await t.test('a list that begins empty, or with more problems than entries, may stay so', async () => {
+    const world = await World.make();
+    const { origin, url, answer } = await server(says('# nothing yet\n'));
+    const providers = await world.running([http(url)]);
+    for (const [text, entries] of [
+      ['# still nothing\n', 0],
+      ['a.example\nb c\nd e\n', 1],
+      ['x.example\ny.example\nb c\nd e\nf g\n', 2],
+    ] as const) {
+      answer(says(text));
+      await providers.refresh('ads');
+      assert.equal(info(providers).entries, entries);
+    }
+    await world.end();
+    await origin.close();
   });
 
   await t.test('redirects and gzip are fine; an adapter that carries nothing is not', async () => {
