@@ -1,3 +1,4 @@
+import type { Stats } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import type { Cancel } from '../net/cancel.js';
 import { readFileAtMost } from './provider-store.js';
@@ -61,6 +62,11 @@ export class InlineSource implements ListSource {
   }
 }
 
+/** Differs where a file was written to or replaced. */
+export function stampOf({ mtimeMs, size, ino }: Stats): string {
+  return `${mtimeMs} ${size} ${ino}`;
+}
+
 /** A file of the user's: it is only read. */
 export class FileSource implements ListSource {
   readonly remote = false;
@@ -77,8 +83,7 @@ export class FileSource implements ListSource {
   }
 
   async fetch(version: Version | null): Promise<Copy | null> {
-    const { mtimeMs, size, ino } = await stat(this.#path);
-    const stamp = `${mtimeMs} ${size} ${ino}`;
+    const stamp = stampOf(await stat(this.#path));
     if (version?.stamp === stamp) return null;
     const found = await readFileAtMost(this.#path, this.#maxBytes);
     if (found === null) throw new Error(`there is no file ${this.#path}`);

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Adapter } from '../adapter/adapter.js';
 import type { Cancel } from '../net/cancel.js';
@@ -7,10 +8,11 @@ import { closest } from '../net/closest.js';
 import { NekitError } from '../net/errors.js';
 import type { Events } from '../net/events.js';
 import type { TimerWheel } from '../net/timer-wheel.js';
+import { findGeosite } from '../rule/geosite.js';
 import type { KnownRules } from '../rule/parse.js';
 import type { RuleSet } from '../rule/rule-set.js';
 import { HttpSource } from './http-source.js';
-import { FileSource, InlineSource, type ListSource } from './list-source.js';
+import { FileSource, InlineSource, type ListSource, stampOf } from './list-source.js';
 import type { HttpSourceConfig, ProviderConfig } from './provider-config.js';
 import { defaultCacheFolder, ProviderStore } from './provider-store.js';
 import { type ProviderContext, type ProviderInfo, RuleProvider } from './rule-provider.js';
@@ -35,6 +37,8 @@ const FETCH_MS = 120_000;
 export class RuleProviders {
   readonly #providers = new Map<string, RuleProvider>();
   readonly #known: () => KnownRules;
+  /** What was around the lists when they were loaded. */
+  #surroundings: string | null = null;
 
   /** Opens nothing. */
   constructor(configs: ReadonlyMap<string, ProviderConfig>, options: RuleProvidersOptions) {
@@ -55,7 +59,8 @@ export class RuleProviders {
 
   /** Takes over what unchanged providers of the config before have loaded. Both may be in use; each closes its own. Before `load`. */
   adoptFrom(older: RuleProviders): void {
-    if (surroundings(this.#known()) !== surroundings(older.#known())) return; // the same text may mean something else now
+    this.#surroundings = surroundings(this.#known());
+    if (this.#surroundings !== older.#surroundings) return; // the same text may mean something else now
     for (const [name, provider] of this.#providers) {
       const before = older.#providers.get(name);
       if (before !== undefined && JSON.stringify(before.config) === JSON.stringify(provider.config)) provider.adoptFrom(before);
@@ -67,6 +72,7 @@ export class RuleProviders {
    * `kernel.warning` and tried again after `start`. Rejects only with the signal's reason.
    */
   async load(signal: Cancel): Promise<void> {
+    this.#surroundings ??= surroundings(this.#known());
     await Promise.all([...this.#providers.values()].map((provider) => provider.load(signal)));
   }
 
@@ -94,7 +100,19 @@ export class RuleProviders {
 
 /** What rules in a list get from the config around them. */
 function surroundings({ tools }: KnownRules): string {
-  return JSON.stringify([tools.geodata, tools.path('.')]);
+  const { country, asn, geosite } = tools.geodata;
+  return JSON.stringify([tools.path('.'), ...[country, asn, geosite ?? findGeosite(tools)].map((path) => [path, stampAt(path)])]);
+}
+
+/** null where there is no file, or none that can be looked at. */
+function stampAt(path: string | null): string | null {
+  if (path === null) return null;
+  try {
+    return stampOf(statSync(path));
+  } catch (error) {
+    if (error instanceof Error) return null;
+    throw error;
+  }
 }
 
 interface SourceParts {

@@ -60,13 +60,16 @@ function parsePayload(payload: string): Payload {
 }
 
 function pathOf(tools: RuleTools): string {
-  const { geosite: own } = tools.geodata;
-  if (own !== null) return own;
+  const path = tools.geodata.geosite ?? findGeosite(tools);
+  if (path !== null) return path;
+  const places = FILES.map((name) => tools.path(name)).join(' or ');
+  throw new Error(`GEOSITE needs v2ray's geosite.dat; there is none at ${places}: put it there, or name it under geodata: { geosite: FILE }`);
+}
+
+/** The file beside the config; null: there is none. */
+export function findGeosite(tools: RuleTools): string | null {
   const paths = FILES.map((name) => tools.path(name));
-  const found = paths.find((path) => statSync(path, { throwIfNoEntry: false })?.isFile() === true);
-  if (found === undefined)
-    throw new Error(`GEOSITE needs v2ray's geosite.dat; there is none at ${paths.join(' or ')}: put it there, or name it under geodata: { geosite: FILE }`);
-  return found;
+  return paths.find((path) => statSync(path, { throwIfNoEntry: false })?.isFile() === true) ?? null;
 }
 
 /** The lists of one file, for one config. */

@@ -139,6 +139,33 @@ void t.test('what did not change in the config is taken over', async () => {
   await origin.close();
 });
 
+void t.test('data files that were replaced, though not in the config, are other data files', async () => {
+  const world = await World.make();
+  const country = join(world.cache, 'country.mmdb');
+  const geosite = join(world.cache, 'geosite.dat');
+  await writeFile(country, 'one');
+  const known = { known: () => knownRules([], { folder: world.cache, geodata: { country } }) };
+  const configs = [inline(['inline.example'])];
+  let before = await world.running(configs, known);
+  for (const [what, change, same] of [
+    ['nothing', () => Promise.resolve(), true],
+    ['the database', () => writeFile(country, 'another'), false],
+    ['a geosite.dat beside the config', () => writeFile(geosite, 'one'), false],
+    ['nothing again', () => Promise.resolve(), true],
+    ['that geosite.dat', () => writeFile(geosite, 'another'), false],
+    ['a database that is gone', () => rm(country), false],
+  ] as const) {
+    await change();
+    const next = world.providers(configs, known);
+    next.adoptFrom(before);
+    await next.load(never);
+    assert.equal(next.ruleSets.get('ads')?.current === before.ruleSets.get('ads')?.current, same, what);
+    before.close();
+    before = next;
+  }
+  await world.end();
+});
+
 void t.test('a list that nobody could load is not waited for again after a reload', async () => {
   const world = await World.make();
   const { origin, url, answer } = await server(status(500));
