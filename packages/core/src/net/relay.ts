@@ -80,25 +80,31 @@ function pump(a: Stream, b: Stream, options: RelayOptions, timers: TimerWheel): 
   return new Promise((resolve) => new Relay(a, b, options, timers, resolve));
 }
 
-/** Both directions of one relay: what they share. It is over when both have ended, or at once when one fails: whose calls stay pending then keeps nothing. */
+/** ms that a relay which has failed waits for the calls under way: what was written meanwhile is counted, and a broken stream whose calls stay pending keeps nothing. */
+const AFTERMATH_MS = 1_000;
+
+/** Both directions of one relay: what they share. It is over when both have ended. */
 class Relay implements CancelListener {
   readonly options: RelayOptions;
-  readonly timers: TimerWheel;
-  readonly deadline: Deadline;
-  silenceMs: number;
+  readonly #timers: TimerWheel;
+  #deadline: Deadline;
+  #silenceMs: number;
   readonly #a: Stream;
   readonly #b: Stream;
   readonly #resolve: (totals: Totals) => void;
+  #error: NetError | null = null;
   #running = 2;
 
   constructor(a: Stream, b: Stream, options: RelayOptions, timers: TimerWheel, resolve: (totals: Totals) => void) {
     this.options = options;
-    this.timers = timers;
-    this.silenceMs = options.idleMs;
+    this.#timers = timers;
+    this.#silenceMs = options.idleMs;
     this.#a = a;
     this.#b = b;
     this.#resolve = resolve;
-    this.deadline = timers.after(this.silenceMs, () => this.stop(new NetError('timeout', `no byte for ${this.silenceMs / 1000} s`, { code: 'IDLE_TIMEOUT' })));
+    this.#deadline = timers.after(this.#silenceMs, () =>
+      this.stop(new NetError('timeout', `no byte for ${this.#silenceMs / 1000} s`, { code: 'IDLE_TIMEOUT' })),
+    );
     options.signal.add(this);
     new Pump(this, a, b, options.slot).next();
     new Pump(this, b, a, options.slot + 1).next();
@@ -114,30 +120,39 @@ class Relay implements CancelListener {
   }
 
   stop(reason: unknown): void {
-    if (this.#running === 0) return;
+    if (this.#error !== null || this.isOver) return;
     const error = toNetError(reason);
-    this.#running = 0;
+    this.#error = error;
+    this.#deadline.cancel();
+    this.#deadline = this.#timers.after(AFTERMATH_MS, () => this.#end());
     abortQuietly(this.#a, error);
     abortQuietly(this.#b, error);
-    this.#end(error);
+  }
+
+  /** Bytes have moved. */
+  moved(): void {
+    if (this.#error === null) this.#deadline.at = this.#timers.now() + this.#silenceMs;
   }
 
   /** FIN from one side: from here on less silence is borne. */
   halfClosed(): void {
-    this.silenceMs = this.options.halfCloseMs;
-    this.deadline.move(this.silenceMs);
+    if (this.#error !== null) return;
+    this.#silenceMs = this.options.halfCloseMs;
+    this.#deadline.move(this.#silenceMs);
   }
 
   /** One direction has ended. */
   ended(): void {
-    if (this.#running > 0 && --this.#running === 0) this.#end(null);
+    if (this.#running === 1) this.#end();
+    else if (this.#running > 1) this.#running--;
   }
 
-  #end(error: NetError | null): void {
-    this.deadline.cancel();
+  #end(): void {
+    this.#running = 0;
+    this.#deadline.cancel();
     this.options.signal.remove(this);
     const { counters, slot } = this.options;
-    this.#resolve({ up: counters[slot] ?? 0, down: counters[slot + 1] ?? 0, error });
+    this.#resolve({ up: counters[slot] ?? 0, down: counters[slot + 1] ?? 0, error: this.#error });
   }
 }
 
@@ -186,14 +201,16 @@ class Pump {
 
   readonly #written = (): void => {
     if (this.#relay.isOver) return;
-    const { options, deadline, timers, silenceMs } = this.#relay;
-    const { counters } = options;
+    const { counters } = this.#relay.options;
     counters[this.#counter] = (counters[this.#counter] ?? 0) + this.#writing;
-    deadline.at = timers.now() + silenceMs;
+    this.#relay.moved();
     this.next();
   };
 
   readonly #end = (): void => this.#relay.ended();
 
-  readonly #fail = (reason: unknown): void => this.#relay.stop(reason);
+  readonly #fail = (reason: unknown): void => {
+    this.#relay.stop(reason);
+    this.#relay.ended();
+  };
 }

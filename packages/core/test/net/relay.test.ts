@@ -140,10 +140,28 @@ void t.test('relay', async (t) => {
     assert.equal((await done).error?.code, 'IDLE_TIMEOUT');
   });
 
-  await t.test('a stream that throws at once has failed, and nothing waits for one whose abort throws', async () => {
+  await t.test('what is written while it fails is counted', async () => {
+    let written = (): void => {};
+    const [client, near] = pipePair();
+    const b = { ...brokenStream(), write: () => new Promise<void>((resolve) => (written = resolve)) };
+    const signal = new CancelSource();
+    const timers = new TimerWheel(new FakeClock());
+    const done = relay(near, b, options({ signal }), timers);
+    await client.write([Buffer.from('abc')]);
+    await settle();
+    signal.cancel(new NetError('aborted', 'enough', { code: 'STOPPED' }));
+    written();
+    const totals = await within(done);
+    assert.equal(totals.up, 3);
+    assert.equal(totals.error?.code, 'STOPPED');
+    assert.equal(timers.size, 0);
+  });
+
+  await t.test('a stream that throws at once has failed, and nothing waits for long for one whose abort throws', async () => {
     for (const calls of [['read'], ['write'], ['closeWrite'], ['abort'], ['read', 'abort'], ['write', 'abort'], ['closeWrite', 'abort']] as const) {
       for (const isClient of [true, false]) {
-        const timers = new TimerWheel(new FakeClock());
+        const clock = new FakeClock();
+        const timers = new TimerWheel(clock);
         const signal = new CancelSource();
         const [peer, near] = pipePair();
         const bad = brokenStream(...calls);
@@ -151,6 +169,8 @@ void t.test('relay', async (t) => {
         await peer.write([Buffer.from('x')]).catch(() => undefined);
         await peer.closeWrite().catch(() => undefined);
         if (calls[0] === 'abort') signal.cancel(new NetError('aborted', 'abort threw', { code: 'STOPPED' }));
+        await settle();
+        await clock.advance(1_100);
         assert.equal((await within(done)).error?.message, `${calls[0]} threw`);
         await assert.rejects(peer.read(), isNetError);
         assert.equal(timers.size, 0);
