@@ -243,6 +243,7 @@ class RunningKernel implements Kernel {
     this.#leaveAs(setup.config);
     this.#generation++;
     before.close();
+    setup.adapters.forgetHealth(before.adapters);
     if (this.#opened) setup.start();
     this.#events.emit('kernel.reloaded', {});
     return setup.problems;

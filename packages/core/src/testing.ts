@@ -4,6 +4,7 @@ export { type DialerExpectations, type DialerUnderTest, dialerConformance } from
 export { FakeClock, settle } from './testing/fake-clock.js';
 export { allCiphers, allSockets } from './testing/implementations.js';
 export { testInboundContext } from './testing/inbound-context.js';
+export { type PacketDialerUnderTest, packetDialerConformance } from './testing/packet-conformance.js';
 export { pipePair } from './testing/pipe-pair.js';
 export { FakeFacts, ruleContext } from './testing/rules.js';
 export { testStackContext } from './testing/stack-context.js';

@@ -82,7 +82,7 @@ export class DirectAdapter implements Adapter {
         sockets: get(SOCKETS),
         from: this.#udpFrom,
         ...(this.#udpFrom.device === undefined ? { deviceFor: this.#deviceFor } : {}),
-        resolve: (host) => get(RESOLVER).resolve(host, 0, options.signal),
+        resolve: (host, signal) => get(RESOLVER).resolve(host, 0, signal),
         sort: (addresses) => sortAddresses(addresses, this.#version),
         waiting: this.#waiting,
         now: () => get(CLOCK).now(),

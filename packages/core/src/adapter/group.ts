@@ -57,22 +57,25 @@ export class GroupDials {
     const member = this.#choose({ network: 'tcp', destination, session: options.session });
     if (member.stream === undefined) return Promise.reject(notCarried(member, 'TCP'));
     options.chosen?.(this.#tag, member.tag);
-    return this.#watched(member, options, member.stream.dialStream(destination, options));
+    return this.#watched(member, options, member.stream.dialStream(destination, options), true);
   }
 
   #dialPacket(options: DialOptions): ReturnType<PacketDialer['dialPacket']> {
     const member = this.#choose({ network: 'udp', destination: options.session.destination, session: options.session });
     if (member.packet === undefined) return Promise.reject(notCarried(member, 'UDP'));
     options.chosen?.(this.#tag, member.tag);
-    return this.#watched(member, options, member.packet.dialPacket(options));
+    return this.#watched(member, options, member.packet.dialPacket(options), false);
   }
 
-  #watched<T>(member: Adapter, { signal }: DialOptions, dialling: Promise<T>): Promise<T> {
+  /** `proves`: whoever has dialled has reached somebody. An association is often opened without a word to its server. */
+  #watched<T>(member: Adapter, { signal }: DialOptions, dialling: Promise<T>, proves: boolean): Promise<T> {
     const watch = this.#watch;
     if (watch === null) return dialling;
     watch.used();
     void dialling.then(
-      () => watch.succeeded(member),
+      () => {
+        if (proves) watch.succeeded(member);
+      },
       (error: unknown) => watch.failed(member, error, signal), // and the caller is told by `dialling` itself
     );
     return dialling;
@@ -119,9 +122,7 @@ export class HealthGroup implements Adapter {
     this.#watch = watchOf(this.members, options.health, context, (over) => this.#learnt(over));
     this.#dials = new GroupDials(this.tag, () => this.#present, this.#watch);
     this.stream = this.#dials.stream;
-    const last = this.#book.choiceOf(this.tag);
-    const before = this.members.find((member) => member.tag === last) ?? this.members[0];
-    this.#present = judge(this.members, before, this.#watch, true)?.member ?? before;
+    this.#present = this.#known();
   }
 
   readonly now = (): Adapter => this.#present;
@@ -133,10 +134,18 @@ export class HealthGroup implements Adapter {
 
   start(): void {
     this.#watch.start();
+    this.#present = this.#known(); // the book may have learned and forgotten since
   }
 
   close(): void {
     this.#watch.close();
+  }
+
+  /** By the book: whom the group of this name used last, or better. */
+  #known(): Adapter {
+    const last = this.#book.choiceOf(this.tag);
+    const before = this.members.find((member) => member.tag === last) ?? this.members[0];
+    return this.#judge(this.members, before, this.#watch, true)?.member ?? before;
   }
 
   #learnt(over: boolean): void {

@@ -1,5 +1,5 @@
 /**
- * What is known of adapters' health: one book per kernel, by the adapter's tag, so that groups share what they find and a reload forgets nothing.
+ * What is known of adapters' health: one book per kernel, by the adapter's tag, so that groups share what they find and a reload forgets only what was found of another.
  * It also runs the checks: the same check asked for by two groups at a time is made once.
  */
 import { type Cancel, CancelSource } from '../net/cancel.js';
@@ -82,6 +82,11 @@ export class HealthBook {
   /** By every URL that it was checked with, the one checked last at the end. */
   all(tag: string): readonly HealthInfo[] {
     return [...(this.#known.get(tag)?.values() ?? [])];
+  }
+
+  /** These tags stand for other adapters from here on. No check of the ones before may run any more. */
+  forget(tags: Iterable<string>): void {
+    for (const tag of tags) this.#known.delete(tag);
   }
 
   /** Calls `listener` after every check of anybody. Returns the function that takes it back. */

@@ -44,7 +44,7 @@ const OWN_SESSION: Omit<Session, 'signal'> = {
 
 /** Which answers count as alive. */
 export interface ExpectedStatus {
-  /** As written, without blanks; `*` for any. Two that are spelled alike are the same. */
+  /** Its ranges with `/` between them; `*` for any. Two that are spelled alike are the same. */
   readonly text: string;
   includes(status: number): boolean;
 }
@@ -52,11 +52,18 @@ export interface ExpectedStatus {
 /** Ranges of one `expected-status`. */
 const MAX_RANGES = 32;
 
-/** `200/302/400-503`; `*` and nothing: any answer, whatever its status (as in mihomo: a proxy that brings an error page works). Throws a plain Error. */
+/**
+ * `200/302/400-503`; `*` and nothing: any answer, whatever its status (as in mihomo: a proxy that brings an error page works). As there, `,` is a `/` and empty parts
+ * are passed over (common/utils/ranges.go). Throws a plain Error.
+ */
 export function parseExpectedStatus(source: string): ExpectedStatus {
-  const text = source.replace(/\s+/g, '');
+  const parts = source
+    .replace(/\s+/g, '')
+    .split(/[/,]/)
+    .filter((part) => part !== '');
+  const text = parts.join('/');
   if (text === '' || text === '*') return { text: '*', includes: () => true };
-  const ranges = text.split('/').map((part) => {
+  const ranges = parts.map((part) => {
     const [, first, last] = /^([1-9][0-9]{2})(?:-([1-9][0-9]{2}))?$/.exec(part) ?? [];
     if (first === undefined) throw new Error(`"${part}" is no status: write them as 200/302/400-503, or * for any`);
     const range = { from: Number(first), to: Number(last ?? first) };

@@ -113,6 +113,7 @@ export class HealthWatch {
 
   #read(): void {
     const { book, url, expected } = this.#options;
+    this.#known.clear();
     for (const tag of this.#members.keys()) {
       const info = book.get(tag, url, expected.text);
       if (info !== null) this.#known.set(tag, info);

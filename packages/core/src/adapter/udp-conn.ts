@@ -1,7 +1,8 @@
 import { addressFamily } from '../net/address.js';
 import type { SharedBound } from '../net/bounded-map.js';
+import { type Cancel, CancelSource } from '../net/cancel.js';
 import type { Endpoint } from '../net/endpoint.js';
-import { type NetError, toNetError } from '../net/errors.js';
+import { NetError, toNetError } from '../net/errors.js';
 import type { OwnEndpoints } from '../net/own-endpoints.js';
 import type { Datagram, PacketConn } from '../net/packet-conn.js';
 import { PacketQueue } from '../net/packet-queue.js';
@@ -26,8 +27,8 @@ export interface UdpConnOptions {
   readonly from?: Pick<SocketOptions, 'mark' | 'device'>;
   /** The interface to leave by to an address, where `from` has none. */
   deviceFor?(address: string): string | undefined;
-  /** Addresses of a name. Rejects with a NetError. */
-  resolve(host: string): Promise<readonly string[]>;
+  /** Addresses of a name. Rejects with a NetError. `signal` fires when the association ends: it outlives its dial. */
+  resolve(host: string, signal: Cancel): Promise<readonly string[]>;
   /** Those that may be used, the one to use first. */
   sort(addresses: readonly string[]): readonly string[];
   /** Bytes that wait for names, of all associations together. */
@@ -53,6 +54,7 @@ export class UdpConn implements PacketConn {
   readonly #named = new Map<string, Endpoint>();
   /** Which of its addresses a name has here: one, as long as it is among them. */
   readonly #chosen = new Map<string, string>();
+  readonly #ended = new CancelSource();
   #error: NetError | null = null;
   /** Why there is no socket for what is being sent. */
   #openError: NetError | null = null;
@@ -92,6 +94,7 @@ export class UdpConn implements PacketConn {
     for (const queue of this.#waiting.values()) queue.end();
     this.#waiting.clear();
     this.#received.end();
+    this.#ended.cancel(error ?? new NetError('aborted', 'the association was closed', { code: 'CLOSED' }));
   }
 
   #put({ bytes, peer, addresses, turn = 0 }: Datagram): boolean {
@@ -112,7 +115,7 @@ export class UdpConn implements PacketConn {
   }
 
   async #resolveAndSend(host: string): Promise<void> {
-    const found = await this.#options.resolve(host).catch(() => []); // UDP loses what it cannot deliver; counted below
+    const found = await this.#options.resolve(host, this.#ended).catch(() => []); // UDP loses what it cannot deliver; counted below
     const sorted = this.#options.sort(found);
     const waiting = this.#waiting.get(host)?.takeNow() ?? [];
     this.#waiting.delete(host);

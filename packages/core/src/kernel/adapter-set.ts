@@ -1,5 +1,7 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Adapter, AdapterContext } from '../adapter/adapter.js';
 import { DirectAdapter } from '../adapter/direct.js';
+import { HEALTH_BOOK } from '../adapter/health-book.js';
 import { REJECT_DELAY, RejectAdapter, RejectDropAdapter } from '../adapter/reject.js';
 import { SelectAdapter } from '../adapter/select.js';
 import { ConfigError } from '../config/config-error.js';
@@ -17,6 +19,9 @@ type Get = <T>(token: Token<T>) => T;
 export class AdapterSet {
   readonly #byTag = new Map<string, Adapter>();
   readonly #configs = new Map<string, AdapterConfig>();
+  /** By tag: what it was given to dial through, or as a member. */
+  readonly #uses = new Map<string, Set<string>>();
+  readonly #outbound: Outbound;
   /** Tags that are being made, to name a cycle. */
   readonly #making: string[] = [];
   readonly #registry: Registry;
@@ -29,6 +34,7 @@ export class AdapterSet {
     const get: Get = <T>(token: Token<T>) => (token === (OUTBOUND as symbol) ? (outbound as T) : given(token));
     this.#registry = registry;
     this.#get = get;
+    this.#outbound = outbound;
     for (const entry of [...config.proxies, ...config.groups]) this.#configs.set(entry.name, entry);
     for (const builtin of builtins(get)) this.#byTag.set(builtin.tag, builtin);
     try {
@@ -68,12 +74,40 @@ export class AdapterSet {
     }
   }
 
+  /** What was found of the health of adapters that lead elsewhere than in `older` is not theirs. When `older` is closed, and before `start`. */
+  forgetHealth(older: AdapterSet): void {
+    this.#get(HEALTH_BOOK).forget(this.#changedSince(older));
+  }
+
   start(): void {
     for (const adapter of this.#byTag.values()) adapter.start?.();
   }
 
   close(farewell: Farewell): void {
     for (const adapter of this.#byTag.values()) void farewell.told(`close of "${adapter.tag}"`, () => adapter.close?.());
+  }
+
+  /** Tags of either whose entry is not the same, or that of something on their way. */
+  #changedSince(older: AdapterSet): string[] {
+    const tags = [...new Set([...older.#byTag.keys(), ...this.#byTag.keys()])];
+    if (!isDeepStrictEqual(older.#outbound, this.#outbound)) return tags;
+    const changed = new Map<string, boolean>();
+    const isChanged = (tag: string): boolean => {
+      const known = changed.get(tag);
+      if (known !== undefined) return known;
+      changed.set(tag, false); // two that name each other at run time do not keep us here
+      const is = !isSameEntry(older.#configs.get(tag), this.#configs.get(tag)) || [...(this.#uses.get(tag) ?? [])].some(isChanged);
+      changed.set(tag, is);
+      return is;
+    };
+    return tags.filter(isChanged);
+  }
+
+  /** `other`, for the adapter `tag`. */
+  #use(tag: string, other: string): Adapter {
+    const uses = this.#uses.get(tag) ?? new Set();
+    this.#uses.set(tag, uses.add(other));
+    return this.#adapter(other);
   }
 
   #adapter(tag: string): Adapter {
@@ -107,8 +141,8 @@ export class AdapterSet {
     const isOwn = dialerProxy === null && Object.keys(outbound).length > 0;
     const base = isOwn
       ? new DirectAdapter({ ipVersion: 'dual', udp: true, sockets: outbound }, { tag: 'DIRECT', get: this.#get })
-      : this.#adapter(dialerProxy ?? 'DIRECT');
-    return { tag, base, adapter: (other) => this.#adapter(other), get: this.#get };
+      : this.#use(tag, dialerProxy ?? 'DIRECT');
+    return { tag, base, adapter: (other) => this.#use(tag, other), get: this.#get };
   }
 }
 
@@ -116,6 +150,11 @@ export class AdapterSet {
 function created(adapter: Adapter, type: string, plugin: string): Adapter {
   if (isRecord(adapter) && typeof adapter.tag === 'string') return adapter;
   throw new Error(`create of type "${type}" of plugin "${plugin}" gave no adapter, an object with a "tag"`);
+}
+
+/** Wherever it stands in the file. */
+function isSameEntry(one: AdapterConfig | undefined, other: AdapterConfig | undefined): boolean {
+  return isDeepStrictEqual(one && { ...one, where: '' }, other && { ...other, where: '' });
 }
 
 /** What a `create` throws is about its entry: a file that cannot be read, a value that only it can judge. */

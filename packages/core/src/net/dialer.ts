@@ -12,6 +12,7 @@ export interface StreamDialer {
 
 export interface DialOptions {
   readonly session: Session;
+  /** Of the dial alone. What was dialled ends by its own `close` or `abort`: the signal may fire later, for another's sake, or never. */
   readonly signal: Cancel;
   /**
    * What a rule looked up for `destination`, judged by it: `direct` dials exactly these. A proxy ignores them, sends the name,

@@ -6,7 +6,7 @@ import { NetError, toNetError } from './errors.js';
 export interface Attempt<T> {
   /** ms after the attempt before it began; at once when none is running any more. Of the first: after the start. */
   readonly gapMs: number;
-  /** Must leave nothing behind when the signal fires. */
+  /** Must leave nothing behind when the signal fires, which it does while the attempt runs or not at all. */
   run(signal: Cancel): Promise<T>;
 }
 
@@ -25,23 +25,20 @@ export function staggered<T>(attempts: readonly Attempt<T>[], options: Staggered
   const { clock, signal, discard } = options;
   if (signal.reason !== null) return Promise.reject(toNetError(signal.reason));
   return new Promise((resolve, reject) => {
-    const losers = new CancelSource();
+    const running = new Set<CancelSource>();
     const errors: NetError[] = [];
     let next = 0;
-    let running = 0;
     let settled = false;
     let stopTimer = (): void => {};
-    const settle = (): void => {
+    /** A winner runs no more: its signal never fires. */
+    const settle = (reason: Error): void => {
       settled = true;
       stopTimer();
       forget();
-      losers.cancel(new NetError('aborted', 'another attempt was faster', { code: 'LOST_RACE' }));
+      for (const cancel of running) cancel.cancel(reason);
     };
     const forget = signal.onCancel((reason) => {
-      if (settled) return;
-      settled = true;
-      stopTimer();
-      losers.cancel(reason);
+      settle(reason);
       reject(toNetError(reason));
     });
     const plan = (): void => {
@@ -52,26 +49,27 @@ export function staggered<T>(attempts: readonly Attempt<T>[], options: Staggered
     const begin = (): void => {
       const attempt = attempts[next++];
       if (attempt === undefined || settled) return;
-      running++;
-      attempt.run(losers).then(
+      const cancel = new CancelSource();
+      running.add(cancel);
+      attempt.run(cancel).then(
         (value) => {
-          running--;
+          running.delete(cancel);
           if (settled) {
             discard(value);
             return;
           }
-          settle();
+          settle(new NetError('aborted', 'another attempt was faster', { code: 'LOST_RACE' }));
           resolve(value);
         },
         (error: unknown) => {
-          running--;
+          running.delete(cancel);
           if (settled) return;
           const failure = toNetError(error);
           errors.push(failure);
           if (errors.length === attempts.length) {
-            settle();
+            settle(failure);
             reject(errors.length === 1 ? failure : new NetError(failure.failure, failure.message, { code: failure.code, cause: new AggregateError(errors) }));
-          } else if (running === 0) {
+          } else if (running.size === 0) {
             begin(); // nothing to wait for
           }
         },
@@ -79,7 +77,7 @@ export function staggered<T>(attempts: readonly Attempt<T>[], options: Staggered
       plan();
     };
     if (attempts.length === 0) {
-      settle();
+      forget();
       reject(new NetError('unreachable', 'there is nothing to try', { code: 'NO_ATTEMPT' }));
     } else if ((attempts[0]?.gapMs ?? 0) > 0) plan();
     else begin();

@@ -10,7 +10,7 @@ import { never } from '../net/cancel.js';
 import { type Clock, systemClock } from '../net/clock.js';
 import type { DialOptions } from '../net/dialer.js';
 import type { Endpoint } from '../net/endpoint.js';
-import { NekitError, NetError } from '../net/errors.js';
+import { NekitError, NetError, toNetError } from '../net/errors.js';
 import { Events } from '../net/events.js';
 import { Exemptions } from '../net/exemptions.js';
 import { SYSTEM_OUTGOING } from '../net/outgoing.js';
@@ -102,7 +102,8 @@ export function testContext(options: TestContextOptions = {}): TestContext {
 }
 
 const systemResolver: Resolver = {
-  async resolve(name, family) {
+  async resolve(name, family, signal) {
+    if (signal.reason !== null) throw toNetError(signal.reason);
     if (addressFamily(name) !== 0) return [name];
     try {
       return (await lookup(name, { all: true, family })).map((entry) => entry.address);

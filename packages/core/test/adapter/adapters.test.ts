@@ -9,13 +9,26 @@ import { RejectAdapter, RejectDropAdapter } from '../../dist/adapter/reject.js';
 import { SelectAdapter } from '../../dist/adapter/select.js';
 import { findAddon } from '../../dist/native/load.js';
 import { openSockets } from '../../dist/native/open-sockets.js';
-import { CancelSource } from '../../dist/net/cancel.js';
+import { type Cancel, CancelSource } from '../../dist/net/cancel.js';
 import type { DialOptions } from '../../dist/net/dialer.js';
 import { isNetError, NekitError, NetError } from '../../dist/net/errors.js';
 import type { PacketConn } from '../../dist/net/packet-conn.js';
 import type { Sockets } from '../../dist/net/sockets.js';
 import type { Stream } from '../../dist/net/stream.js';
-import { collect, dialerConformance, dialOptions, eventually, FakeClock, pipePair, send, settle, startEcho, testContext, within } from '../../dist/testing.js';
+import {
+  collect,
+  dialerConformance,
+  dialOptions,
+  eventually,
+  FakeClock,
+  packetDialerConformance,
+  pipePair,
+  send,
+  settle,
+  startEcho,
+  testContext,
+  within,
+} from '../../dist/testing.js';
 
 const direct = (over: Parameters<typeof testContext>[0] = {}, options: Partial<ConstructorParameters<typeof DirectAdapter>[0]> = {}) => {
   const { context, own, timers } = testContext(over);
@@ -149,6 +162,11 @@ void t.test('direct: TCP', async (t) => {
 });
 
 void t.test('direct: UDP', async (t) => {
+  packetDialerConformance(
+    (name, run) => t.test(name, run),
+    async () => ({ dialer: direct().adapter.packet ?? assert.fail('no UDP'), close: () => {} }),
+  );
+
   const echo = async (type: 'udp4' | 'udp6' = 'udp4') => {
     const socket = dgram.createSocket({ type, ipv6Only: type === 'udp6' });
     const sources = new Set<number>();
@@ -222,6 +240,19 @@ void t.test('direct: UDP', async (t) => {
     await target.close();
   });
 
+  await t.test('what looks a name up is told when the association ends', async () => {
+    const signals: Cancel[] = [];
+    const resolve = (_host: string, _family: number, signal: Cancel): Promise<never> => {
+      signals.push(signal);
+      return new Promise((_resolve, reject) => signal.onCancel(reject));
+    };
+    const { conn } = await open({ resolver: { resolve } });
+    conn.send([{ bytes: Buffer.from('x'), peer: { host: 'slow.example', port: 9 } }]);
+    assert.equal(signals[0]?.reason, null);
+    conn.close();
+    assert.ok(fails('aborted', 'CLOSED')(signals[0]?.reason));
+  });
+
   await t.test('what cannot be sent is dropped and counted: our own ports, port 0, names that do not resolve, too long', async () => {
     const { conn, own } = await open({ resolver: { resolve: () => Promise.reject(new NetError('name', 'no')) } });
     own.add('udp', 5353);
@@ -252,6 +283,17 @@ function member(tag: string): Adapter & { dials: { resolve(stream: Stream): void
     new Promise((resolve, reject) => dials.push({ resolve, reject, options }));
   return { tag, type: 'test', dials, stream: { dialStream } };
 }
+
+void t.test('race: UDP', (t) => {
+  packetDialerConformance(
+    (name, run) => t.test(name, run),
+    async () => {
+      const race = new RaceAdapter({ proxies: ['DIRECT'], delays: [] }, testContext({ tag: 'fast' }).context);
+      return { dialer: race.packet ?? assert.fail('no UDP'), close: () => {} };
+    },
+  );
+  t.end();
+});
 
 void t.test('race', async (t) => {
   const scene = (delays: number[]) => {

@@ -206,6 +206,25 @@ void t.test('groups in groups, and UDP', async (t) => {
     outer.close();
   });
 
+  await t.test('an association that opens is no sign of life: connections in a row that fail have the members checked all the same', async () => {
+    const stage = scene('a', 'b');
+    stage.members.a.opens = true;
+    const group = fallback(stage, { proxies: ['a', 'b'] });
+    group.start();
+    await stage.clock.advance(2_000);
+    stage.members.a.health = 'dead';
+    stage.members.a.failure = new NetError('refused', 'the server is gone', { code: 'ECONNREFUSED' });
+    stage.checked.length = 0;
+    for (let i = 0; i < 5; i++) {
+      (await udpOf(group)?.dialPacket(dialOptions()))?.close();
+      assert.equal(await dial(group), 'a');
+    }
+    await stage.clock.advance(2_000);
+    assert.ok(stage.checked.includes('a'));
+    assert.equal(await dial(group), 'b');
+    group.close();
+  });
+
   await t.test('UDP follows the present member, through all groups; disable-udp takes it away', async () => {
     const stage = scene('a', 'b');
     stage.members.a.udp = false;

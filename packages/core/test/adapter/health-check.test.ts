@@ -47,7 +47,12 @@ void t.test('which answers count', async () => {
 void t.test('expected-status, as it is written', async () => {
   for (const text of ['', '*', ' * ']) assert.deepEqual([parseExpectedStatus(text).text, parseExpectedStatus(text).includes(599)], ['*', true]);
   assert.equal(parseExpectedStatus(' 200 / 300-400 ').text, '200/300-400');
-  for (const text of ['2', '20x', '200-', '-200', '200//300', '300-200', '200,300', '99', '1000', '200-300-400'])
+  for (const text of ['200,204', '200,204,', '/200//204', ' 200 , 204 ']) {
+    const status = parseExpectedStatus(text);
+    assert.deepEqual([status.text, status.includes(204), status.includes(202)], ['200/204', true, false], 'as mihomo takes it');
+  }
+  assert.equal(parseExpectedStatus(' , ').text, '*');
+  for (const text of ['2', '20x', '200-', '-200', '300-200', '200;300', '*,200', '99', '1000', '200-300-400'])
     assert.throws(() => parseExpectedStatus(text), text);
   assert.throws(() => parseExpectedStatus(Array.from({ length: 33 }, () => '200').join('/')), /33 ranges/);
 });
@@ -154,6 +159,37 @@ void t.test('in a kernel: groups of a config check through their members, and a 
   assert.equal(await leaf('a.example'), 'fast>safe>open', 'what was known is known');
   assert.equal(origin.requests.length, before);
   assert.deepEqual(changes, ['safe: blocked>open dead']);
+  await kernel.stop();
+  await origin.close();
+});
+
+void t.test('in a kernel: a reload forgets what was found of a proxy that had the name before, and checks anew', async () => {
+  const origin = await startOrigin((_request, response) => response.writeHead(204).end());
+  const config = (type: string) => ({
+    proxies: [
+      { name: 'first', type },
+      { name: 'second', type: 'direct' },
+    ],
+    'proxy-groups': [{ name: 'safe', type: 'fallback', proxies: ['first', 'second'], url: origin.url, interval: 3_600, lazy: false }],
+    rules: ['MATCH,safe'],
+  });
+  const kernel = createKernel(config('reject'));
+  const found: string[] = [];
+  kernel.on('health.checked', ({ adapter, error }) => found.push(`${adapter} ${error === null}`));
+  const leaf = async () => (await kernel.explain({ destination: { host: 'a.example', port: 443 } })).adapter;
+  await kernel.start();
+  await eventually(() => found.length === 2);
+  assert.deepEqual([...found].sort(), ['first false', 'second true']);
+  assert.equal(await leaf(), 'second');
+  await kernel.reload({ ...config('reject'), 'log-level': 'debug' });
+  assert.equal(await leaf(), 'second', 'it is the same one');
+  await kernel.reload(config('direct'));
+  assert.equal(await leaf(), 'first', 'nothing is known of this one');
+  await eventually(() => found.length === 4);
+  assert.deepEqual(found.slice(2).sort(), ['first true', 'second true']);
+  await kernel.reload(config('reject'));
+  await eventually(() => found.length === 6);
+  assert.equal(await leaf(), 'second');
   await kernel.stop();
   await origin.close();
 });

@@ -391,13 +391,15 @@ void t.test('staggered', async (t) => {
   };
 
   await t.test('starts with gaps; the first success cancels the others, and late ones are discarded', async () => {
-    const { clock, runs, late, outcome } = scene([0, 250, 250]);
+    const { clock, signal, runs, late, outcome } = scene([0, 250, 250]);
     assert.equal(runs.length, 1);
     await clock.advance(250);
     assert.equal(runs.length, 2);
     runs[1]?.resolve('second');
     assert.equal(await outcome, 'second');
     assert.equal((runs[0]?.cancelled as NetError | null)?.code, 'LOST_RACE');
+    signal.cancel(new NetError('aborted', 'afterwards'));
+    assert.equal(runs[1]?.cancelled, null, 'the winner has not lost, and is not dialling any more');
     runs[0]?.resolve('first, too late');
     await clock.advance(1_000);
     assert.deepEqual(late, ['first, too late']);

@@ -3,6 +3,7 @@ import type { Adapter, AdapterContext } from '../../dist/adapter/adapter.js';
 import { HEALTH_BOOK, HealthBook } from '../../dist/adapter/health-book.js';
 import { type Probe, parseExpectedStatus } from '../../dist/adapter/health-check.js';
 import type { HealthOptions } from '../../dist/adapter/health-watch.js';
+import { RejectDropAdapter } from '../../dist/adapter/reject.js';
 import type { DialOptions } from '../../dist/net/dialer.js';
 import { NetError } from '../../dist/net/errors.js';
 import type { KernelEvents } from '../../dist/net/events.js';
@@ -22,6 +23,8 @@ export class Member implements Adapter {
   dials = 0;
   packetDials = 0;
   udp = true;
+  /** Its associations open. */
+  opens = false;
   readonly stream = {
     dialStream: (_destination: unknown, _options: DialOptions): Promise<Stream> => {
       this.dials++;
@@ -38,6 +41,7 @@ export class Member implements Adapter {
     return {
       dialPacket: () => {
         this.packetDials++;
+        if (this.opens) return new RejectDropAdapter(testContext().context).packet.dialPacket();
         return Promise.reject(new NetError('refused', 'this one only counts'));
       },
     };
