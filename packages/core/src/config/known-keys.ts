@@ -177,7 +177,7 @@ export const SECRET_KEYS: ReadonlySet<string> = new Set([
 ]);
 
 /** Rule kinds of Clash and mihomo that we have not, or whose plugin may not be loaded. */
-export const LATER_RULES: ReadonlySet<string> = new Set([...['IP-SUFFIX', 'SRC-IP-SUFFIX', 'SCRIPT', 'DSCP'], ...['DOMAIN-SET', 'USER-AGENT', 'URL-REGEX']]);
+export const LATER_RULES: ReadonlySet<string> = new Set(['SCRIPT', 'DSCP', 'SRC-MAC', 'SCHEDULE', 'DOMAIN-SET', 'USER-AGENT', 'URL-REGEX']);
 
 /** Types that a plugin of ours brings: its alias and its package. */
 const OURS = {

@@ -6,6 +6,7 @@ import { domainWildcard } from './domain-wildcard.js';
 import { geosite } from './geosite.js';
 import { inName, inType, inUser } from './inbound.js';
 import { ipCidr, srcIpCidr } from './ip-cidr.js';
+import { ipSuffix, srcIpSuffix } from './ip-suffix.js';
 import { and, not, or } from './logic.js';
 import { match } from './match.js';
 import { moduleRule } from './module.js';
@@ -27,6 +28,8 @@ export const builtinRules: readonly RuleDefinition[] = [
   ipCidr('IP-CIDR'),
   ipCidr('IP-CIDR6'),
   srcIpCidr(),
+  ipSuffix(),
+  srcIpSuffix(),
   dnsFail(),
   dstPort(),
   srcPort(),

@@ -154,6 +154,33 @@ void t.test('SRC-IP-CIDR, and IP-CIDR with src', async () => {
   assert.equal(judge(rule('SRC-IP-CIDR', 'fe80::/10'), { source: { host: 'fe80::1%eth0', port: 1 } }), true);
 });
 
+void t.test('IP-SUFFIX and SRC-IP-SUFFIX: the last bits', async () => {
+  for (const [payload, yes, no] of [
+    ['8.8.8.8/24', ['1.8.8.8', '8.8.8.8'], ['8.8.8.9', '8.8.9.8', '8.9.8.8', '::808:808', '64:ff9b::808:808']],
+    ['0.0.0.5/3', ['192.0.2.5', '192.0.2.13', '192.0.2.253'], ['192.0.2.4', '192.0.2.1', '192.0.2.7']],
+    ['0.0.1.0/9', ['10.0.3.0', '10.0.1.0'], ['10.0.2.0', '10.0.1.1']],
+    ['1.2.3.4/32', ['1.2.3.4'], ['0.2.3.4', '1.2.3.5']],
+    ['1.2.3.4/0', ['0.0.0.0', '255.255.255.255'], ['::']],
+    ['::1:2/32', ['2001:db8::1:2', 'fe80::1:2%eth0'], ['2001:db8::2', '0.1.0.2']],
+    ['::8000:0:0:1/64', ['2001:db8::8000:0:0:1'], ['2001:db8::1', '2001:db8::9000:0:0:1']],
+    ['2001:db8::1/128', ['2001:db8::1'], ['2001:db8::2', '2001:db9::1', '3001:db8::1']],
+    ['::/0', ['::', 'ffff::1'], ['1.2.3.4']],
+    ['::ffff:0.0.0.7/8', ['192.0.2.7', '::ffff:192.0.2.7'], ['192.0.2.8', '::7']],
+  ] as const) {
+    for (const host of [...yes, ...no]) {
+      const expected = (yes as readonly string[]).includes(host);
+      assert.equal(rule('IP-SUFFIX', payload).match(testSession(to(host)), new FakeFacts([host])), expected, `${payload} ${host}`);
+      for (const built of [rule('SRC-IP-SUFFIX', payload), rule('IP-SUFFIX', payload, 'src')])
+        assert.equal(judge(built, { ...to('198.51.100.1'), source: { host, port: 1 } }), expected, `${payload} ${host}, of the client`);
+    }
+  }
+  const session = testSession(to('example.com'));
+  assert.deepEqual(await rule('IP-SUFFIX', '0.0.0.7/8').match(session, new FakeFacts(null, ['10.1.1.7', '192.0.2.1'])), ['10.1.1.7'], 'names are looked up');
+  const unknown = new FakeFacts(null, ['10.1.1.7']);
+  assert.equal(rule('IP-SUFFIX', '0.0.0.7/8', 'no-resolve').match(session, unknown), false);
+  assert.equal(unknown.lookups, 0);
+});
+
 void t.test('ports', async () => {
   const at = (port: number): Partial<Session>[] => [{ destination: { host: 'a', port } }, { source: { host: '127.0.0.1', port } }, { inboundPort: port }];
   for (const [i, kind] of ['DST-PORT', 'SRC-PORT', 'IN-PORT'].entries()) {
@@ -272,6 +299,14 @@ void t.test('each bad payload says what is wrong with it', async () => {
     ['IP-CIDR', '10.0.0.0/-1', /has no prefix length behind the slash/],
     ['IP-CIDR6', 'fe80::1%eth0/64', /names an interface: a network has no zone/],
     ['SRC-IP-CIDR', '1.2.3', /is no network/],
+    ['IP-SUFFIX', '', /^"" is no suffix: write an address and how many of its last bits count, as in 0\.0\.0\.7\/8 or ::1234:5678\/32$/],
+    ['IP-SUFFIX', 'example.com/8', /is no suffix/],
+    ['IP-SUFFIX', '8.8.8.8', /^"8\.8\.8\.8" does not say how many of its last bits count: write 0 to 32 behind a slash, as in 8\.8\.8\.8\/8$/],
+    ['IP-SUFFIX', '8.8.8.8/33', /write 0 to 32/],
+    ['IP-SUFFIX', '8.8.8.8/8/8', /write 0 to 32/],
+    ['SRC-IP-SUFFIX', '::1/129', /write 0 to 128 behind a slash, as in ::1\/32$/],
+    ['SRC-IP-SUFFIX', '::1/-1', /write 0 to 128/],
+    ['SRC-IP-SUFFIX', 'fe80::1%eth0/64', /names an interface: a suffix has no zone/],
     ['DST-PORT', '', /^DST-PORT needs a value, as in DST-PORT,80\/443\/8000-8999$/],
     ['DST-PORT', 'http', /^"http" is neither a port \(0 to 65535\) nor a range of ports, as in DST-PORT,80\/443\/8000-8999$/],
     ['SRC-PORT', '65536', /^"65536" is neither a port/],
