@@ -10,8 +10,13 @@ import { NetError } from '../../dist/net/errors.js';
 import type { Session } from '../../dist/net/session.js';
 import { buildBareRule } from '../../dist/rule/parse.js';
 import type { HowToMatch } from '../../dist/rule/rule-set.js';
+import { AddressList } from '../../dist/rule/set/address-list.js';
+import { ClassicalList } from '../../dist/rule/set/classical-list.js';
 import { type CompiledList, compileList } from '../../dist/rule/set/compile-list.js';
+import { DomainList } from '../../dist/rule/set/domain-list.js';
 import { inspectList, type ListKind } from '../../dist/rule/set/inspect-list.js';
+import { ListNotes } from '../../dist/rule/set/list-notes.js';
+import { NekitList } from '../../dist/rule/set/nekit-list.js';
 import { FakeFacts } from '../../dist/testing.js';
 import { knownRules } from '../support/known-rules.js';
 
@@ -377,6 +382,34 @@ t.test('regular expressions of NEKit that go into a set mean there what they mea
   );
 });
 
+t.test('too many entries that go into no set refuse the list, and so do too long ones', async (t) => {
+  const classical: ListKind = { format: 'text', behavior: 'classical' };
+  const names = 'DOMAIN-SUFFIX,example.com\nIP-CIDR6,2001:db8::/32\nDOMAIN,xn--4ca.example\n'.repeat(40_000);
+  t.equal((await compile(`${names}${'DST-PORT,1\n'.repeat(100_000)}`, classical)).entries, 220_000);
+  await t.rejects(compile('DST-PORT,1\n'.repeat(100_001), classical), /more than 100000 entries that are neither names nor networks/);
+  const long = `OR,(${Array(300).fill('(DST-PORT,1)').join()})\n`;
+  await t.rejects(compile(long.repeat(1_200), classical), /neither names nor networks have more than 4 Mi characters/);
+  await t.rejects(compile('a[0-9]\n'.repeat(100_001), { format: 'nekit', behavior: 'domain' }), /more than 100000 entries/);
+});
+
+t.test('the entry that is one too many is no problem of its line', (t) => {
+  for (const [line, listOf] of [
+    ['DOMAIN-SUFFIX,ä.example', (notes: ListNotes) => new ClassicalList(notes, (text) => buildBareRule(text, KNOWN))],
+    ['a[0-9]', (notes: ListNotes) => new NekitList(notes, (text) => buildBareRule(text, KNOWN))],
+    ['*.example.com', (notes: ListNotes) => new DomainList(notes)],
+    ['2001:db8::/32', (notes: ListNotes) => new AddressList(notes, false)],
+  ] as const) {
+    const notes = new ListNotes();
+    const list = listOf(notes);
+    const bytes = Buffer.from(line);
+    list.entry(bytes, 0, bytes.length, 1);
+    notes.count('others', 20_000_000 - 1);
+    t.throws(() => list.entry(bytes, 0, bytes.length, 2), /more than 20 million entries/, line);
+    t.equal(notes.problemCount, 0, line);
+  }
+  t.end();
+});
+
 t.test('what is no list is refused by name', async (t) => {
   for (const [bytes, message] of [
     [Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 1, 2]), /mihomo \(\.mrs\)/],
@@ -460,8 +493,8 @@ t.test('a long list lets others work, and stops when it is told to', { timeout: 
       .join(''),
   );
   t.equal((await compile(rules, { format: 'text', behavior: 'classical' })).entries, count);
-  const keywords = Buffer.from(Array.from({ length: 150_000 }, (_, i) => `DOMAIN-KEYWORD,k${i}\n`).join(''));
-  t.equal((await compile(keywords, { format: 'text', behavior: 'classical' })).entries, 150_000, 'more than a call has room for arguments');
+  const keywords = Buffer.from(Array.from({ length: 100_000 }, (_, i) => `DOMAIN-KEYWORD,k${i}\n`).join(''));
+  t.equal((await compile(keywords, { format: 'text', behavior: 'classical' })).entries, 100_000);
   const signal = new CancelSource();
   const stopped = compileList(bytes, { format: 'text', behavior: 'domain', signal, buildRule: (text) => buildBareRule(text, KNOWN) });
   signal.cancel(new NetError('aborted', 'enough'));

@@ -26,10 +26,11 @@ export class AddressList implements EntrySink {
     try {
       if (this.#ranges && text.includes('+')) addRange(this.#builder, text);
       else this.#builder.add(text);
-      this.#notes.count(text.includes(':') ? 'IPv6' : 'IPv4');
     } catch (error) {
       this.#notes.problem(line, text, withHint(text, error));
+      return true;
     }
+    this.#notes.count(text.includes(':') ? 'IPv6' : 'IPv4');
     return true;
   }
 

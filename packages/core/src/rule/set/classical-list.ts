@@ -33,12 +33,15 @@ export class ClassicalList implements EntrySink {
       return false;
     }
     const text = withoutRemark(bytes.toString('utf8', start, end));
+    let single: boolean;
     try {
-      this.#add(this.#buildRule(text));
-      this.#notes.count(kindOf(text));
+      single = this.#add(this.#buildRule(text));
     } catch (error) {
       this.#notes.problem(line, text, error);
+      return true;
     }
+    if (single) this.#notes.single(text.length);
+    this.#notes.count(kindOf(text));
     return true;
   }
 
@@ -51,11 +54,13 @@ export class ClassicalList implements EntrySink {
     return new PartSet(this.#notes.entries, [...quick, ...this.#rules, ...last]);
   }
 
-  #add(rule: Rule): void {
+  /** Whether it stands for itself, in no set. */
+  #add(rule: Rule): boolean {
     const { index } = rule;
     if (index === undefined) this.#rules.push(new RulePart(rule));
     else if (index.family === 'domain') this.#domains.addName(index.name, index.self, index.below);
     else (index.noResolve ? this.#known : this.#resolved).addCidr(index.cidr);
+    return index === undefined;
   }
 
   /**

@@ -22,10 +22,11 @@ export class DomainList implements EntrySink {
     const text = bytes.toString('utf8', start, withoutComment(bytes, start, stop));
     try {
       this.#builder.add(text);
-      this.#notes.count(text.includes('*') ? WILDCARD : kindOf(bytes[start]));
     } catch (error) {
       this.#notes.problem(line, text, error);
+      return true;
     }
+    this.#notes.count(text.includes('*') ? WILDCARD : kindOf(bytes[start]));
     return true;
   }
 

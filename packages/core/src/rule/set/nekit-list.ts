@@ -24,13 +24,16 @@ export class NekitList implements EntrySink {
 
   entry(bytes: Buffer, start: number, end: number, line: number): boolean {
     const text = bytes.toString('utf8', start, end);
-    try {
-      const rule = this.#buildRule(`DOMAIN-REGEX,${text}`);
-      if (!this.#takePlain(text)) this.#rules.push(new RulePart(rule));
-      this.#notes.count('DOMAIN-REGEX');
-    } catch (error) {
-      this.#notes.problem(line, text, error);
+    if (!this.#takePlain(text)) {
+      try {
+        this.#rules.push(new RulePart(this.#buildRule(`DOMAIN-REGEX,${text}`)));
+      } catch (error) {
+        this.#notes.problem(line, text, error);
+        return true;
+      }
+      this.#notes.single(text.length);
     }
+    this.#notes.count('DOMAIN-REGEX');
     return true;
   }
 

@@ -6,7 +6,7 @@ import { byteOrderMark } from './lines.js';
 import { type ListNotes, MAX_LINE } from './list-notes.js';
 import type { Pace } from './pace.js';
 import { type Part, PartSet } from './parts.js';
-import { Destinations, NUMBER_FIELDS, type NumberField, RuleDraft, TEXT_FIELDS, type TextField } from './sing-box-rule.js';
+import { Destinations, NUMBER_FIELDS, type NumberField, RuleDraft, SET_FIELDS, TEXT_FIELDS, type TextField } from './sing-box-rule.js';
 
 /** Versions of the format. */
 const FIRST_VERSION = 1;
@@ -65,8 +65,9 @@ class SingBoxReader {
     const refusal = draft.refusal ?? careful;
     if (refusal !== null) return this.#problem(begin, `rules[${index}]`, new Error(`the rule is left out: ${refusal}`));
     for (const counts of [draft.counts, draft.inner]) for (const [field, count] of counts) this.#notes.count(field, count);
-    if (draft.isPlain) this.#plain.append(draft.destinations);
-    else (draft.slow ? this.#slow : this.#quick).push(await draft.build(this.#pace));
+    if (draft.isPlain) return this.#plain.append(draft.destinations);
+    this.#notes.single(0);
+    (draft.slow ? this.#slow : this.#quick).push(await draft.build(this.#pace));
   }
 
   async #rule(depth: number): Promise<RuleDraft> {
@@ -95,6 +96,7 @@ class SingBoxReader {
   }
 
   async #subRule(parent: RuleDraft, depth: number): Promise<void> {
+    this.#notes.single(0);
     const draft = await this.#rule(depth);
     const { refusal } = draft;
     parent.failures += draft.failures;
@@ -115,6 +117,7 @@ class SingBoxReader {
     if (span === null && json.kind !== 'string') return this.#wrongType(draft, field, 'a text');
     const bytes = span === null ? Buffer.from(json.string()) : this.#bytes;
     const { start, end } = span ?? { start: 0, end: bytes.length };
+    if (!isOneOf(SET_FIELDS, field)) this.#notes.single(Math.min(end - start, MAX_LINE));
     try {
       if (end - start > MAX_LINE) draft.fail(field, `the entry has ${end - start} bytes, and ${MAX_LINE} are allowed`);
       draft.takeText(field, bytes, start, end);
@@ -128,6 +131,7 @@ class SingBoxReader {
     if (json.kind !== 'other') return this.#wrongType(draft, field, 'a number');
     const begin = json.position;
     const value = json.scalar();
+    this.#notes.single(0);
     try {
       if (value !== null) draft.takeNumber(field, value);
     } catch (error) {

@@ -28,6 +28,8 @@ export const TEXT_FIELDS = [
   'process_path',
   'process_path_regex',
 ] as const;
+/** Whose entries go into a set; any other entry stands for itself. */
+export const SET_FIELDS = ['domain', 'domain_suffix', 'ip_cidr', 'source_ip_cidr'] as const satisfies readonly TextField[];
 export const NUMBER_FIELDS = ['port', 'source_port'] as const;
 export type TextField = (typeof TEXT_FIELDS)[number];
 export type NumberField = (typeof NUMBER_FIELDS)[number];
