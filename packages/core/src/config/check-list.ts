@@ -2,6 +2,7 @@ import { knownRules } from '../plugin/known-rules.js';
 import type { Registry } from '../plugin/registry.js';
 import { ListRules } from '../provider/list-rules.js';
 import { buildBareRule } from '../rule/parse.js';
+import { PatternBudget } from '../rule/pattern-budget.js';
 import { type CompiledList, compileList } from '../rule/set/compile-list.js';
 import { inspectList, type ListKind } from '../rule/set/inspect-list.js';
 import { ConfigRuleTools } from '../rule/tools.js';
@@ -14,7 +15,7 @@ export interface CheckedList extends ListKind, Omit<CompiledList, 'set'> {}
  */
 export async function checkList(bytes: Uint8Array, registry: Registry, hints: Partial<ListKind> = {}): Promise<CheckedList> {
   const kind = inspectList(bytes, hints);
-  const rules = new ListRules(knownRules(registry, new ConfigRuleTools({ checking: true, folder: process.cwd() })));
+  const rules = new ListRules(knownRules(registry, new ConfigRuleTools({ checking: true, folder: process.cwd() })), PatternBudget.ofList());
   try {
     const { entries, kinds, problems, problemCount } = await compileList(bytes, { ...kind, buildRule: (text) => buildBareRule(text, rules) });
     return { ...kind, entries, kinds, problems, problemCount };

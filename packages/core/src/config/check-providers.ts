@@ -75,7 +75,7 @@ class ProviderChecker {
 
   constructor(context: ProvidersContext) {
     this.#context = context;
-    this.#rules = new ListRules(context.known);
+    this.#rules = new ListRules(context.known, context.known.tools.patterns);
   }
 
   entry(name: string, value: unknown): [string, ProviderConfig][] | null {

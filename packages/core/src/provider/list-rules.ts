@@ -1,5 +1,6 @@
 import type { RuleDefinition } from '../rule/definition.js';
 import type { KnownRules } from '../rule/parse.js';
+import type { PatternBudget } from '../rule/pattern-budget.js';
 import type { RuleSet } from '../rule/rule-set.js';
 import type { Geodata, RuleTools } from '../rule/tools.js';
 
@@ -11,9 +12,10 @@ export class ListRules implements KnownRules {
   readonly tools: ListTools;
   readonly #known: KnownRules;
 
-  constructor(known: KnownRules) {
+  /** `patterns`: what its regular expressions may cost. */
+  constructor(known: KnownRules, patterns: PatternBudget) {
     this.#known = known;
-    this.tools = new ListTools(known.tools);
+    this.tools = new ListTools(known.tools, patterns);
   }
 
   readonly definitions = (kind: string): RuleDefinition | undefined => {
@@ -29,11 +31,13 @@ export class ListRules implements KnownRules {
 class ListTools implements RuleTools {
   readonly checking: boolean;
   readonly geodata: Geodata;
+  readonly patterns: PatternBudget;
   readonly #tools: RuleTools;
   #closers: (() => void)[] = [];
 
-  constructor(tools: RuleTools) {
+  constructor(tools: RuleTools, patterns: PatternBudget) {
     this.#tools = tools;
+    this.patterns = patterns;
     this.checking = tools.checking;
     this.geodata = tools.geodata;
   }

@@ -1,5 +1,6 @@
 import type { Cancel } from '../net/cancel.js';
 import { buildBareRule, type KnownRules } from '../rule/parse.js';
+import { PatternBudget } from '../rule/pattern-budget.js';
 import type { CompiledSet } from '../rule/rule-set.js';
 import { compileList } from '../rule/set/compile-list.js';
 import { ListRules } from './list-rules.js';
@@ -28,8 +29,8 @@ export class LoadedList {
   }
 
   /** Rejects with a plain Error when nothing in it is understood, though there is something. */
-  static async compile(copy: Copy, { behavior, format }: ProviderConfig, known: KnownRules, signal: Cancel): Promise<LoadedList> {
-    const rules = new ListRules(known);
+  static async compile(copy: Copy, { behavior, format, source }: ProviderConfig, known: KnownRules, signal: Cancel): Promise<LoadedList> {
+    const rules = new ListRules(known, source.type === 'inline' ? known.tools.patterns : PatternBudget.ofList());
     try {
       const compiled = await compileList(copy.bytes, { behavior, format, buildRule: (text) => buildBareRule(text, rules), signal });
       const list = new LoadedList(compiled, copy.version, rules);

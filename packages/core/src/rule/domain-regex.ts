@@ -1,8 +1,9 @@
 import type { RuleDefinition } from './definition.js';
 import { domainOf } from './domain.js';
+import { PatternBudget } from './pattern-budget.js';
 import { RegexAutomaton } from './regex-automaton.js';
-import { whySlow } from './regex-cost.js';
-import { buildPattern, type Pattern } from './regex-pattern.js';
+import { estimate } from './regex-cost.js';
+import { buildPattern, type Chosen, type Pattern } from './regex-pattern.js';
 import { NAMES, type RegexNode } from './regex-syntax.js';
 
 /** Characters of a name (RFC 1035 section 2.3.4); more is looked at by no pattern. */
@@ -17,8 +18,8 @@ export function domainRegex(): RuleDefinition {
     kind: 'DOMAIN-REGEX',
     description: 'names in which this regular expression is found, as ^ads?[0-9]*\\.',
     payload: true,
-    create(payload) {
-      const pattern = compileRegex(payload);
+    create(payload, { tools }) {
+      const pattern = compileRegex(payload, tools.patterns);
       return {
         match(session) {
           const name = domainOf(session);
@@ -30,16 +31,17 @@ export function domainRegex(): RuleDefinition {
 }
 
 /** Throws a plain Error. */
-export function compileRegex(payload: string): Pattern {
-  return buildPattern({ kind: 'DOMAIN-REGEX', example: '^ads?[0-9]*\\.', alphabet: NAMES }, payload, (regex, root) => {
-    const slow = whySlow(root);
-    return slow === null ? regex : automaton(root, slow);
+export function compileRegex(payload: string, budget = new PatternBudget()): Pattern {
+  return buildPattern({ kind: 'DOMAIN-REGEX', example: '^ads?[0-9]*\\.', alphabet: NAMES }, payload, budget, (regex, root) => {
+    const { slow, cost } = estimate(root);
+    return slow === null ? { pattern: regex, cost } : automaton(root, slow);
   });
 }
 
-function automaton(root: RegexNode, slow: string): RegexAutomaton {
+function automaton(root: RegexNode, slow: string): Chosen {
   try {
-    return new RegexAutomaton(root);
+    const pattern = new RegexAutomaton(root);
+    return { pattern, cost: pattern.cost(MAX_NAME) };
   } catch (error) {
     throw new Error(`${slow} (without look-arounds, \\b and large repetitions it would be no matter)`, { cause: error });
   }

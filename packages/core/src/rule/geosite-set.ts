@@ -1,6 +1,7 @@
 import { normaliseHost } from '../net/endpoint.js';
 import { compileRegex } from './domain-regex.js';
 import type { GeositeEntry } from './geosite-file.js';
+import { PatternBudget } from './pattern-budget.js';
 import type { DomainSet } from './set/domain-set.js';
 import { DomainSetBuilder } from './set/domain-set-builder.js';
 
@@ -26,6 +27,7 @@ export class GeositeSet {
     const names = new DomainSetBuilder();
     const keywords = new Set<string>();
     const regexes = new Map<string, { test(name: string): boolean }>();
+    const budget = PatternBudget.ofList();
     let leftOut = 0;
     let example = '';
     for (const entry of entries) {
@@ -33,7 +35,7 @@ export class GeositeSet {
       try {
         if (keywords.size + regexes.size >= MAX_PATTERNS) throw new Error(`there are more than ${MAX_PATTERNS} keywords and regular expressions`);
         if (type === 'keyword') keywords.add(keywordOf(value));
-        else if (type === 'regex') regexes.set(value, regexes.get(value) ?? compileRegex(value));
+        else if (type === 'regex') regexes.set(value, regexes.get(value) ?? compileRegex(value, budget));
         else if (type === null) throw new Error('its type is not known');
         else names.addName(nameOf(value), true, type === 'domain');
       } catch (error) {

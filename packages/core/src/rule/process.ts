@@ -1,7 +1,8 @@
 import type { RuleDefinition } from './definition.js';
 import { matchesWildcard } from './domain-wildcard.js';
+import type { PatternBudget } from './pattern-budget.js';
 import { RegexAutomaton } from './regex-automaton.js';
-import { JUDGED_LENGTH, whySlow } from './regex-cost.js';
+import { estimate, JUDGED_LENGTH } from './regex-cost.js';
 import { buildPattern, type Pattern } from './regex-pattern.js';
 import { PATHS } from './regex-syntax.js';
 import type { ProcessInfo } from './rule.js';
@@ -33,15 +34,21 @@ export function processRules(): readonly RuleDefinition[] {
   ]);
 }
 
-function processRule(part: Part, suffix: string, how: string, example: string, compile: (kind: string, payload: string) => Pattern): RuleDefinition {
+function processRule(
+  part: Part,
+  suffix: string,
+  how: string,
+  example: string,
+  compile: (kind: string, payload: string, budget: PatternBudget) => Pattern,
+): RuleDefinition {
   const kind = `${part.kind}${suffix}`;
   return {
     kind,
     description: `${part.what}, ${how}, as ${example}`,
     payload: true,
-    create(payload) {
+    create(payload, { tools }) {
       if (payload === '') throw new Error(`${kind} needs a value, as in ${kind},${example}`);
-      const pattern = compile(kind, payload);
+      const pattern = compile(kind, payload, tools.patterns);
       return {
         async match(_session, facts) {
           const info = await facts.process();
@@ -68,16 +75,17 @@ function wildcard(_kind: string, payload: string): Pattern {
  * Whoever starts a program chooses its name, and a path may be long, so it is always the automaton that goes through it. What that cannot do
  * (look-arounds, \\b) Node's matcher does, if it is quick with it, for texts of the length that this was judged on; longer ones do not match.
  */
-function processRegex(kind: string, payload: string): Pattern {
+function processRegex(kind: string, payload: string, budget: PatternBudget): Pattern {
   const example = kind === 'PROCESS-NAME-REGEX' ? '^(curl|wget)$' : '^/opt/';
-  return buildPattern({ kind, example, alphabet: PATHS }, payload, (regex, root) => {
+  return buildPattern({ kind, example, alphabet: PATHS }, payload, budget, (regex, root) => {
     try {
       const automaton = new RegexAutomaton(root, PATHS);
-      return { test: (text) => text.length <= MAX_PATH && automaton.test(text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase())) };
+      const test = (text: string): boolean => text.length <= MAX_PATH && automaton.test(text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase()));
+      return { pattern: { test }, cost: automaton.cost(JUDGED_LENGTH) };
     } catch (error) {
-      const slow = whySlow(root);
+      const { slow, cost } = estimate(root);
       if (slow !== null) throw new Error(`${slow} (without look-arounds, \\b and large repetitions it would be no matter)`, { cause: error });
-      return { test: (text) => text.length <= JUDGED_LENGTH && regex.test(text) };
+      return { pattern: { test: (text) => text.length <= JUDGED_LENGTH && regex.test(text) }, cost };
     }
   });
 }

@@ -4,6 +4,9 @@ import { type Alphabet, NAMES, type RegexNode } from './regex-syntax.js';
 const MAX_POSITIONS = 2000;
 const MAX_EDGES = 20_000;
 
+/** Steps of 2 ns to go along an edge. */
+const EDGE_COST = 5;
+
 /** Characters of no alphabet whose sets are remembered; then they are forgotten and found anew. */
 const MAX_OTHERS = 256;
 
@@ -49,6 +52,11 @@ export class RegexAutomaton {
     this.#accepting = new Uint8Array(this.#masks.length);
     for (const position of this.#whole.last) this.#accepting[position] = 1;
     this.#reads = Array.from({ length: this.#endBit + 1 }, (_, bit) => Uint8Array.from(this.#masks, (mask) => Number((mask >> BigInt(bit)) & 1n)));
+  }
+
+  /** Of one test of so many characters at most, in steps of some 2 ns. */
+  cost(characters: number): number {
+    return EDGE_COST * characters * (this.#edgeCount + this.#whole.first.length);
   }
 
   /** `name`: its letters of ASCII in lower case. */

@@ -1,5 +1,6 @@
 import { isAbsolute, resolve } from 'node:path';
 import { closest } from '../net/closest.js';
+import { PatternBudget } from './pattern-budget.js';
 import type { RuleSet } from './rule-set.js';
 
 /** What rules need of the config around them. Made anew with each config, and closed with it. */
@@ -8,6 +9,8 @@ export interface RuleTools {
   readonly checking: boolean;
   /** Data files that the config names (`geodata`), absolute; null: none. */
   readonly geodata: Geodata;
+  /** What the regular expressions of a list may cost together; without end for the config itself. */
+  readonly patterns: PatternBudget;
   /** A path that stands in the config, absolute: paths are relative to the folder of the config file. */
   path(text: string): string;
   /** A set of `rule-providers`. Throws a plain Error with a "did you mean" for a name that is not there. */
@@ -41,6 +44,7 @@ export interface RuleToolsOptions {
 export class ConfigRuleTools implements RuleTools {
   readonly checking: boolean;
   readonly geodata: Geodata;
+  readonly patterns = new PatternBudget();
   readonly #options: RuleToolsOptions;
   #closers: (() => void)[] = [];
   #pending: Promise<void>[] = [];

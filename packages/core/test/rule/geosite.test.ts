@@ -172,6 +172,13 @@ void t.test('entries that cannot be used are left out, and that is told', async 
   assert.doesNotMatch(warnings[0] ?? '', /\p{Cc}/u);
 });
 
+void t.test('regular expressions of a set that would take too long together are left out', async () => {
+  const entries = Array.from({ length: 20 }, (_, i) => ({ type: 'regex' as const, value: `(?:[a-z0-9]?){130}${i}_$`, attributes: [] }));
+  const set = new GeositeSet(entries);
+  assert.equal(set.leftOut, 15);
+  assert.match(set.example, /would take too long together/);
+});
+
 void t.test('a set says what its entries say, one by one', async () => {
   const label = fc.stringMatching(/^[a-c]{1,2}$/);
   const name = fc.array(label, { minLength: 1, maxLength: 3 }).map((labels) => labels.join('.'));

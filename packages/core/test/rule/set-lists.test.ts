@@ -8,7 +8,9 @@ import t from 'tap';
 import { CancelSource } from '../../dist/net/cancel.js';
 import { NetError } from '../../dist/net/errors.js';
 import type { Session } from '../../dist/net/session.js';
+import { ListRules } from '../../dist/provider/list-rules.js';
 import { buildBareRule } from '../../dist/rule/parse.js';
+import { PatternBudget } from '../../dist/rule/pattern-budget.js';
 import type { HowToMatch } from '../../dist/rule/rule-set.js';
 import { AddressList } from '../../dist/rule/set/address-list.js';
 import { ClassicalList } from '../../dist/rule/set/classical-list.js';
@@ -390,6 +392,35 @@ t.test('too many entries that go into no set refuse the list, and so do too long
   const long = `OR,(${Array(300).fill('(DST-PORT,1)').join()})\n`;
   await t.rejects(compile(long.repeat(1_200), classical), /neither names nor networks have more than 4 Mi characters/);
   await t.rejects(compile('a[0-9]\n'.repeat(100_001), { format: 'nekit', behavior: 'domain' }), /more than 100000 entries/);
+});
+
+t.test('regular expressions that would take too long together are left out', async (t) => {
+  const lines = (count: number, line: (i: number) => string): string => Array.from({ length: count }, (_, i) => `${line(i)}\n`).join('');
+  const served = (text: string, kind: ListKind): Promise<CompiledList> => {
+    const known = new ListRules(KNOWN, PatternBudget.ofList());
+    return compileList(Buffer.from(text), { ...kind, buildRule: (rule) => buildBareRule(rule, known) });
+  };
+  const classical: ListKind = { format: 'text', behavior: 'classical' };
+  const large = await served(`${lines(50, (i) => `DOMAIN-REGEX,(?:[a-z0-9]?){130}${i}_$`)}DOMAIN-REGEX,^a\nDOMAIN,b.example\n`, classical);
+  t.same(
+    [...large.kinds],
+    [
+      ['DOMAIN-REGEX', 5],
+      ['DOMAIN', 1],
+    ],
+  );
+  t.match(large.problems[0], { line: 6, message: /would take too long together/ });
+  t.equal(await has(large, 'a.example'), false, 'closed for good');
+  const ordinary = await served(
+    lines(150, (i) => `DOMAIN-REGEX,^(.+[_.-])?adse?rv(er?|ice)?s?${i}[0-9]*[_.-]\nDOMAIN-REGEX,[a-z0-9-]+x${i}\\.com$\nDOMAIN-REGEX,(^|\\.)ads?[0-9]*\\.${i}`),
+    classical,
+  );
+  t.same([ordinary.entries, ordinary.problemCount], [450, 0]);
+  const plain = await served(
+    lines(20_000, (i) => `(^|\\.)host${i}\\.example\\.com$`),
+    { format: 'nekit', behavior: 'domain' },
+  );
+  t.same([plain.entries, plain.problemCount], [20_000, 0], 'what goes into a set is not compiled');
 });
 
 t.test('the entry that is one too many is no problem of its line', (t) => {
