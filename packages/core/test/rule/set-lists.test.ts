@@ -427,7 +427,7 @@ t.test('the entry that is one too many is no problem of its line', (t) => {
   for (const [line, listOf] of [
     ['DOMAIN-SUFFIX,ä.example', (notes: ListNotes) => new ClassicalList(notes, (text) => buildBareRule(text, KNOWN))],
     ['a[0-9]', (notes: ListNotes) => new NekitList(notes, (text) => buildBareRule(text, KNOWN))],
-    ['*.example.com', (notes: ListNotes) => new DomainList(notes)],
+    ['+.ä.example', (notes: ListNotes) => new DomainList(notes)],
     ['2001:db8::/32', (notes: ListNotes) => new AddressList(notes, false)],
   ] as const) {
     const notes = new ListNotes();
