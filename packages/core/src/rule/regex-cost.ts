@@ -18,8 +18,15 @@ const LENGTH_BITS = 8;
 export const JUDGED_LENGTH = 2 ** LENGTH_BITS;
 /** With repetitions written out. A name has 253 characters. */
 const MAX_POSITIONS = 2000;
-/** Steps of 2 ns that V8 takes to compile a position, a part of it in the first two tests. */
+/** Steps of 2 ns that V8 takes to compile a position, a part of it in the first two tests, and a choice of where to go on. */
 const COMPILE_COST = 512;
+const CHOICE_COST = 16 * 1024;
+/**
+ * Edges for each position, and besides, that V8 is left to compile: it follows the ways through what may be left out, so `a?b?c?…z?_` five times
+ * takes minutes. Elsewhere there is hardly more than one.
+ */
+const MAX_DENSITY = 2;
+const FREE_EDGES = 64;
 /** Copies of a body from which on they count as a walk. */
 const LONG_RUN = 8;
 
@@ -33,9 +40,12 @@ export interface Estimate {
 export function estimate(root: RegexNode): Estimate {
   try {
     const automaton = new Automaton(root);
+    const { positions, edges } = automaton;
+    if (edges > MAX_DENSITY * positions + FREE_EDGES) return { slow: 'it takes long to compile: less of it should be left to choose, as in a?b?c?', cost: 0 };
     const ways = automaton.bits(root);
     const bits = (isAnchored(root) ? 0 : LENGTH_BITS) + (automaton.isDeterministic() ? 0 : ways) + (automaton.hasScan ? LENGTH_BITS : 0);
-    if (bits <= MAX_BITS) return { slow: null, cost: (1 + automaton.looks) * 2 ** bits + COMPILE_COST * automaton.positions };
+    if (bits <= MAX_BITS)
+      return { slow: null, cost: (1 + automaton.looks) * 2 ** bits + COMPILE_COST * positions + CHOICE_COST * Math.max(0, edges - positions) };
     const slow = 'it walks along the name too often: anchor it with ^ and $, and replace a ".*" by what may really stand there, as in [a-z0-9-]+';
     return { slow, cost: 0 };
   } catch (error) {
@@ -76,6 +86,10 @@ class Automaton {
 
   get positions(): number {
     return this.#masks.length;
+  }
+
+  get edges(): number {
+    return this.#edges.reduce((sum, { length }) => sum + length, 0);
   }
 
   #add(node: RegexNode): Part {
