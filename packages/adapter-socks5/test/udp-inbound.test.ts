@@ -1,7 +1,7 @@
 // UDP by the inbound, with real datagrams.
 import dgram from 'node:dgram';
 import { CancelSource, type Datagram, NetError, type PacketConn, type PacketRequest } from '@nekit/core';
-import { dialOptions, eventually, testContext, within } from '@nekit/core/testing';
+import { dialOptions, eventually, packetDialerConformance, testContext, within } from '@nekit/core/testing';
 import t from 'tap';
 import { bytes, type InboundOptions, type InboundServer, type RawClient, startInbound, usersOf } from './inbound-server.js';
 import { adapterFor, datagram, dialPacket, fail, port16, startUdpEcho, Udp } from './udp-peers.js';
@@ -348,3 +348,14 @@ for (const host of Object.keys(HOSTS)) {
     for (const udp of [one, two]) udp.socket.close();
   });
 }
+
+t.test('our adapter through our inbound: packet dialer conformance', (t) => {
+  packetDialerConformance(
+    (title, run) => t.test(title, run),
+    async () => {
+      const server = await startInbound({ handlePackets: carry });
+      return { dialer: adapterFor(server.port).packet ?? fail('no packet dialer'), close: () => server.close() };
+    },
+  );
+  t.end();
+});

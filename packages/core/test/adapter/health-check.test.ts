@@ -163,8 +163,9 @@ void t.test('in a kernel: groups of a config check through their members, and a 
   await origin.close();
 });
 
-void t.test('in a kernel: a reload forgets what was found of a proxy that had the name before, and checks anew', async () => {
+void t.test('in a kernel: a reload forgets what was found of a proxy that had the name before, and checks anew', async (t) => {
   const origin = await startOrigin((_request, response) => response.writeHead(204).end());
+  t.teardown(() => origin.close());
   const config = (type: string) => ({
     proxies: [
       { name: 'first', type },
@@ -174,6 +175,7 @@ void t.test('in a kernel: a reload forgets what was found of a proxy that had th
     rules: ['MATCH,safe'],
   });
   const kernel = createKernel(config('reject'));
+  t.teardown(() => kernel.stop());
   const found: string[] = [];
   kernel.on('health.checked', ({ adapter, error }) => found.push(`${adapter} ${error === null}`));
   const leaf = async () => (await kernel.explain({ destination: { host: 'a.example', port: 443 } })).adapter;
@@ -190,6 +192,4 @@ void t.test('in a kernel: a reload forgets what was found of a proxy that had th
   await kernel.reload(config('reject'));
   await eventually(() => found.length === 6);
   assert.equal(await leaf(), 'second');
-  await kernel.stop();
-  await origin.close();
 });
