@@ -90,7 +90,7 @@ void t.test('DOMAIN-REGEX', async () => {
   hosts('DOMAIN-REGEX', '^.*\\.cdn\\..*$', ['a.cdn.b'], ['a.cdn', 'cdn.b']);
   hosts('DOMAIN-REGEX', '^a\\.*$', ['a', 'a..'], ['ab']);
   // Left to Node's matcher this takes two minutes to compile.
-  const chain = [...'abcdefghijklmnopqrstuvwxyz'].map((letter) => `${letter}?`).join('');
+  const chain = 'abcdefghijklmnopqrstuvwxyz'.replaceAll(/./g, '$&?');
   hosts('DOMAIN-REGEX', `^${`${chain}_`.repeat(5)}$`, ['_____', 'ace_bd_z__xyz_'], ['____', 'ca_____', `${'q'.repeat(240)}.test`]);
   hosts(
     'DOMAIN-REGEX',
