@@ -132,6 +132,13 @@ tap.test('many entries take no more than their time', { timeout: 120_000 }, asyn
   t.equal(draft.proxies.length, 5_000);
   t.equal(notedLines(draft.notes).length, 5_001, 'one for each bad entry, which is named; one for all lines that are no link');
   t.equal(linksOf('x\n'.repeat(1_000_000), draft).length, 50_000);
+  for (const filling of [' ', '|', 'a', ' a', '%20', '://']) {
+    const [link, ...more] = linksOf(`socks5://h.example:1080#a${filling.repeat(300_000)}b`, draft);
+    t.same(more, []);
+    draftLinks(link === undefined ? [] : [link], draft, registry);
+  }
+  t.equal(linksOf('ss://a@h:1 '.repeat(1_500), draft).length, 1_000);
+  t.match(draft.notes.at(-1), { message: /^only the first 1000 links of the line/ });
 });
 
 tap.test('plain data as YAML', async () => {

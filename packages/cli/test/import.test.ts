@@ -407,6 +407,42 @@ tap.test("plugins of Clash's config, wherever it needs them", { timeout: TIMEOUT
   ]);
 });
 
+tap.test(
+  'a list of proxies chooses no program and no file of this machine, and keeps its passwords and who goes through whom',
+  { timeout: TIMEOUT_MS },
+  async (t) => {
+    const node = 'type: ss, server: h.example, port: 8388, cipher: aes-256-gcm';
+    const cwd = await folder(t, {
+      'list.yaml': [
+        'proxies:',
+        `  - { name: evil, ${node}, password: hunter2, plugin: ./evil.sh }`,
+        `  - { name: worse, ${node}, password: hunter2, plugin: obfs, plugin-external: true, plugin-opts: "obfs=http" }`,
+        '  - { name: file, type: http, server: h.example, port: 443, tls: true, ca: /etc/passwd }',
+        `  - { name: Proxy, ${node}, password: 0123456, plugin: obfs, plugin-opts: { mode: http } }`,
+        `  - { name: "a |", ${node}, password: 1e5 }`,
+        `  - { name: a, ${node}, password: 12345678901234567890 }`,
+        `  - { name: 0123, type: socks5, server: h.example, port: 1080, username: 007, password: 1, dialer-proxy: a }`,
+        `  - { name: last, type: socks5, server: h.example, port: 1080, dialer-proxy: Proxy }`,
+        '',
+      ].join('\n'),
+    });
+    const result = await run(['import', 'list.yaml'], { cwd });
+    const left = result.stderr.split('\n').slice(0, 3);
+    t.match(left, [/^list\.yaml:.*2-3.*must not choose a program/, /^list\.yaml:4: .*must not name a file/, /5 proxies/]);
+    t.match(await checked(t, result, cwd), {
+      proxies: [
+        { name: 'Proxy', password: '0123456', plugin: 'obfs' },
+        { name: 'a', password: '1e5' },
+        { name: 'a-2', password: '12345678901234567890' },
+        { name: '0123', username: '007', 'dialer-proxy': 'a-2' },
+        { name: 'last', 'dialer-proxy': 'Proxy' },
+      ],
+      'proxy-groups': [{ name: 'Proxy-2', proxies: ['Proxy', 'a', 'a-2', '0123', 'last'] }],
+      rules: ['MATCH,Proxy-2'],
+    });
+  },
+);
+
 tap.test('what is nothing of it', { timeout: TIMEOUT_MS }, async (t) => {
   const cwd = await folder(t, {
     'empty.txt': '\n\n',

@@ -39,14 +39,21 @@ export interface DraftProvider {
   readonly entry: Readonly<Record<string, unknown>>;
 }
 
-/** Names that a config cannot give away: adapters that are there without being named, and the group that lists of links get. */
+/** Names that a config cannot give away: adapters that are there without being named. */
 const TAKEN = ['DIRECT', 'REJECT', 'REJECT-DROP', 'PASS', 'COMPATIBLE', 'GLOBAL'];
 
 /** Of a name, in characters; the config takes 256. */
 const MAX_NAME = 200;
 
 /** What a name swallows where the end of a line is missing: the next link, which may hold a password, and names are shown. */
-const LINK = /[a-z][a-z0-9+.-]*:\/.*$/isu;
+const LINK = /(?<![a-z0-9+.-])[a-z0-9+.-]+:\/.*$/isu;
+
+/** Without blanks and bars at its end. */
+export function withoutTail(text: string): string {
+  let end = text.length;
+  while (end > 0 && /[\s|]/u.test(text.charAt(end - 1))) end--;
+  return text.slice(0, end);
+}
 
 export function holdsLink(name: string): boolean {
   return LINK.test(name);
@@ -69,11 +76,7 @@ export class Draft {
 
   /** The name, or one like it that nothing else has: "home-2". */
   claim(wanted: string): string {
-    const words = wanted
-      .replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Cs}]+/gu, ' ')
-      .replace(LINK, '')
-      .replace(/[\s|]+$/u, '')
-      .trim();
+    const words = withoutTail(wanted.replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Cs}]+/gu, ' ').replace(LINK, '')).trim();
     const shortened = words
       .slice(0, MAX_NAME)
       .replace(/\p{Cs}$/u, '')

@@ -1,13 +1,13 @@
 /** Links, one a line, and servers of SIP008, which are read by way of a link: what may come from elsewhere is decided in one place. */
 import type { Registry } from '@nekit/core';
 import { nameOf, schemeOf, uriParserFor } from '../proxy-uris.js';
-import { type Draft, holdsLink, type Place } from './draft.js';
+import { type Draft, holdsLink, type Place, withoutTail } from './draft.js';
 import { withInsecureCipher } from './insecure-cipher.js';
 import { isRecord } from './inspect.js';
 
 /** Where it listens, as Clash does. */
 const PORT = 7890;
-const GROUP = 'Proxy';
+export const GROUP = 'Proxy';
 
 /** A link and where it stands. */
 export interface PlacedLink {
@@ -21,7 +21,7 @@ const MAX_LINES = 50_000;
 const MAX_LINKS = 1_000;
 
 /** Between links that stand on one line. Names hold addresses of web pages, too. */
-const BETWEEN = /[\s|]+(?=(?!https?:)[a-z][a-z0-9+.-]{0,30}:\/\/)/i;
+const BETWEEN = /[\s|,](?=(?!https?:)[a-z][a-z0-9+.-]{0,30}:\/\/)/i;
 
 /** Lines that begin as comments do are none. Where there is but one line it has no number. */
 export function linksOf(text: string, draft: Draft): PlacedLink[] {
@@ -31,7 +31,11 @@ export function linksOf(text: string, draft: Draft): PlacedLink[] {
     .slice(0, MAX_LINES)
     .map((line, index) => ({ place: lines.length === 1 ? null : index + 1, text: line.trim() }))
     .filter(({ text: line }) => line !== '' && !/^(?:#|;|\/\/)/.test(line))
-    .flatMap(({ place, text: line }) => line.split(BETWEEN, MAX_LINKS).map((uri) => ({ place, uri })));
+    .flatMap(({ place, text: line }) => {
+      const uris = line.split(BETWEEN, MAX_LINKS + 1);
+      if (uris.length > MAX_LINKS) draft.note(place, `only the first ${MAX_LINKS} links of the line are read`);
+      return uris.slice(0, MAX_LINKS).map((uri) => ({ place, uri: withoutTail(uri) }));
+    });
 }
 
 /** Schemes in the order of their appearance. */
@@ -42,15 +46,16 @@ export function schemesIn(links: readonly PlacedLink[]): string[] {
 /** Each link an entry; all of them in a group to choose from, where everything goes. */
 export function draftLinks(links: readonly PlacedLink[], draft: Draft, registry: Registry): void {
   draftList(draft, () => {
+    const group = draft.claim(GROUP);
     for (const { place, uri } of links) addLink(uri, place, draft, registry);
+    return group;
   });
 }
 
-/** A config around the proxies that `fill` adds. */
-export function draftList(draft: Draft, fill: () => void): void {
+/** A config around the proxies that `fill` adds; it gives the name for their group. */
+export function draftList(draft: Draft, fill: () => string): void {
   draft.ports = { 'mixed-port': PORT };
-  const group = draft.claim(GROUP);
-  fill();
+  const group = fill();
   const members = draft.proxies.map(({ entry }) => ({ name: entry.name }));
   if (members.length === 0) return;
   draft.groups = [{ place: null, name: group, type: 'select', members }];

@@ -160,9 +160,9 @@ export class EntryChecker {
       const options = definition.config.parse(shaped);
       const unsupported = definition.unsupported?.(options) ?? null;
       if (unsupported === null) return { options, unavailable: null };
-      const reason = `"${unsupported.path.at(-1)}": ${unsupported.message}`;
-      this.#problems.warning('UNSUPPORTED_VALUE', `${reason}.${this.#staysListed}`, [...path, ...unsupported.path]);
-      return { options: null, unavailable: reason };
+      const key = `"${unsupported.path.at(-1)}"`;
+      this.#problems.warning('UNSUPPORTED_VALUE', `${key}: ${unsupported.message}.${this.#staysListed}`, [...path, ...unsupported.path]);
+      return { options: null, unavailable: `its ${key} is not supported` }; // clients read this: no value, which may be a secret in the wrong place
     } catch (error) {
       for (const finding of findingsOf(error, shaped, path)) this.#problems.error('BAD_VALUE', finding.message, finding.path);
       return { options: null, unavailable: null };

@@ -12,10 +12,10 @@ export function isSecretPath(path: Path): boolean {
   return path.some((part) => typeof part === 'string' && isSecretKey(part));
 }
 
-/** `ss://…`: credentials sit in the middle of URIs and tokens at their end, so nothing behind the scheme is shown. */
+/** `ss://…`: credentials sit in the middle of URIs and tokens at their end, so nothing behind the scheme is shown. An apostrophe may be part of them (RFC 3986 section 2.2). */
 export function maskUris(text: string): string {
   if (!text.includes('://')) return text;
-  return text.replace(/\b([a-z][a-z0-9+.-]{0,30}:\/\/)[^\s"'<>]+/gi, '$1…');
+  return text.replace(/\b([a-z][a-z0-9+.-]{0,30}:\/\/)[^\s"<>]+/gi, '$1…');
 }
 
 /** Shorter secrets are protected by their place alone: replacing every "a" would spoil the message and tell the secret's length. */

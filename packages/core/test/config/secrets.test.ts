@@ -20,6 +20,7 @@ t.test('every secret is hidden, wherever it stands', (t) => {
     [[12345], 'port 12345', 'port ***'],
     [['abc'], 'abc', 'abc'], // too short
     [['hunter2'], 'ss://hunter2@a', 'ss://…'],
+    [["hun'ter2"], `"ss://hun'ter2@a" b`, '"ss://…" b'],
     [[], 'abcd', 'abcd'],
   ];
   for (const [secrets, text, shown] of cases) t.equal(scrubber(...secrets).scrub(text), shown, text);
