@@ -1,5 +1,7 @@
 import {
+  abortQuietly,
   addressFamily,
+  attempt,
   type Datagram,
   type Deadline,
   type Endpoint,
@@ -125,10 +127,10 @@ export class AssociatedPackets implements PacketConn {
     this.#socket.close();
     const control = this.#control;
     if (reset) {
-      control.abort(error ?? new NetError('aborted', 'the UDP association was closed'));
+      abortQuietly(control, error ?? new NetError('aborted', 'the UDP association was closed'));
       return;
     }
-    control.closeWrite().catch((failed: unknown) => control.abort(toNetError(failed)));
-    this.#lingering = this.#timers.after(LINGER, () => control.abort(timeoutError('the end of the UDP association', LINGER)));
+    this.#lingering = this.#timers.after(LINGER, () => abortQuietly(control, timeoutError('the end of the UDP association', LINGER)));
+    attempt(() => control.closeWrite()).catch((failed: unknown) => abortQuietly(control, toNetError(failed)));
   }
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Any Node since 13.2 has to understand this file, and to load it without the rest: no `await` outside of functions, no `?.`.
+// Any Node since 14.13.1 has to understand this file, and to load it without the rest: no `await` outside of functions, no `?.`.
 import { readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 

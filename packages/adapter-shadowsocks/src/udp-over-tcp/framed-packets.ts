@@ -1,5 +1,7 @@
 import {
+  abortQuietly,
   addressFamily,
+  attempt,
   type Chunks,
   type Datagram,
   type Deadline,
@@ -213,19 +215,19 @@ export class FramedPackets implements PacketConn {
   /** FIN behind what has been taken, and RST for an end that does not answer it. */
   #hangUp(): void {
     const { timers } = this.#options;
-    this.#lingering = timers.after(LINGER, () => this.#stream.abort(timeoutError('the end of UDP-over-TCP', LINGER)));
+    this.#lingering = timers.after(LINGER, () => abortQuietly(this.#stream, timeoutError('the end of UDP-over-TCP', LINGER)));
     void this.#read();
     if (!this.#writing) this.#finish();
   }
 
   #finish(): void {
     if (this.#error !== null) return;
-    this.#stream.closeWrite().then(
+    attempt(() => this.#stream.closeWrite()).then(
       () => {
         this.#finWritten = true;
         this.#leave();
       },
-      (error: unknown) => this.#stream.abort(toNetError(error)),
+      (error: unknown) => abortQuietly(this.#stream, toNetError(error)),
     );
   }
 

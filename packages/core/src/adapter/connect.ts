@@ -1,5 +1,6 @@
 /** TCP connections of the kernel itself: the only place that opens one. Read first: RFC 8305 (Happy Eyeballs). */
 import { addressFamily } from '../net/address.js';
+import { abortQuietly } from '../net/attempt.js';
 import { type Cancel, CancelSource, timeoutError } from '../net/cancel.js';
 import type { Clock } from '../net/clock.js';
 import { formatEndpoint } from '../net/endpoint.js';
@@ -50,7 +51,7 @@ export function connectToAny(addresses: readonly string[], port: number, options
             gapMs: index === 0 ? 0 : ATTEMPT_DELAY,
             run: (lost: Cancel) => connect(address, port, options, lost),
           })),
-          { clock, signal, discard: (late) => late.abort(new NetError('aborted', 'another address was faster', { code: 'LOST_RACE' })) },
+          { clock, signal, discard: (late) => abortQuietly(late, new NetError('aborted', 'another address was faster', { code: 'LOST_RACE' })) },
         );
   return connecting.finally(() => {
     deadline.cancel();

@@ -1,3 +1,4 @@
+import { abortQuietly, closeQuietly } from '../net/attempt.js';
 import type { DialOptions, PacketDialer } from '../net/dialer.js';
 import type { Endpoint } from '../net/endpoint.js';
 import { NetError } from '../net/errors.js';
@@ -50,7 +51,7 @@ export class RaceAdapter implements Adapter {
     return this.#race(
       (member, dial) => member.stream?.dialStream(destination, dial),
       options,
-      (late) => late.abort(LOST()),
+      (late) => abortQuietly(late, LOST()),
     );
   }
 
@@ -58,7 +59,7 @@ export class RaceAdapter implements Adapter {
     return this.#race(
       (member, dial) => member.packet?.dialPacket(dial),
       options,
-      (late) => late.close(LOST()),
+      (late) => closeQuietly(late, LOST()),
     );
   }
 

@@ -29,7 +29,7 @@ export function relayPackets(a: PacketConn, b: PacketConn, options: Omit<RelayOp
           const taken = to.send(datagrams);
           for (let i = 0; i < taken; i++) counters[counter] = (counters[counter] ?? 0) + (datagrams[i]?.bytes.length ?? 0);
         }
-        stop(from.error);
+        stop(from.error ?? null); // a plugin's may have no such property
       } catch (thrown) {
         stop(toNetError(thrown)); // by a conn that somebody else wrote
       }

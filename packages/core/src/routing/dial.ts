@@ -12,6 +12,7 @@ import type { SessionRecord } from './session-table.js';
 
 /** Adapters that may stand one behind the other (config/check-graph.ts), each with a connect and a handshake: no dial of a sound adapter takes as long. */
 const LONGEST_CHAIN = 64;
+const SHORTEST_CEILING = 120_000;
 
 /** What a dial makes. */
 interface Product<T> {
@@ -128,9 +129,9 @@ class Dial<T> implements CancelListener {
   }
 }
 
-/** In ms. */
+/** In ms. Some dials depend on neither: REJECT-DROP waits for 30 s, a race for its delays. */
 function longest({ connect, handshake }: Timeouts): number {
-  return LONGEST_CHAIN * (connect + handshake);
+  return Math.max(SHORTEST_CEILING, LONGEST_CHAIN * (connect + handshake));
 }
 
 function isStream(made: unknown): boolean {

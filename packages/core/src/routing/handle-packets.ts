@@ -79,13 +79,19 @@ class Association {
   }
 
   async run(): Promise<void> {
-    for (let datagrams = await this.#client.receive(); datagrams !== null; datagrams = await this.#client.receive()) {
-      for (let i = 0; i < datagrams.length; ) i = this.#forward(datagrams, i);
+    let error: NetError | null;
+    try {
+      for (let datagrams = await this.#client.receive(); datagrams !== null; datagrams = await this.#client.receive()) {
+        for (let i = 0; i < datagrams.length; ) i = this.#forward(datagrams, i);
+      }
+      error = this.#client.error ?? null;
+    } catch (thrown) {
+      error = toNetError(thrown); // by a conn that somebody else wrote
     }
     this.#isOver = true;
     for (const link of this.#links.values()) if (link.state === 'routing') link.sniff?.stop();
-    for (const record of this.#dialling) record.cancel.cancel(this.#client.error ?? new NetError('aborted', 'the client left', { code: 'CLIENT_LEFT' }));
-    for (const flow of [...this.#flows.values(), ...this.#ownFlows]) flow.close(this.#client.error ?? undefined);
+    for (const record of this.#dialling) record.cancel.cancel(error ?? new NetError('aborted', 'the client left', { code: 'CLIENT_LEFT' }));
+    for (const flow of [...this.#flows.values(), ...this.#ownFlows]) flow.close(error ?? undefined);
     for (const link of this.#links.values()) release(link);
     this.#links.clear();
   }
@@ -107,7 +113,7 @@ class Association {
     } else if (link === undefined || link.until <= this.#routing.timers.now()) {
       void this.#route(datagram);
     } else if (link.error !== null) {
-      this.#request.reject(link.error, datagram.peer);
+      this.#tell(link.error, datagram.peer);
     }
     return at + 1;
   }
@@ -250,7 +256,15 @@ class Association {
 
   #refuse(peer: Endpoint, error: NetError | null): void {
     this.#remember(peer, this.#refused(error));
-    if (error !== null && !this.#isOver) this.#request.reject(error, peer);
+    if (error !== null && !this.#isOver) this.#tell(error, peer);
+  }
+
+  #tell(error: NetError, peer: Endpoint): void {
+    try {
+      this.#request.reject(error, peer);
+    } catch {
+      // The inbound's own affair: the other peers go on.
+    }
   }
 
   #refused(error: NetError | null): Link {

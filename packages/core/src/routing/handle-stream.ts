@@ -26,7 +26,11 @@ function dialFirst(request: StreamRequest, record: SessionRecord, routing: Routi
     (thrown: unknown) => {
       const error = toNetError(thrown);
       reportRejected(record, error, routing);
-      request.reject(error);
+      try {
+        request.reject(error);
+      } catch {
+        // The inbound's own affair: the session is over in any case.
+      }
       record.close(error);
     },
   );
@@ -87,6 +91,8 @@ function relayBoth(client: Stream, remote: Stream, record: SessionRecord, { time
       failed,
     );
   } catch (thrown) {
+    abortQuietly(client, toNetError(thrown));
+    abortQuietly(remote, toNetError(thrown));
     failed(thrown);
     return Promise.resolve();
   }

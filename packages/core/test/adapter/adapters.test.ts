@@ -336,6 +336,20 @@ void t.test('race', async (t) => {
     await assert.rejects(within(dialling), fails('refused'));
   });
 
+  await t.test('what comes too late may be anything', async () => {
+    const broken = { ...pipePair()[0], abort: () => assert.fail('abort threw') };
+    for (const late of [null, 5, broken]) {
+      const { clock, members, race } = scene([0, 100, 300]);
+      const dialling = race.stream.dialStream(where, dialOptions(where));
+      await clock.advance(100);
+      const [winner] = pipePair();
+      members[1].dials[0]?.resolve(winner);
+      assert.equal(await within(dialling), winner);
+      members[0].dials[0]?.resolve(late as never); // what nobody catches would fail the test
+      await settle();
+    }
+  });
+
   await t.test('members start in the order of their delays, whatever the order of the list', async () => {
     const { clock, members, race } = scene([200, 0, 100]);
     race.stream.dialStream(where, dialOptions(where)).catch((error: unknown) => assert.ok(isNetError(error)));

@@ -306,6 +306,12 @@ void t.test('relayPackets', async (t) => {
     }
   });
 
+  await t.test('a conn that has no error has ended without one', async () => {
+    const { timers, a, given } = joined();
+    const plain = { receive: () => Promise.resolve(null), send: () => 0, close: () => {} };
+    assert.equal((await within(relayPackets(a, plain as never, given, timers))).error, null);
+  });
+
   await t.test('a conn that throws ends both', async () => {
     for (const broken of ['send', 'receive'] as const) {
       const { a, b, timers, clock } = joined();

@@ -111,3 +111,39 @@ t.test('one whose abort throws, when the client cannot be told yes, does, too', 
   await within(handleStream({ session: session('tcp'), accept: () => Promise.reject(new Error('it left')), reject: () => {} }, stage.routing));
   t.match(stage.ended, [{ error: { message: /it left/ } }]);
 });
+
+t.test('an inbound whose reject throws, or whose conn fails, ends its sessions all the same', async (t) => {
+  const reject = (): never => {
+    throw new Error('reject threw');
+  };
+  const refusing = (): ReturnType<typeof dialling> => dialling(() => Promise.reject(new NetError('denied', 'none')));
+  const stage = refusing();
+  await within(handleStream({ session: session('tcp'), accept: () => Promise.reject(new Error('not asked')), reject }, stage.routing));
+  t.strictSame([stage.sessions.size, stage.timers.size], [0, 0]);
+
+  const packets = refusing();
+  const client = new FakeConn();
+  const done = handlePackets({ session: session('udp'), accept: () => client, reject }, packets.routing);
+  client.incoming.put({ bytes: Buffer.from('x'), peer });
+  await settle();
+  client.incoming.put({ bytes: Buffer.from('y'), peer });
+  await settle();
+  client.close();
+  await within(done);
+  t.strictSame([packets.sessions.size, packets.timers.size], [0, 0]);
+
+  const remote = new FakeConn();
+  const carrying = dialling(
+    () => Promise.reject(new NetError('denied', 'none')),
+    () => Promise.resolve(remote),
+  );
+  const reads = [
+    Promise.resolve([{ bytes: Buffer.from('x'), peer }]),
+    new Promise<never>((_resolve, fail) => setImmediate(() => fail(new Error('receive failed')))),
+  ];
+  const failing = Object.assign(new FakeConn(), { receive: () => reads.shift() ?? Promise.resolve(null) });
+  await within(handlePackets({ session: session('udp'), accept: () => failing, reject: () => {} }, carrying.routing));
+  await settle();
+  t.ok(remote.closed);
+  t.strictSame([carrying.sessions.size, carrying.timers.size], [0, 0]);
+});

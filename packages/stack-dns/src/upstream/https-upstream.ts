@@ -1,6 +1,6 @@
 /** Questions over HTTP/2, through any adapter. Read first: RFC 8484. */
 import http2 from 'node:http2';
-import { type Cancel, CancelSource, duplexFromStream, NetError, type Stream, toNetError } from '@nekit/core';
+import { abortQuietly, type Cancel, CancelSource, duplexFromStream, NetError, type Stream, toNetError } from '@nekit/core';
 import { HEADER, MAX_MESSAGE } from '../wire/message.js';
 import { matchOf, type Question, queryMessage } from '../wire/question.js';
 import { CLOSED, Life } from './life.js';
@@ -72,11 +72,11 @@ export class HttpsUpstream implements Upstream {
     try {
       const stream = await this.#open(dialling);
       if (life.reason !== null) {
-        stream.abort(life.reason); // it came all the same
+        abortQuietly(stream, life.reason); // it came all the same
         throw life.reason;
       }
       const session = http2.connect(this.#url.origin, { createConnection: () => duplexFromStream(stream) });
-      session.on('error', () => stream.abort(CLOSED)); // its requests are told
+      session.on('error', () => abortQuietly(stream, CLOSED)); // its requests are told
       session.setTimeout(IDLE, () => session.close());
       const forget = life.onCancel(() => session.destroy());
       session.once('close', forget);

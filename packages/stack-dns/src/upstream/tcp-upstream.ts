@@ -1,5 +1,5 @@
 /** Questions over one connection, many at a time: TCP, and TLS. Read first: RFC 7766 sections 6 and 7, RFC 7858. */
-import { type Cancel, CancelSource, type Deadline, NetError, type Stream, StreamReader, toNetError } from '@nekit/core';
+import { abortQuietly, type Cancel, CancelSource, type Deadline, NetError, type Stream, StreamReader, toNetError } from '@nekit/core';
 import { HEADER, read16, write16 } from '../wire/message.js';
 import { matchOf, type Question, queryMessage } from '../wire/question.js';
 import { Life } from './life.js';
@@ -190,7 +190,7 @@ class Link {
     this.error = error;
     this.#idle.cancel();
     this.#release();
-    this.#stream.abort(error);
+    abortQuietly(this.#stream, error);
     const pending = [...this.#pending.values()];
     this.#pending.clear();
     for (const asked of pending) asked.reject(error);
