@@ -64,7 +64,9 @@ export class UdpListener {
     this.#pending++;
     void length.then((answer) => {
       this.#pending--;
-      if (answer !== null) this.#socket.send(answer, 0, answer.length, client.host, client.port);
+      if (answer === null) return;
+      this.#socket.put(answer, 0, answer.length, client.host, client.port);
+      this.#socket.flush();
     });
   }
 }

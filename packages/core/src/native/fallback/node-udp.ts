@@ -14,6 +14,7 @@ const MAX_SEND_QUEUE = 1024 * 1024;
 export class NodeUdp implements UdpSocket {
   readonly family: 4 | 6;
   readonly port: number;
+  readonly #host: string;
   readonly #socket: Socket;
   readonly #handlers: UdpHandlers;
   readonly #peers = new EndpointTable();
@@ -22,6 +23,7 @@ export class NodeUdp implements UdpSocket {
   /** Throws an error whose `code` is the system's. */
   constructor({ host, port }: UdpOptions, handlers: UdpHandlers) {
     this.family = addressFamily(host) === 6 ? 6 : 4;
+    this.#host = host;
     this.#handlers = handlers;
     this.#socket = createSocket({
       type: this.family === 6 ? 'udp6' : 'udp4',
@@ -66,7 +68,7 @@ export class NodeUdp implements UdpSocket {
     if (this.#closed || addressFamily(address) !== this.family || port === 0) return false;
     const probe = createSocket({ type: this.family === 6 ? 'udp6' : 'udp4', lookup: literalOnly });
     try {
-      bindNow(probe, this.family === 6 ? '::' : '0.0.0.0', 0);
+      bindNow(probe, this.#host, 0); // routes may go by where it comes from
     } catch {
       return true; // no descriptor is left: nobody knows
     }
